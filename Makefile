@@ -1,0 +1,31 @@
+# make train   the main job: synthetic people to another camera style, on two CPU cores in minutes
+# make test    all tests
+# make bench   throughput of every op, appended to benchmarks/results
+# make lint    what CI checks beside the tests
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: train test bench lint
+train: .venv/installed
+	$(BIN)/python -m vreid_fast.train $(ARGS)
+
+test: .venv/installed
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/run_all.py $(ARGS)
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/*.cu
+
+# torch first: the extension is compiled against the torch that is installed.
+.venv/installed: setup.py pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "vreid-fast needs Python 3.11 or later, $(PYTHON) is older: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch setuptools wheel cmake ninja pybind11
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[train,dev]"
+	touch $@

@@ -1,0 +1,85 @@
+"""Which implementations ("backends") of an op this machine has, and which one a call takes.
+
+* ``reference``: plain torch, any device, any float type; the definition that the others match.
+* ``cpp``: the compiled extension ``vreid_fast._C`` (C++ on the CPU, CUDA where it was built with it).
+* ``triton``: Triton kernels, for CUDA tensors; on CPU tensors only under ``TRITON_INTERPRET=1``.
+
+A missing backend is passed over when none is asked for, and an error when it is. A backend that is
+present and fails raises: nothing here catches what a kernel throws.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from functools import cache
+
+import torch
+
+# In order of preference.
+OPS = {
+    "gradient_reversal": ("cpp", "reference"),
+    "ema": ("cpp", "reference"),
+    "temporal_pool": ("triton", "reference"),
+    "combined_regression": ("triton", "reference"),
+    "kmeans": ("triton", "reference"),
+    "kmeans_assign": ("triton", "reference"),
+}
+
+
+@cache
+def load_extension():
+    """The compiled module ``vreid_fast._C``, or None where it was not built; a broken one raises."""
+    if importlib.util.find_spec("vreid_fast._C") is None:
+        return None
+    return importlib.import_module("vreid_fast._C")
+
+
+@cache
+def has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def why_missing(backend: str, device: torch.device | str = "cpu") -> str | None:
+    """Why `backend` cannot run on `device` tensors here, or None when it can."""
+    device = torch.device(device)
+    if backend == "reference":
+        return None
+    if backend == "cpp":
+        extension = load_extension()
+        if extension is None:
+            return "the C++ extension is not built (pip install --no-build-isolation -e .)"
+        if device.type == "cuda" and not extension.has_cuda():
+            return "the C++ extension was built without CUDA"
+        return None if device.type in ("cpu", "cuda") else f"no C++ kernel for {device.type} tensors"
+    if backend == "triton":
+        if not has_triton():
+            return "triton is not installed (pip install triton)"
+        if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+            return f"Triton runs {device.type} tensors only when interpreted (TRITON_INTERPRET=1)"
+        return None
+    raise ValueError(f"backend must be one of reference, cpp, triton, got {backend!r}")
+
+
+def choose(op: str, backend: str | None, device: torch.device | str) -> str:
+    """The backend that a call of `op` on `device` tensors takes.
+
+    None takes the best one present (interpreted Triton is for tests and is never chosen unasked).
+
+    Raises:
+        ValueError: `op` has no such backend.
+        RuntimeError: the backend asked for is missing on this machine, with the reason.
+    """
+    known = OPS[op]
+    if backend is None:
+        for name in known:
+            interpreted = name == "triton" and torch.device(device).type != "cuda"
+            if not interpreted and why_missing(name, device) is None:
+                return name
+    if backend not in known:
+        raise ValueError(f"{op}: backend must be one of {', '.join(known)} or None, got {backend!r}")
+    reason = why_missing(backend, device)
+    if reason is not None:
+        raise RuntimeError(f"{op}: backend {backend!r} is missing here: {reason}")
+    return backend

@@ -1,0 +1,146 @@
+"""Triton kernels of temporal_pool: the forward reads the maps once, the backward writes them once."""
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def temporal_pool_fwd_kernel(
+    maps, lengths, frame_features, clip_features, index,
+    frames, channels, positions, stride_map, stride_channel, stride_position,
+    MAXIMUM: tl.constexpr, RAGGED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """One program pools BLOCK_C channels of all frames of one clip."""
+    slabs = tl.cdiv(channels, BLOCK_C)
+    clip = (tl.program_id(0) // slabs).to(tl.int64)
+    channel = ((tl.program_id(0) % slabs) * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)
+    inside = channel < channels
+    lane = tl.arange(0, BLOCK_P)
+    along = lane[:, None].to(tl.int64) * stride_position
+    valid = frames
+    if RAGGED:
+        valid = tl.minimum(tl.maximum(tl.load(lengths + clip).to(tl.int32), 0), frames)
+    total = tl.zeros([BLOCK_C], tl.float32)
+    for t in range(valid):
+        row = clip * frames + t
+        tile = maps + row * stride_map + along + channel[None, :] * stride_channel
+        if MAXIMUM:
+            best = tl.full([BLOCK_P, BLOCK_C], float("-inf"), tl.float32)
+            where = tl.broadcast_to(lane[:, None], [BLOCK_P, BLOCK_C])
+            for first in tl.range(0, positions, BLOCK_P, num_stages=4):
+                mask = (first + lane < positions)[:, None] & inside[None, :]
+                value = tl.load(tile + first * stride_position, mask=mask, other=float("-inf")).to(tl.float32)
+                better = (value > best) | (value != value)
+                best = tl.where(better, value, best)
+                where = tl.where(better, first + lane[:, None], where)
+            feature = tl.max(best, axis=0)
+            broken = tl.max((best != best).to(tl.int32), axis=0) > 0
+            feature = tl.where(broken, float("nan"), feature)
+            candidate = (best == feature[None, :]) | (best != best)
+            position = tl.min(tl.where(candidate, where, positions), axis=0)
+            tl.store(index + row * channels + channel, position, mask=inside)
+        else:
+            sums = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
+            for first in tl.range(0, positions, BLOCK_P, num_stages=4):
+                mask = (first + lane < positions)[:, None] & inside[None, :]
+                sums += tl.load(tile + first * stride_position, mask=mask, other=0.0).to(tl.float32)
+            feature = tl.sum(sums, axis=0) / positions
+        total += feature
+        tl.store(frame_features + row * channels + channel, feature, mask=inside)
+    for t in range(valid, frames):
+        row = clip * frames + t
+        tl.store(frame_features + row * channels + channel, tl.zeros([BLOCK_C], tl.float32), mask=inside)
+        if MAXIMUM:
+            tl.store(index + row * channels + channel, tl.zeros([BLOCK_C], tl.int32), mask=inside)
+    tl.store(clip_features + clip * channels + channel, total / tl.maximum(valid, 1), mask=inside)
+
+
+@triton.jit
+def temporal_pool_bwd_kernel(
+    grad_frames, grad_clips, lengths, index, grad_maps,
+    frames, channels, positions, stride_map, stride_channel, stride_position,
+    MAXIMUM: tl.constexpr, RAGGED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """One program writes BLOCK_C channels of one frame's map."""
+    slabs = tl.cdiv(channels, BLOCK_C)
+    row = (tl.program_id(0) // slabs).to(tl.int64)
+    clip = row // frames
+    channel = ((tl.program_id(0) % slabs) * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)
+    inside = channel < channels
+    lane = tl.arange(0, BLOCK_P)
+    along = lane[:, None].to(tl.int64) * stride_position
+    valid = frames
+    if RAGGED:
+        valid = tl.minimum(tl.maximum(tl.load(lengths + clip).to(tl.int32), 0), frames)
+    grad = tl.load(grad_frames + row * channels + channel, mask=inside, other=0.0).to(tl.float32)
+    of_clip = tl.load(grad_clips + clip * channels + channel, mask=inside, other=0.0).to(tl.float32)
+    grad = tl.where(row % frames < valid, grad + of_clip / tl.maximum(valid, 1), 0.0)
+    if MAXIMUM:
+        position = tl.load(index + row * channels + channel, mask=inside, other=-1)
+    else:
+        grad = grad / positions
+    tile = grad_maps + row * stride_map + along + channel[None, :] * stride_channel
+    for first in range(0, positions, BLOCK_P):
+        mask = (first + lane < positions)[:, None] & inside[None, :]
+        if MAXIMUM:
+            value = tl.where(first + lane[:, None] == position[None, :], grad[None, :], 0.0)
+        else:
+            value = tl.broadcast_to(grad[None, :], [BLOCK_P, BLOCK_C])
+        tl.store(tile + first * stride_position, value, mask=mask)
+
+
+def blocks(channels: int, positions: int, channels_last: bool) -> dict[str, int]:
+    """Tile of 2048 elements, long in the axis that is contiguous in memory."""
+    long, short = (channels, positions) if channels_last else (positions, channels)
+    long = min(triton.next_power_of_2(long), 64 if channels_last else 128)
+    short = min(triton.next_power_of_2(short), 2048 // long)
+    block_c, block_p = (long, short) if channels_last else (short, long)
+    return {"BLOCK_P": block_p, "BLOCK_C": block_c, "num_warps": 4}
+
+
+def forward(maps, frames, lengths, maximum):
+    """See temporal_pool.py; any strides in which rows and columns of a map collapse into one axis."""
+    rows, channels, height, width = maps.shape
+    if height > 1 and width > 1 and maps.stride(2) != width * maps.stride(3):
+        maps = maps.contiguous()
+    clips, positions = rows // frames, height * width
+    lengths = None if lengths is None else lengths.contiguous()
+    frame_features = maps.new_empty(clips, frames, channels)
+    clip_features = maps.new_empty(clips, channels)
+    index = maps.new_empty((rows if maximum else 0, channels), dtype=torch.int32)
+    if rows == 0:
+        return frame_features, clip_features, index
+    # With one column the stride of a row is the step between positions.
+    strides = maps.stride(0), maps.stride(1), maps.stride(3 if width > 1 else 2)
+    tile = blocks(channels, positions, strides[1] == 1)
+    grid = (clips * triton.cdiv(channels, tile["BLOCK_C"]),)
+    temporal_pool_fwd_kernel[grid](
+        maps, lengths, frame_features, clip_features, index, frames, channels, positions, *strides,
+        MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
+    )  # fmt: skip
+    return frame_features, clip_features, index
+
+
+def backward(grad_frames, grad_clips, lengths, index, height, width, channels_last, maximum):
+    """See temporal_pool.py."""
+    clips, frames, channels = grad_frames.shape
+    rows, positions = clips * frames, height * width
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    grad_maps = torch.empty(
+        (rows, channels, height, width),
+        dtype=grad_frames.dtype,
+        device=grad_frames.device,
+        memory_format=layout,
+    )
+    if rows == 0:
+        return grad_maps
+    stride_map = channels * positions
+    strides = (stride_map, 1, channels) if channels_last else (stride_map, positions, 1)
+    tile = blocks(channels, positions, channels_last)
+    grid = (rows * triton.cdiv(channels, tile["BLOCK_C"]),)
+    temporal_pool_bwd_kernel[grid](
+        grad_frames.contiguous(), grad_clips.contiguous(),
+        None if lengths is None else lengths.contiguous(), index, grad_maps, frames, channels, positions, *strides, MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
+    )  # fmt: skip
+    return grad_maps

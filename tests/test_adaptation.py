@@ -1,0 +1,87 @@
+"""The adaptation losses reach the backbone, each alone, and the domain losses with the sign reversed."""
+
+import numpy as np
+import pytest
+import torch
+
+from vreid_fast.adaptation import consistency_losses, domain_losses
+from vreid_fast.losses import FeatureMemory
+from vreid_fast.models import DomainHeads, build
+
+
+@pytest.fixture
+def scene():
+    torch.manual_seed(0)
+    network = build("small", identities=4, frames=2).train()
+    heads = DomainHeads(network.width, hidden=16, dropout=0.0)
+    source, target = torch.randn(6, 2, 3, 32, 16), torch.randn(6, 2, 3, 32, 16) + 0.5
+    return network, heads, source, target
+
+
+def backbone_gradient(network):
+    return torch.cat([parameter.grad.flatten() for parameter in network.trunk.parameters()])
+
+
+def domain_gradient(scene, term, strength):
+    network, heads, source, target = scene
+    network.zero_grad()
+    losses, _ = domain_losses(
+        heads, network(source), network(target), torch.tensor(strength), terms=[term], groups=8, sizes=(2, 4),
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    assert list(losses) == [term]
+    losses[term].backward()
+    return backbone_gradient(network)
+
+
+@pytest.mark.parametrize("term", ["l1s", "l2s", "l3s"])
+def test_domain_losses_reach_the_backbone_with_the_sign_reversed(scene, term):
+    minimising = domain_gradient(scene, term, -1.0)  # strength -1 undoes the reversal
+    adversarial = domain_gradient(scene, term, 0.5)
+    assert minimising.abs().max() > 1e-6
+    torch.testing.assert_close(adversarial, -0.5 * minimising, rtol=1e-3, atol=1e-7)
+    assert domain_gradient(scene, term, 0.0).abs().max() == 0
+
+
+@pytest.mark.parametrize("term", ["l1c", "l2c"])
+@pytest.mark.parametrize("over", ["memory", "batch"])
+def test_consistency_losses_reach_the_backbone(scene, term, over):
+    network, _, _, target = scene
+    memory = FeatureMemory(6, network.width, torch.tensor([0, 1, 0, 1, 0, 1])) if over == "memory" else None
+    student, teacher = network(target).clip, network(target.flip(-1)).clip.detach()
+    losses, others = consistency_losses(
+        memory, torch.arange(6), student, teacher, terms=[term], clusters=3, restarts=2, refresh=True
+    )
+    assert list(losses) == [term] and 0 <= others["disagreement"].item() <= 1
+    losses[term].backward()
+    assert backbone_gradient(network).abs().max() > 1e-6
+
+
+def test_a_step_against_the_domain_losses_confuses_the_classifier(scene):
+    """With the heads held, a step down the reversed gradient makes the domains harder to tell apart."""
+    network, heads, source, target = scene
+    optimiser = torch.optim.SGD(heads.parameters(), lr=0.5)
+    terms = {"terms": ["l2s"]}
+    for _ in range(20):
+        optimiser.zero_grad()
+        losses, _ = domain_losses(heads, network(source), network(target), 0.0, rng=np.random.default_rng(0), **terms)
+        losses["l2s"].backward()
+        optimiser.step()
+    before = losses["l2s"].item()
+    network.zero_grad()
+    losses, _ = domain_losses(heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms)
+    losses["l2s"].backward()
+    with torch.no_grad():
+        for parameter in network.trunk.parameters():
+            parameter -= 0.02 * parameter.grad / backbone_gradient(network).norm()
+    losses, _ = domain_losses(heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms)
+    assert losses["l2s"].item() > before
+
+
+def test_terms_that_are_off_cost_nothing(scene):
+    network, heads, source, target = scene
+    losses, accuracy = domain_losses(
+        heads, network(source), network(target), 1.0, terms=[], rng=np.random.default_rng(0)
+    )
+    assert losses == {} and accuracy == {}
+    assert consistency_losses(None, torch.arange(6), None, None, terms=[]) == ({}, {})

@@ -1,0 +1,67 @@
+"""Knobs: defaults, YAML files, the command line, and what is said of bad ones."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from vreid_fast.config import Config, parse_command
+from vreid_fast.errors import InputError
+
+
+def test_later_words_win(tmp_path):
+    (tmp_path / "a.yaml").write_text("l1s: 0.25\nclusters: 7\n")
+    config, resume = parse_command(["--config", str(tmp_path / "a.yaml"), "--clusters", "9"])
+    assert (config.l1s, config.clusters, config.frames, resume) == (0.25, 9, Config.frames, None)
+
+
+def test_yaml_holds_every_knob_and_reads_back(tmp_path):
+    config = dataclasses.replace(Config(), combined_sizes=(3, 5), target="folder:/x", weights="w.pth")
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    assert set(yaml.safe_load(config.to_yaml())) == {field.name for field in dataclasses.fields(Config)}
+    assert parse_command(["--config", str(tmp_path / "config.yaml")])[0] == config
+
+
+def test_resume_takes_the_knobs_of_the_run(tmp_path):
+    (tmp_path / "config.yaml").write_text(dataclasses.replace(Config(), seed=5).to_yaml())
+    config, resume = parse_command(["--resume", str(tmp_path)])
+    assert config.seed == 5 and config.run == str(tmp_path) == resume
+    assert parse_command([f"--resume={tmp_path}", "--adapt_steps", "3"])[0].adapt_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--l1x", "0"], r"l1x.*did you mean --l1s"),
+        (["--xyzzyx", "0"], "xyzzyx.*--help lists the knobs"),
+        (["--l1s", "much"], "l1s.*float.*much"),
+        (["--method", "magic"], "method.*source.*bn_adapt.*paper.*magic"),
+        (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
+        (["--resume", "/nowhere"], "no config.yaml there"),
+        (["--people", "1"], "--people must be at least 2, got 1"),
+        (["--flip", "1.5"], "--flip must be between 0 and 1, got 1.5"),
+        (["--adapt_lr", "0"], "--adapt_lr must be above 0"),
+        (["--combined_sizes", "[0]"], "--combined_sizes must be positive"),
+    ],
+)
+def test_bad_knobs_are_named_on_one_line(argv, said):
+    with pytest.raises(InputError, match=said) as error:
+        parse_command(argv)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_knob_in_a_file_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_text("clustrs: 3\n")
+    with pytest.raises(InputError, match="clustrs.*did you mean --clusters"):
+        parse_command(["--config", str(tmp_path / "a.yaml")])
+
+
+def test_every_knob_is_described():
+    import inspect
+
+    from vreid_fast import config
+
+    source = inspect.getsource(config)
+    for field in dataclasses.fields(Config):
+        after = source.split(f"    {field.name}: ", 1)[1].split("\n", 1)[1]
+        assert after.lstrip().startswith('"""'), f"{field.name} has no description"

@@ -1,0 +1,61 @@
+"""The two domains of a run: the labelled source and the unlabelled target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from vreid_fast.errors import InputError
+
+from . import read_dataset
+from .tracklets import Dataset, Tracklet, identity_labels
+
+
+@dataclass
+class Domains:
+    source: list[Tracklet]
+    """Labelled training tracklets."""
+    labels: Tensor
+    """(N,) int64 classes of the source's tracklets, 0 to identities - 1."""
+    identities: int
+    unlabelled: list[Tracklet]
+    """The target's training tracklets, stripped of identity and clothes: what trains can see no more."""
+    target: Dataset
+    """The target whole, for scoring."""
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, source: str, target: str, **options) -> Domains:
+        """Read two SPECs; `options` as of `read_dataset`.
+
+        Raises:
+            InputError: a SPEC that cannot be read, a source without identities or with one person only,
+                a target without training tracklets.
+        """
+        of_source, of_target = read_dataset(source, **options), read_dataset(target, **options)
+        unlabelled = [row for row in of_source.train if row.identity is None]
+        if not of_source.train or unlabelled:
+            raise InputError(
+                f"--source {source}: wanted labelled training tracklets, found {len(of_source.train)} of which "
+                f"{len(unlabelled)} have no identity; give identities (folder: a tracklets.csv) or use it as --target"
+            )
+        classes = identity_labels(of_source.train)
+        if len(classes) < 2:
+            raise InputError(f"--source {source}: wanted at least 2 people to tell apart, found {len(classes)}")
+        if not of_target.train:
+            raise InputError(f"--target {target}: no training tracklets to adapt to")
+        return cls(
+            source=of_source.train,
+            labels=torch.tensor([classes[tracklet.identity] for tracklet in of_source.train]),
+            identities=len(classes),
+            unlabelled=[replace(tracklet, identity=None, clothes=None) for tracklet in of_target.train],
+            target=of_target,
+            notes=[*of_source.notes, *of_target.notes],
+        )
+
+    def cameras(self) -> Tensor | None:
+        """(N,) cameras of the target's training tracklets, or None where one of them is unknown."""
+        cameras = [tracklet.camera for tracklet in self.unlabelled]
+        return None if None in cameras else torch.tensor(cameras)

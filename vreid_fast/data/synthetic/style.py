@@ -1,0 +1,97 @@
+"""The two looks of the embedded people: a clean labelled source and a shifted, street-like target."""
+
+from dataclasses import dataclass
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Everything in which two generated data sets differ. Ranges are uniform unless said otherwise."""
+
+    stream: int  # first word of every seed, so that two styles never share a person or a camera
+    people: int  # identities to train on
+    test_people: int  # further identities, for query and gallery
+    cameras: int
+
+    # Wardrobe: shares of all garments, then HSV ranges of the coloured rest.
+    grey: float
+    blue: float
+    saturation: Range
+    value: Range
+    textured: float  # share of tops that are not plain
+    folds: float  # depth of the cloth folds, fraction of the shade
+
+    # Cameras.
+    view_spread: float  # degrees by which a tracklet's walking direction leaves its camera's lane
+    views: tuple[float, ...]  # walking direction by camera, degrees; 0 comes towards the camera, 90 goes right
+    pitch: Range  # degrees the camera looks down
+    ambient: Range  # share of the light that has no direction
+    exposure: Range  # gain of the whole image
+    gamma: float  # largest natural logarithm of the gamma
+    tint: float  # largest gain of one channel against the mean
+    clutter: float  # share of a scene's textures and objects, 0..1
+
+    # Tracker and sensor.
+    jitter: float  # pixels (of 128) by which a box leaves its person
+    occluded: float  # share of tracklets in which something passes in front
+    crowded: float  # share of tracklets in which another person walks by
+    resolution: Range  # scale at which the frame was seen before it was resized
+    noise: Range  # standard deviation, grey levels
+    quality: tuple[int, int]  # JPEG
+
+
+STYLES = {
+    "source": Style(
+        stream=1,
+        people=100,
+        test_people=16,
+        cameras=4,
+        grey=0.25,
+        blue=0.1,
+        saturation=(0.35, 0.9),
+        value=(0.35, 0.95),
+        textured=0.5,
+        folds=0.05,
+        view_spread=18.0,
+        views=(20.0, 90.0, 200.0, 300.0),
+        pitch=(6.0, 16.0),
+        ambient=(0.5, 0.65),
+        exposure=(0.95, 1.08),
+        gamma=0.08,
+        tint=0.03,
+        clutter=0.25,
+        jitter=1.2,
+        occluded=0.0,
+        crowded=0.0,
+        resolution=(1.0, 1.0),
+        noise=(0.0, 1.0),
+        quality=(90, 92),
+    ),
+    "real": Style(
+        stream=2,
+        people=72,
+        test_people=60,
+        cameras=3,
+        grey=0.38,
+        blue=0.18,
+        saturation=(0.2, 0.65),
+        value=(0.2, 0.8),
+        textured=0.4,
+        folds=0.16,
+        view_spread=25.0,
+        views=(55.0, 160.0, 275.0),
+        pitch=(10.0, 28.0),
+        ambient=(0.6, 0.8),
+        exposure=(0.85, 1.12),
+        gamma=0.2,
+        tint=0.07,
+        clutter=0.9,
+        jitter=2.5,
+        occluded=0.25,
+        crowded=0.15,
+        resolution=(0.5, 0.85),
+        noise=(2.0, 6.0),
+        quality=(45, 75),
+    ),
+}

@@ -1,0 +1,80 @@
+"""Where a run computes, and in which arithmetic."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import AbstractContextManager
+
+import torch
+
+from .errors import InputError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """"auto", "cpu" or "cuda" -> a device.
+
+    Raises:
+        InputError: a GPU is asked for and none can be used.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        built = "this torch is a CPU build" if torch.version.cuda is None else "torch finds no usable GPU"
+        raise InputError(f"--device cuda: {built}; use --device auto or cpu")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+class Precision:
+    """Autocast and loss scaling: `with precision.cast(): ...`, then `precision.step(loss, optimiser, ...)`.
+
+    Args:
+        wanted: "auto", "fp32", "bf16" or "fp16".
+        device: where the networks are.
+
+    Attributes:
+        name: fp32, bf16 or fp16.
+        reason: why "auto" took it.
+
+    Raises:
+        InputError: fp16 on a CPU.
+    """
+
+    def __init__(self, wanted: str, device: torch.device):
+        self.device = device
+        self.name, self.reason = (wanted, "asked for") if wanted != "auto" else _fastest(device)
+        if self.name == "fp16" and device.type == "cpu":
+            raise InputError("--precision fp16 needs a GPU; on a CPU use fp32, bf16 or auto")
+        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
+
+    def cast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.name != "fp32")
+
+    def step(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer, limit: float) -> torch.Tensor:
+        """Backward, clip the gradients to the norm `limit` (0 = none), step. Returns the norm before clipping."""
+        optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimiser)
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else torch.inf)
+        self.scaler.step(optimiser)
+        self.scaler.update()
+        return norm
+
+
+def _fastest(device: torch.device) -> tuple[str, str]:
+    if device.type == "cuda":
+        if torch.cuda.get_device_capability(device) >= (8, 0):
+            return "bf16", "this GPU computes bf16 in hardware"
+        return "fp16", "this GPU has no bf16 in hardware; the loss is scaled"
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return "bf16", "this CPU computes bf16 in hardware"
+    return "fp32", "this CPU has no bf16 in hardware"
+
+
+def describe(device: torch.device) -> str:
+    """A device in words, for logs and reports."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"

@@ -1,0 +1,194 @@
+"""Checkpoint and data set -> CMC and mAP: `python -m vreid_fast.evaluate --checkpoint DIR/last.pt --data SPEC`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import load
+from .config import Config
+from .data import Dataset, Tracklet, read_dataset
+from .data.loader import TestPlan, make_loader
+from .device import Precision, choose_device
+from .errors import InputError
+from .metrics import camera_standardise, rank_metrics
+from .models import build
+from .report import score_table
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """How tracklets become vectors: all that evaluation needs beside a network and data."""
+
+    frames: int
+    size: tuple[int, int]
+    clips: str = "even"
+    batch: int = 64
+    distance: str = "cosine"
+    loader: str | None = None
+    threads: int = 1
+
+    @staticmethod
+    def of(config: Config) -> TestSettings:
+        return TestSettings(
+            frames=config.frames, size=(config.height, config.width), clips=config.test_clips,
+            batch=config.test_batch, distance=config.distance,
+            loader=None if config.loader == "auto" else config.loader, threads=config.loader_threads,
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def embed(network: nn.Module, tracklets: Sequence[Tracklet], test: TestSettings, precision: Precision) -> Tensor:
+    """The vectors (N, D) of tracklets, float32 on the CPU: the mean over a tracklet's test clips.
+
+    The network runs in evaluation mode, with the batch-norm statistics it has, and is left as it was.
+    """
+    plan = TestPlan([len(tracklet) for tracklet in tracklets], test.frames, batch=test.batch, mode=test.clips)
+    sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
+    was_training = network.training
+    network.eval()
+    with make_loader(
+        tracklets, plan, size=test.size, device=precision.device, backend=test.loader, threads=test.threads
+    ) as loader:
+        for batch in loader:
+            with precision.cast():
+                vectors = network.embed(batch.clips)
+            rows = batch.tracklets.cpu()
+            sums.index_add_(0, rows, vectors.float().cpu())
+            counts.index_add_(0, rows, torch.ones(len(rows), 1))
+    network.train(was_training)
+    return sums / counts
+
+
+@dataclass
+class Evaluation:
+    """Vectors of a data set's subsets under one network, and the scores they give."""
+
+    data: Dataset
+    test: TestSettings
+    query: Tensor
+    gallery: Tensor
+    train: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, network: nn.Module, data: Dataset, test: TestSettings, precision: Precision, train: bool = False
+    ) -> Evaluation:
+        """Embed query and gallery, and the unlabelled training tracklets when `train`; each tracklet once."""
+        wanted = [*data.query, *data.gallery, *(data.train if train else [])]
+        position = {id(tracklet): row for row, tracklet in enumerate({id(t): t for t in wanted}.values())}
+        vectors = embed(network, list({id(t): t for t in wanted}.values()), test, precision)
+        parts = vectors[[position[id(tracklet)] for tracklet in wanted]].split(
+            [len(data.query), len(data.gallery), len(wanted) - len(data.query) - len(data.gallery)]
+        )
+        return cls(data, test, parts[0], parts[1], parts[2] if train else None)
+
+    def scores(self) -> dict | None:
+        """See `rank_metrics`; None where the data set has nothing to score."""
+        return None if why_unscored(self.data) else self._rank(self.query, self.gallery)
+
+    def camera_scores(self) -> dict | None:
+        """The same after standardising features per camera, by the statistics of unlabelled training clips."""
+        return None if why_unscored(self.data) else self._rank(*self.camera_standardised())
+
+    def camera_standardised(self) -> tuple[Tensor, Tensor]:
+        known = _cameras(self.data.train)
+        return tuple(
+            camera_standardise(features, _cameras(tracklets) if known else None, self.train, known)
+            for features, tracklets in ((self.query, self.data.query), (self.gallery, self.data.gallery))
+        )
+
+    def _rank(self, query: Tensor, gallery: Tensor) -> dict:
+        data = self.data
+        scores = rank_metrics(
+            query, [t.identity for t in data.query], _cameras(data.query),
+            gallery, [t.identity for t in data.gallery], _cameras(data.gallery),
+            distance=self.test.distance,
+        )  # fmt: skip
+        return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
+
+
+def why_unscored(data: Dataset) -> str | None:
+    """Why a data set gives no scores, or None when it does."""
+    if not data.query or not data.gallery:
+        return f"{data.name} has no labelled query and gallery tracklets"
+    for tracklet in (*data.query, *data.gallery):
+        if tracklet.identity is None or tracklet.camera is None:
+            return f"{data.name} has test tracklets without {'identity' if tracklet.identity is None else 'camera'}"
+    return None
+
+
+def _cameras(tracklets: Sequence[Tracklet]) -> list[int] | None:
+    cameras = [tracklet.camera for tracklet in tracklets]
+    return None if not cameras or None in cameras else cameras
+
+
+def load_network(path: str | Path, which: str = "student") -> tuple[nn.Module, Config]:
+    """The student or the teacher of a checkpoint, on the CPU, and the configuration of its run.
+
+    Raises:
+        InputError: no checkpoint, or one without a teacher.
+    """
+    state = load(path)
+    config = Config(**{**state["config"], "combined_sizes": tuple(state["config"]["combined_sizes"])})
+    if which == "teacher" and state["teacher"] is None:
+        raise InputError(f"checkpoint {path} has no teacher (method {config.method}, step {state['step']}); use --network student")
+    network = build(config.network, identities=state["identities"], frames=config.frames)
+    network.load_state_dict(state["student"] if which == "student" else state["teacher"]["network"])
+    return network.eval(), config
+
+
+def main(argv: list[str] | None = None) -> int:
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(
+        prog="python -m vreid_fast.evaluate",
+        description="Score a checkpoint on a data set's query and gallery; batch-norm statistics are the checkpoint's.",
+    )
+    parser.add_argument("--checkpoint", required=True, help="last.pt of a run")
+    parser.add_argument("--data", required=True, help="SPEC = synthetic | synthetic:real | FORMAT:PATH")
+    parser.add_argument("--network", choices=["student", "teacher"], default="student")
+    parser.add_argument("--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all")
+    parser.add_argument("--distance", choices=["cosine", "euclidean"], default="cosine")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--json", default=None, help="file to write the scores to")
+    arguments = parser.parse_args(argv)
+    try:
+        scores = evaluate(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(score_table(scores))
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
+    return 0
+
+
+def evaluate(arguments) -> dict[str, dict]:
+    """Scores of the command line's network, plain and standardised per camera."""
+    from dataclasses import replace
+
+    network, config = load_network(arguments.checkpoint, arguments.network)
+    device = choose_device(arguments.device)
+    data = read_dataset(
+        arguments.data, seed=config.synthetic_seed, cache=config.cache, mars_gallery=config.mars_gallery
+    )
+    reason = why_unscored(data)
+    if reason:
+        raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
+    test = replace(TestSettings.of(config), clips=arguments.clips, distance=arguments.distance)
+    evaluation = Evaluation.of(network.to(device), data, test, Precision(config.precision, device), train=bool(data.train))
+    scores = {arguments.network: evaluation.scores()}
+    if data.train:
+        scores[f"{arguments.network}_camera"] = evaluation.camera_scores()
+    return scores
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""What learns: student, teacher, domain heads, loss weights, memory, optimiser; and its state on disk."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from .losses import FeatureMemory, LossWeights
+from .models import DomainHeads
+from .teacher import MeanTeacher
+
+
+class Learner:
+    """The student of the first stage and, from `start_adaptation` on, all that the second stage adds.
+
+    Args:
+        student: the network, on its device.
+        learning_rate: Adam's peak in the first stage.
+        weight_decay: of the student.
+    """
+
+    def __init__(self, student: nn.Module, *, learning_rate: float, weight_decay: float):
+        self.student = student
+        self.device = next(student.parameters()).device
+        self.weight_decay = weight_decay
+        self.step = 0
+        self.heads: DomainHeads | None = None
+        self.weights: LossWeights | None = None
+        self.teacher: MeanTeacher | None = None
+        self.memory: FeatureMemory | None = None
+        # A 0-d device tensor, so that a schedule recompiles and re-captures nothing.
+        self.reversal = torch.zeros((), device=self.device)
+        self.optimiser = self._make_optimiser(learning_rate, 0.0)
+
+    def start_adaptation(
+        self,
+        *,
+        learning_rate: float,
+        head_learning_rate: float,
+        domain_width: int = 128,
+        domain_dropout: float = 0.5,
+        loss_weights: str = "fixed",
+        ema_decay: float = 0.99,
+        memory: FeatureMemory | None = None,
+    ) -> None:
+        """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew."""
+        self.heads = DomainHeads(self.student.width, domain_width, domain_dropout).to(self.device)
+        self.weights = LossWeights(loss_weights).to(self.device)
+        self.teacher = MeanTeacher(self.student, ema_decay)
+        self.memory = memory
+        self.restart_optimiser(learning_rate, head_learning_rate)
+
+    def restart_optimiser(self, learning_rate: float, head_learning_rate: float = 0.0) -> None:
+        self.optimiser = self._make_optimiser(learning_rate, head_learning_rate)
+
+    def _make_optimiser(self, learning_rate: float, head_learning_rate: float) -> torch.optim.Optimizer:
+        groups = [{"params": list(self.student.parameters()), "peak": learning_rate}]
+        for module in (self.heads, self.weights):
+            if module is not None:
+                groups.append(
+                    {"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0}
+                )
+        return torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay)
+
+    def set_learning_rate(self, step: int, steps: int, warmup: int) -> float:
+        """Linear warm-up, then a cosine to a fiftieth of the peak; returns the student's rate."""
+        factor = learning_rate_factor(step, steps, warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        return self.optimiser.param_groups[0]["lr"]
+
+    def networks(self) -> list[nn.Module]:
+        """Student and, where there is one, teacher."""
+        return [self.student] if self.teacher is None else [self.student, self.teacher.network]
+
+    def state_dict(self) -> dict:
+        parts = {"heads": self.heads, "weights": self.weights, "teacher": self.teacher, "memory": self.memory}
+        return {
+            "step": self.step,
+            "student": self.student.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            **{name: None if part is None else part.state_dict() for name, part in parts.items()},
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take a state back; call `start_adaptation` before where the state is of the second stage."""
+        self.student.load_state_dict(state["student"])
+        for name in ("heads", "weights", "teacher", "memory"):
+            if state[name] is not None:
+                getattr(self, name).load_state_dict(state[name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+
+def learning_rate_factor(step: int, steps: int, warmup: int, floor: float = 0.02) -> float:
+    """Part of the peak learning rate at `step` (from 0) of `steps`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,143 @@
+"""What a run says while it trains: progress bar, metrics.jsonl, TensorBoard, and the watch for NaN losses."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .errors import Diverged
+
+
+class Logbook:
+    """Collects scalars on the device and reads them every `every` steps, so that a step costs no synchronisation.
+
+    Args:
+        run: folder of metrics.jsonl and the TensorBoard files.
+        start: step to begin at; rows of later steps, left by a run that went on after its last checkpoint,
+            are dropped.
+        total: steps of the whole run.
+        every: steps between two rows.
+    """
+
+    def __init__(self, run: Path, start: int, total: int, every: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = run / "metrics.jsonl"
+        rows = [row for row in read_history(self.path) if row["step"] <= start]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.seconds_before = rows[-1]["seconds"] if rows else 0.0
+        self.every = every
+        self.board = SummaryWriter(run / "tensorboard", purge_step=start + 1)
+        self.bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
+        self.started = self.window_started = time.perf_counter()
+        self.window_clips = self.clips = 0
+        self.training_seconds = 0.0
+        self.pending: list[tuple[int, dict[str, Tensor]]] = []
+
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def clips_per_second(self) -> float:
+        """Clips trained on per second of training, since the start or the resume; evaluation left out."""
+        return self.clips / max(self.training_seconds, 1e-9)
+
+    def step(
+        self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int
+    ) -> None:
+        """Note one step.
+
+        Args:
+            step: steps done so far, this one included.
+            losses: scalar tensors by name; "total" is the one that was minimised.
+            scalars: other numbers to log, such as the learning rate.
+            clips: clips that the step trained on.
+
+        Raises:
+            Diverged: a loss since the last row is not finite.
+        """
+        self.pending.append((step, {name: loss.detach() for name, loss in losses.items()}))
+        self.window_clips += clips
+        self.bar.update()
+        if step % self.every == 0:
+            self.flush()
+            self._write(stage, step, losses, scalars)
+
+    def flush(self) -> None:
+        """Read what is pending from the device.
+
+        Raises:
+            Diverged: one of the losses is not finite; the first step and its terms are named.
+        """
+        pending, self.pending = self.pending, []
+        if not pending:
+            return
+        finite = torch.stack([torch.stack(list(terms.values())).isfinite().all() for _, terms in pending]).tolist()
+        if all(finite):
+            return
+        step, terms = pending[finite.index(False)]
+        bad = [name for name, loss in terms.items() if not loss.isfinite()]
+        named = [name for name in bad if name != "total"] or bad
+        raise Diverged(f"the loss {', '.join(named)} is not finite at step {step}")
+
+    def _write(self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor]) -> None:
+        values = {name: float(value) for name, value in losses.items()}
+        others = {name: float(value) for name, value in scalars.items()}
+        now = time.perf_counter()
+        row = {
+            "stage": stage,
+            "step": step,
+            "seconds": round(self.seconds(), 3),
+            "clips_per_second": round(self.window_clips / max(now - self.window_started, 1e-9), 1),
+            "loss": values.pop("total"),
+            "losses": values,
+            **others,
+        }
+        self.training_seconds += now - self.window_started
+        self.clips += self.window_clips
+        self.window_started, self.window_clips = now, 0
+        self.append(row)
+        for name, value in values.items():
+            self.board.add_scalar(f"losses/{name}", value, step)
+        for name in ("loss", "clips_per_second", *others):
+            self.board.add_scalar(name, row[name], step)
+        shown = {name: f"{value:.3f}" for name, value in values.items()}
+        self.bar.set_description_str(stage)
+        self.bar.set_postfix({**shown, "lr": f"{others.get('learning_rate', 0):.1e}",
+                              "clips/s": f"{row['clips_per_second']:.0f}"}, refresh=False)  # fmt: skip
+
+    def scores(self, stage: str, step: int, scores: dict[str, dict]) -> None:
+        """Note the scores of an evaluation, by name of what was scored."""
+        numbers = {
+            name: {key: value for key, value in score.items() if isinstance(value, (int, float))}
+            for name, score in scores.items()
+        }
+        self.append({"stage": stage, "step": step, "seconds": round(self.seconds(), 3), "scores": numbers})
+        for name, score in numbers.items():
+            self.board.add_scalar(f"scores/{name}_map", score["map"], step)
+        self.window_started = time.perf_counter()
+
+    def append(self, row: dict) -> None:
+        with open(self.path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def close(self) -> None:
+        self.bar.close()
+        self.board.close()
+
+
+def read_history(path: Path) -> list[dict]:
+    """The rows of a metrics.jsonl; none where there is no file. A last line cut short is left out."""
+    rows = []
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows

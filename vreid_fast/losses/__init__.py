@@ -1,0 +1,20 @@
+"""The losses of arXiv 2402.02108, each a function with its equation number."""
+
+from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
+from .domain import clip_domain_loss, draw_groups, frame_domain_loss
+from .identity import batch_hard_triplet, cross_entropy
+from .weighting import LossWeights
+
+__all__ = [
+    "FeatureMemory",
+    "LossWeights",
+    "assignment_loss",
+    "batch_hard_triplet",
+    "clip_domain_loss",
+    "cluster_batch",
+    "compactness_loss",
+    "cross_entropy",
+    "disagreement",
+    "draw_groups",
+    "frame_domain_loss",
+]

@@ -1,0 +1,46 @@
+"""Losses on the labelled source: cross-entropy and the batch-hard triplet loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Eq. 5: logits (B, identities), labels (B,) -> mean over the batch."""
+    return F.cross_entropy(logits.float(), labels)
+
+
+def batch_hard_triplet(
+    features: Tensor, labels: Tensor, margin: float = 0.3, distance: str = "euclidean"
+) -> Tensor:
+    """Eq. 6: each clip against its farthest positive and its nearest negative of the batch.
+
+    max(0, d(anchor, positive) - d(anchor, negative) + margin), mean over the anchors that have a
+    negative (Hermans et al., "In Defense of the Triplet Loss", 2017). The anchor counts among its positives.
+
+    Args:
+        features: (B, D), not normalised.
+        labels: (B,) identities.
+        distance: "euclidean" as the paper has it, or "cosine" (negative cosine similarity) as its code has it.
+
+    Raises:
+        ValueError: another distance.
+    """
+    features = features.float()
+    if distance == "cosine":
+        features = F.normalize(features, dim=1)
+        distances = -features @ features.T
+    elif distance == "euclidean":
+        squares = features.square().sum(1)
+        squared = squares[:, None] + squares[None] - 2 * features @ features.T
+        # The root's gradient at zero is infinite; an anchor is at zero from itself.
+        distances = squared.clamp_min(1e-12).sqrt()
+    else:
+        raise ValueError(f"distance must be euclidean or cosine, got {distance!r}")
+    same = labels[:, None] == labels[None]
+    positive = distances.masked_fill(~same, -torch.inf).amax(1)
+    negative = distances.masked_fill(same, torch.inf).amin(1)
+    # Without a negative the hinge is max(0, -inf) = 0, with no gradient.
+    return F.relu(positive - negative + margin).mean()

@@ -1,0 +1,62 @@
+"""Per-camera standardisation of features: the baseline that needs no training."""
+
+import torch
+
+from .distance import as_features
+
+
+def camera_standardise(
+    features, cameras, reference_features, reference_cameras, eps: float = 1e-5
+) -> torch.Tensor:
+    """Remove each camera's own mean and spread: (x - mean_c) / sqrt(var_c + eps) for every feature column.
+
+    The statistics of camera c come from its reference items, which need no identities (the target
+    training tracklets). A camera without at least two reference items, and every item when either
+    side's cameras are None, takes the statistics over the whole reference.
+
+    Args:
+        features: (N, D) tensor or array of any float type.
+        cameras: (N,) integers, or None when unknown.
+        reference_features: (R, D).
+        reference_cameras: (R,) integers, or None when unknown.
+        eps: added to the variance, in squared feature units.
+
+    Returns:
+        (N, D), float64 when `features` are, else float32, on their device.
+
+    Raises:
+        ValueError: a wrong shape, or an empty reference.
+    """
+    features = as_features("camera_standardise", "features", features)
+    reference = as_features("camera_standardise", "reference_features", reference_features).to(features)
+    if len(reference) == 0 or reference.shape[1] != features.shape[1]:
+        raise ValueError(
+            f"camera_standardise: reference_features must be (R, {features.shape[1]}) with R at least 1, "
+            f"got {tuple(reference.shape)}"
+        )
+    standardised = _standardise(features, reference, eps)
+    if cameras is None or reference_cameras is None:
+        return standardised
+    cameras = _as_cameras("cameras", cameras, features)
+    reference_cameras = _as_cameras("reference_cameras", reference_cameras, reference)
+    for camera in cameras.unique():
+        seen = reference_cameras == camera
+        if seen.sum() >= 2:
+            here = cameras == camera
+            standardised[here] = _standardise(features[here], reference[seen], eps)
+    return standardised
+
+
+def _standardise(features: torch.Tensor, reference: torch.Tensor, eps: float) -> torch.Tensor:
+    variance, mean = torch.var_mean(reference, dim=0, correction=0)
+    return (features - mean) / (variance + eps).sqrt()
+
+
+def _as_cameras(name: str, cameras, features: torch.Tensor) -> torch.Tensor:
+    cameras = torch.as_tensor(cameras, device=features.device)
+    if cameras.shape != features.shape[:1]:
+        raise ValueError(
+            f"camera_standardise: {name} must be ({len(features)},), one for each feature row, "
+            f"got {tuple(cameras.shape)}"
+        )
+    return cameras

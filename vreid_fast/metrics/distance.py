@@ -1,0 +1,83 @@
+"""Distances between query and gallery features."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+from torch.nn.functional import normalize
+
+DISTANCES = ("cosine", "euclidean")
+
+
+def pairwise_distances(query_features, gallery_features, distance: str = "cosine") -> torch.Tensor:
+    """Distance of every query to every gallery item.
+
+    Args:
+        query_features: (Q, D) tensor or array of any float type.
+        gallery_features: (G, D), likewise; moved to the device of the query features.
+        distance: ``"cosine"``, 1 - cos in [0, 2], or ``"euclidean"``, the plain (not squared) distance.
+
+    Returns:
+        (Q, G), float64 when either side is float64, else float32; autocast and TF32 have no effect.
+
+    Raises:
+        ValueError: features are not two float matrices of one width, or the distance is unknown.
+    """
+    return distance_rows(query_features, gallery_features, distance)(slice(None))
+
+
+def distance_rows(query_features, gallery_features, distance: str) -> Callable[[slice], torch.Tensor]:
+    """`pairwise_distances` some queries at a time: ``rows(slice)`` gives those rows of the (Q, G) matrix."""
+    if distance not in DISTANCES:
+        raise ValueError(
+            f"pairwise_distances: distance must be one of {', '.join(DISTANCES)}, got {distance!r}"
+        )
+    query = as_features("pairwise_distances", "query_features", query_features)
+    gallery = as_features("pairwise_distances", "gallery_features", gallery_features).to(query.device)
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            "pairwise_distances: query_features and gallery_features must have the same width D, "
+            f"got {query.shape[1]} and {gallery.shape[1]}"
+        )
+    dtype = torch.promote_types(query.dtype, gallery.dtype)
+    query, gallery = query.to(dtype), gallery.to(dtype)
+
+    if distance == "cosine":
+        query, gallery = normalize(query), normalize(gallery)
+
+        def rows(part: slice) -> torch.Tensor:
+            with _full_precision(query.device.type):
+                return torch.mm(query[part], gallery.T).neg_().add_(1)
+
+    else:
+        query_squared, gallery_squared = query.square().sum(1, keepdim=True), gallery.square().sum(1)
+
+        def rows(part: slice) -> torch.Tensor:
+            with _full_precision(query.device.type):
+                product = torch.mm(query[part], gallery.T)
+            return product.mul_(-2).add_(query_squared[part]).add_(gallery_squared).clamp_(min=0).sqrt_()
+
+    return rows
+
+
+def as_features(function: str, name: str, features) -> torch.Tensor:
+    """(N, D) features as a detached float32 or float64 tensor; ValueError for anything else."""
+    features = torch.as_tensor(features).detach()
+    if features.ndim != 2 or not features.is_floating_point():
+        raise ValueError(
+            f"{function}: {name} must be a float matrix (N, D), got {tuple(features.shape)} {features.dtype}"
+        )
+    return features if features.dtype == torch.float64 else features.float()
+
+
+@contextmanager
+def _full_precision(device_type: str):
+    """Products in the features' own precision: a rounding to bfloat16 or TF32 would reorder rankings."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "ieee"
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        matmul.fp32_precision = before

@@ -1,0 +1,100 @@
+"""ResNet trunks over single frames, with torchvision's parameter names.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. The last stage keeps stride 1, so that
+a 256 x 128 frame gives a 16 x 8 map (Luo et al., "Bag of Tricks and a Strong Baseline", CVPRW 2019).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    expansion = 1
+
+    def __init__(self, channels_in: int, channels: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(channels_in, channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    expansion = 4
+
+    def __init__(self, channels_in: int, channels: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels * 4)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(channels_in, channels * 4, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module | None:
+    if stride == 1 and channels_in == channels_out:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+    )
+
+
+class ResNetTrunk(nn.Module):
+    """Frames (N, 3, H, W) -> feature maps (N, D, h, w).
+
+    Args:
+        block: BasicBlock or Bottleneck.
+        blocks: number of blocks in each of the four stages.
+        channels: channels of each stage, before the block's expansion.
+        strides: stride of each stage.
+        stem: channels of the first convolution.
+        small_stem: a 3x3 convolution in place of the 7x7 one and no max pooling, for frames of 64 x 32 pixels.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        blocks: tuple[int, int, int, int],
+        channels: tuple[int, int, int, int] = (64, 128, 256, 512),
+        strides: tuple[int, int, int, int] = (1, 2, 2, 1),
+        stem: int = 64,
+        small_stem: bool = False,
+    ):
+        super().__init__()
+        size = 3 if small_stem else 7
+        self.conv1 = nn.Conv2d(3, stem, size, stride=2, padding=size // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, stride=2, padding=1)
+        width = stem
+        for stage, (count, out, stride) in enumerate(zip(blocks, channels, strides, strict=True), start=1):
+            layers = []
+            for position in range(count):
+                layers.append(block(width, out, stride if position == 0 else 1))
+                width = out * block.expansion
+            setattr(self, f"layer{stage}", nn.Sequential(*layers))
+        self.width = width
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, frames: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))

@@ -1,0 +1,99 @@
+"""Ranked lists: a few queries, each with the gallery clips that a network put first."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..metrics import Labels, rank_queries, relevance
+
+_QUERY_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class RankedItem:
+    """A gallery clip in a ranked list: one frame (H, W, 3) uint8, who it is, how far, and whether it matches."""
+
+    image: np.ndarray
+    label: str
+    distance: float
+    hit: bool
+
+
+@dataclass(frozen=True)
+class RankedQuery:
+    """A query, some of its frames (each (H, W, 3) uint8), and the first gallery clips by distance, junk left out."""
+
+    query_images: list[np.ndarray]
+    query_label: str
+    gallery: list[RankedItem]
+    average_precision: float
+
+
+def pick_ranked(
+    distances,
+    query: Sequence,
+    gallery: Sequence,
+    *,
+    read_frames: Callable[[object, np.ndarray], Sequence[np.ndarray]],
+    count: int = 8,
+    depth: int = 10,
+    protocol: str = "market",
+) -> list[RankedQuery]:
+    """Ranked lists of queries spread evenly from the best to the worst average precision.
+
+    No cherries: of N matched queries in order of average precision those at places 0, N/(count-1), ...,
+    N-1 are taken. A gallery item of the query's own person and camera is junk and left out, as in the scores.
+
+    Args:
+        distances: (Q, G) tensor or array.
+        query, gallery: Q and G tracklets (anything with a length, identity, camera and clothes).
+        read_frames: (tracklet, frame indices) -> that many images (H, W, 3) uint8.
+        count: ranked lists wanted; fewer when fewer queries have a match.
+        depth: gallery clips in each.
+    """
+    distances = torch.as_tensor(distances).detach().cpu()
+    query_labels, gallery_labels = _labels("query", query), _labels("gallery", gallery)
+    if query_labels.cameras is None or gallery_labels.cameras is None:
+        query_labels, gallery_labels = query_labels._replace(cameras=None), gallery_labels._replace(cameras=None)
+    average_precision, _ = rank_queries(distances.__getitem__, query_labels, gallery_labels, protocol)
+    order = average_precision.argsort(descending=True, stable=True)  # NaN, no match, sorts first
+    order = order[~average_precision[order].isnan()]
+    places = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+
+    ranked = []
+    for q in order[places].tolist():
+        good, junk = (mask[0] for mask in relevance(query_labels.rows(slice(q, q + 1)), gallery_labels, protocol))
+        first = distances[q].masked_fill(junk, torch.inf).argsort(stable=True)[: min(depth, int((~junk).sum()))]
+        items = [
+            RankedItem(
+                image=read_frames(gallery[g], np.array([len(gallery[g]) // 2]))[0],
+                label=describe(gallery[g]),
+                distance=float(distances[q, g]),
+                hit=bool(good[g]),
+            )
+            for g in first.tolist()
+        ]
+        length = len(query[q])
+        spaced = np.unique((np.arange(_QUERY_FRAMES) * 2 + 1) * length // (2 * _QUERY_FRAMES))
+        images = list(read_frames(query[q], spaced))
+        ranked.append(RankedQuery(images, describe(query[q]), items, float(average_precision[q])))
+    return ranked
+
+
+def describe(tracklet) -> str:
+    """``person 12, camera 1``, as far as both are known."""
+    who = "unknown person" if tracklet.identity is None else f"person {tracklet.identity}"
+    return who if tracklet.camera is None else f"{who}, camera {tracklet.camera}"
+
+
+def _labels(side: str, tracklets: Sequence) -> Labels:
+    """Labels of tracklets: an unknown identity is -1, and one unknown camera or clothes makes all unknown."""
+
+    def column(name):
+        values = [getattr(tracklet, name) for tracklet in tracklets]
+        return None if any(value is None for value in values) else values
+
+    identities = [-1 if tracklet.identity is None else tracklet.identity for tracklet in tracklets]
+    return Labels.of(side, len(tracklets), "cpu", identities, column("camera"), column("clothes"))

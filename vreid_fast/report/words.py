@@ -1,0 +1,64 @@
+"""What the names in metrics.jsonl and result.json mean, in the words a reader sees."""
+
+# Rows of the score table, in reading order: name, and what is compared.
+NETWORKS = {
+    "source": ("source-only", "the student before adaptation, with its own batch-norm statistics"),
+    "student": ("student", "the network after adaptation, at the last step"),
+    "teacher": ("teacher", "the moving average of the student's weights"),
+    "student_camera": (
+        "student, per camera",
+        "the student's features, standardised per camera on unlabelled target clips: it needs camera "
+        "numbers and no training",
+    ),
+}
+
+LOSSES = {
+    "cross_entropy": "Identity cross-entropy (eq. 5)",
+    "triplet": "Triplet (eq. 6)",
+    "l1s": "L1S, domain of frames (eq. 7)",
+    "l2s": "L2S, domain of clips (eq. 8)",
+    "l3s": "L3S, domain share of combined clips (eq. 9)",
+    "l1c": "L1C, student and teacher in one cluster (eq. 14)",
+    "l2c": "L2C, distance to the cluster mean (eq. 15)",
+}
+
+SCALARS = {
+    "learning_rate": "Learning rate",
+    "reversal": "Strength of the gradient reversal",
+    "ema_decay": "Decay of the teacher",
+    "gradient_norm": "Gradient norm",
+    "clips_per_second": "Clips a second",
+    "domain_accuracy_frames": "Domain accuracy on frames (0.5 = confused)",
+    "domain_accuracy_clips": "Domain accuracy on clips (0.5 = confused)",
+    "agreement": "Student and teacher in the same cluster",
+}
+
+STAGES = {"source": "source alone", "adapt": "adaptation"}
+
+
+def network_key(name: str) -> str:
+    """Key of NETWORKS for a row name; ``source-only`` is ``source``."""
+    return "source" if name == "source-only" else name
+
+
+def network_words(name: str) -> tuple[str, str]:
+    """Name and explanation of a score row; a row unknown here keeps its name."""
+    return NETWORKS.get(network_key(name), (plain(name), ""))
+
+
+def plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def points(gain: float) -> str:
+    """A gain given as a fraction, in percentage points with its sign."""
+    return f"{100 * gain:+.1f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units a reader would say."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,97 @@
+"""The first and the last words of a run: what it uses, what it reached."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from .data.domains import Domains
+from .data.loader import Loader
+from .device import describe
+from .evaluate import Evaluation
+from .kernels.backends import OPS, choose
+from .logbook import read_history
+from .report import pick_ranked, score_table, write_report
+from .session import Session
+
+# What each row of the closing table is.
+ROWS = {
+    "source": "source-only (before adaptation)",
+    "student": "student",
+    "student_camera": "student, standardised per camera",
+    "teacher": "teacher",
+}
+
+
+def environment(session: Session, loader: Loader) -> dict[str, str]:
+    """Device, versions, precision, loader and the backend of each op, in words."""
+    device = session.learner.device
+    backends = {op: choose(op, None, device) for op in OPS}
+    return {
+        "device": describe(device),
+        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "precision": f"{session.precision.name} ({session.precision.reason})",
+        "loader": loader.name,
+        "kernels": ", ".join(f"{op}: {backend}" for op, backend in backends.items()),
+    }
+
+
+def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
+    """Print what the run uses; returns it for the report."""
+    used = environment(session, loader)
+    for name, value in used.items():
+        print(f"{name:>10}  {value}")
+    for name, tracklets, camera in (("source", domains.source, None), ("target", domains.unlabelled, domains.cameras())):
+        people = f"{domains.identities} people" if name == "source" else "unlabelled"
+        cameras = "" if camera is None else f", {len(camera.unique())} cameras"
+        print(f"{name:>10}  {session.config[name]}: {len(tracklets)} tracklets, {people}{cameras}")
+    for note in (*domains.notes, *loader.notes):
+        print(f"{'note':>10}  {note}")
+    return used
+
+
+def write_results(session: Session, test: Evaluation, used: dict[str, str]) -> dict:
+    """result.json, report.html and the closing table of a finished run.
+
+    Args:
+        test: the adapted student on the target, for the ranked lists.
+        used: what `greet` returned.
+    """
+    log, folder, config = session.log, session.folder, session.config
+    result = {
+        **session.scores,
+        "method": config["method"],
+        "seed": config["seed"],
+        "synthetic_seed": config["synthetic_seed"],
+        "seconds": round(log.seconds(), 1),
+        "clips_per_second": round(log.clips_per_second(), 1),
+    }
+    ranked = []
+    if test.scores() is not None:
+        ranked = pick_ranked(test)
+    write_report(
+        folder / "report.html", title=f"{config['source']} → {config['target']}", config=config, environment=used,
+        history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,
+    )  # fmt: skip
+    write_json(folder / "result.json", result)
+    return result
+
+
+def read_result(folder: Path) -> dict:
+    """The result.json of a finished run."""
+    return json.loads((folder / "result.json").read_text())
+
+
+def print_results(folder: str, result: dict) -> None:
+    rows = {title: result[name] for name, title in ROWS.items() if name in result}
+    print(score_table(rows) if rows else "no scores: the target has no labelled query and gallery")
+    print(f"{Path(folder) / 'report.html'} shows curves and ranked lists")
+
+
+def write_json(path: Path, content: dict) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,157 @@
+"""A run in progress: its folder, its steps, its checkpoints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import checkpoint
+from .device import Precision
+from .errors import Diverged, InputError, Stopped
+from .interrupt import StopRequest
+from .learner import Learner
+from .logbook import Logbook
+
+
+def open_folder(path: str | Path, resume: bool = False) -> Path:
+    """The folder of a run. A new run finds it empty: an earlier one there is moved to PATH-1, PATH-2, ...
+
+    Raises:
+        InputError: the folder cannot be made.
+    """
+    path = Path(path)
+    try:
+        if not resume and (path / "config.yaml").exists():
+            number = next(n for n in range(1, 1_000_000) if not path.with_name(f"{path.name}-{n}").exists())
+            aside = path.with_name(f"{path.name}-{number}")
+            path.rename(aside)
+            print(f"the earlier run in {path} is now in {aside}")
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--run {path}: cannot be made ({error.strerror}); give a folder that can be written") from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--run {path}: cannot be written; give another folder")
+    return path
+
+
+class Session:
+    """Steps of a learner, with log, checkpoints and clean stops.
+
+    Args:
+        folder: of the run.
+        config: the run's knobs, kept in each checkpoint.
+        identities: people in the source; a checkpoint with another number is refused.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        learner: Learner,
+        precision: Precision,
+        config: dict,
+        identities: int,
+    ):
+        self.folder, self.learner, self.precision = folder, learner, precision
+        self.config, self.identities = config, identities
+        self.total = config["source_steps"] + config["adapt_steps"]
+        self.scores: dict[str, dict] = {}
+        self.finished = False
+        self.stop = StopRequest()
+        self.log: Logbook | None = None
+        self.saved_step = 0
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.pt"
+
+    def __enter__(self) -> Session:
+        self.log = Logbook(self.folder, self.learner.step, self.total, self.config["log_every"])
+        self.stop.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.stop.__exit__(*error)
+        self.log.close()
+
+    def advance(
+        self, stage: str, loss: Tensor, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int
+    ) -> None:
+        """Minimise `loss` by one step, let the teacher follow, log; save and stop where it is time to.
+
+        Args:
+            losses: the terms of `loss`, by name, to log.
+            scalars: other numbers to log.
+            clips: clips that the loss was computed from.
+        """
+        learner = self.learner
+        norm = self.precision.step(loss, learner.optimiser, self.config["clip_gradient"])
+        if learner.teacher is not None:
+            learner.teacher.follow()
+        learner.step += 1
+        try:
+            self.log.step(stage, learner.step, {**losses, "total": loss}, {**scalars, "gradient_norm": norm}, clips)
+            if learner.step % self.config["checkpoint_every"] == 0 or self.stop:
+                self.log.flush()
+        except Diverged as error:
+            kept = f"the last good checkpoint is {self.last} (step {self.saved_step})" if self.saved_step else "no checkpoint was written yet"
+            raise Diverged(f"{error}; {kept}; a lower learning rate or --precision fp32 may help") from None
+        if self.stop:
+            self.save()
+            raise Stopped(f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}")
+        if learner.step % self.config["checkpoint_every"] == 0:
+            self.save()
+
+    def note_scores(self, **scores: dict | None) -> None:
+        """Keep and log scores by name of what was scored; None where the target has none to give."""
+        known = {name: score for name, score in scores.items() if score is not None}
+        self.scores.update(known)
+        stage = "adapt" if self.learner.step > self.config["source_steps"] else "source"
+        self.log.scores(stage, self.learner.step, known)
+
+    def finish(self) -> None:
+        """Write the last checkpoint, whose batch-norm statistics are those that were scored."""
+        self.finished = True
+        self.save()
+
+    def save(self) -> None:
+        """Write last.pt: all that `restore` needs to go on bit for bit."""
+        state = {
+            "config": self.config,
+            "network": self.config["network"],
+            "frames": self.config["frames"],
+            "identities": self.identities,
+            "scores": self.scores,
+            "finished": self.finished,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if self.learner.device.type == "cuda" else [],
+            "scaler": self.precision.scaler.state_dict(),
+            **self.learner.state_dict(),
+        }
+        checkpoint.save(self.last, state)
+        self.saved_step = self.learner.step
+
+    def restore(self, start_adaptation) -> None:
+        """Take up the state of last.pt.
+
+        Args:
+            start_adaptation: called first where the state is of the second stage, to make its parts.
+
+        Raises:
+            InputError: no checkpoint, a damaged one, or one of another network or data set.
+        """
+        state = checkpoint.load(self.last)
+        checkpoint.check_same(
+            self.last, state, network=self.config["network"], frames=self.config["frames"], identities=self.identities
+        )
+        if state["step"] > self.config["source_steps"]:
+            start_adaptation()
+        self.learner.load_state_dict(state)
+        self.precision.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] and self.learner.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        self.scores, self.finished = state["scores"], state["finished"]
+        self.saved_step = self.learner.step
