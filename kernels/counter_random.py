@@ -25,7 +25,7 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 
 def random_bits(seed: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-    """Uniform integers in [0, 2**32) as int64, broadcast over 0-d int64 `seed`, `row` and `column` < 2**32."""
+    """Uniform integers in [0, 2**32) as int64, broadcast over 0-d `seed`, `row`, `column`."""
     key = _mix((seed & _LOW) ^ _mix(((seed >> 32) & _LOW) ^ _NONZERO))
     return _mix(_mix((key + row) & _LOW) ^ _mix(column))
 

@@ -86,7 +86,7 @@ def _check(x: Tensor, frames: int | None, lengths: Tensor | None, spatial: str) 
     if x.dim() == 3:
         if frames is not None and frames != shape[1]:
             raise ValueError(
-                f"temporal_pool: frames must be {shape[1]} for frame features {shape}, got {frames}; leave it out"
+                f"temporal_pool: frames must be {shape[1]} for features {shape}, got {frames}; leave it out"
             )
         clips, frames = shape[:2]
     elif x.dim() == 4:

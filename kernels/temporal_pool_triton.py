@@ -126,6 +126,7 @@ def backward(grad_frames, grad_clips, lengths, index, height, width, channels_la
     """See temporal_pool.py."""
     clips, frames, channels = grad_frames.shape
     rows, positions = clips * frames, height * width
+    lengths = None if lengths is None else lengths.contiguous()
     layout = torch.channels_last if channels_last else torch.contiguous_format
     grad_maps = torch.empty(
         (rows, channels, height, width),
@@ -140,7 +141,7 @@ def backward(grad_frames, grad_clips, lengths, index, height, width, channels_la
     tile = blocks(channels, positions, channels_last)
     grid = (rows * triton.cdiv(channels, tile["BLOCK_C"]),)
     temporal_pool_bwd_kernel[grid](
-        grad_frames.contiguous(), grad_clips.contiguous(),
-        None if lengths is None else lengths.contiguous(), index, grad_maps, frames, channels, positions, *strides, MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
+        grad_frames.contiguous(), grad_clips.contiguous(), lengths, index, grad_maps,
+        frames, channels, positions, *strides, MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
     )  # fmt: skip
     return grad_maps

@@ -29,9 +29,8 @@ def relaid(values: torch.Tensor, layout: str) -> torch.Tensor:
     if layout == "channels_last":
         return values.movedim(1, -1).contiguous().movedim(-1, 1) if values.ndim > 2 else values.contiguous()
     if layout == "reversed":
-        return (
-            values.permute(*reversed(range(values.ndim))).contiguous().permute(*reversed(range(values.ndim)))
-        )
+        axes = tuple(reversed(range(values.ndim)))
+        return values.permute(axes).contiguous().permute(axes)
     filler = float("nan") if values.is_floating_point() else -1
     if layout == "strided":
         memory = values.new_full((*values.shape, 2), filler)

@@ -157,6 +157,15 @@ def test_chunks_change_nothing(monkeypatch, parity):
     assert whole == part
 
 
+def test_any_layout_of_the_distances(parity):
+    whole = scores_of(parity, "big")
+    dist = torch.from_numpy(parity["big.dist"])
+    parity["big.dist"] = dist.T.contiguous().T
+    assert scores_of(parity, "big")["map"] == whole["map"]
+    parity["big.dist"] = dist.double().repeat_interleave(2, dim=1)[:, ::2]
+    assert scores_of(parity, "big")["map"] == whole["map"]
+
+
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_feature_types(distance, dtype):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from cases import LAYOUTS, TOLERANCE, make
 from interpreted import RUNS, TRITON_RUNS
-
 from vreid_fast.kernels.temporal_pool import temporal_pool, temporal_pool_reference
 
 # (B, T, C, H, W): more than one tile of channels and of positions, odd sizes, no clip at all.
@@ -93,27 +92,20 @@ def test_frame_features(backend, device):
         assert torch.equal(features[clip, :valid], frames[clip, :valid])
         assert not features[clip, valid:].any()
     clips.sum().backward()
-    assert_close(
-        "gradient",
-        frames.grad[1:, :, 0],
-        torch.tensor([[0.25] * 4, [0.5, 0.5, 0, 0]]).double(),
-        {"rtol": 0, "atol": 0},
-    )
+    assert frames.grad[1:, :, 0].tolist() == [[0.25] * 4, [0.5, 0.5, 0, 0]]
     same, mean = temporal_pool(frames, backend=backend)
     assert torch.equal(same, frames)
     assert_close("mean", mean, exact.mean(1), TOLERANCE[torch.float32])
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
-@pytest.mark.parametrize("layout", ("contiguous", "channels_last"))
+@pytest.mark.parametrize("layout", (torch.contiguous_format, torch.channels_last), ids=str)
 def test_first_of_equal_maxima_takes_the_gradient(layout, backend, device):
     maps = torch.zeros(2, 3, 9, 8, device=device)
     maps[0, 1, 4, 5:] = 2.0
     maps[0, 1, 7, 0] = 2.0
     maps[1, 2] = float("-inf")
-    maps = maps.contiguous(
-        memory_format=getattr(torch, layout.replace("contiguous", "contiguous_format"))
-    ).requires_grad_()
+    maps = maps.contiguous(memory_format=layout).requires_grad_()
     temporal_pool(maps, 1, backend=backend)[0].sum().backward()
     wanted = torch.zeros(2, 3, 9, 8)
     wanted[:, :, 0, 0] = 1

@@ -17,7 +17,7 @@ from .data import Dataset, Tracklet, read_dataset
 from .data.loader import TestPlan, make_loader
 from .device import Precision, choose_device
 from .errors import InputError
-from .metrics import camera_standardise, rank_metrics
+from .metrics import camera_standardise, pairwise_distances, rank_metrics
 from .models import build
 from .report import score_table
 
@@ -89,13 +89,22 @@ class Evaluation:
         )
         return cls(data, test, parts[0], parts[1], parts[2] if train else None)
 
+    @property
+    def scored(self) -> bool:
+        """Whether the data set is labelled for scores."""
+        return why_unscored(self.data) is None
+
     def scores(self) -> dict | None:
         """See `rank_metrics`; None where the data set has nothing to score."""
-        return None if why_unscored(self.data) else self._rank(self.query, self.gallery)
+        return self._rank(self.query, self.gallery) if self.scored else None
+
+    def distances(self) -> Tensor:
+        """(Q, G) distances of the queries to the gallery."""
+        return pairwise_distances(self.query, self.gallery, self.test.distance)
 
     def camera_scores(self) -> dict | None:
         """The same after standardising features per camera, by the statistics of unlabelled training clips."""
-        return None if why_unscored(self.data) else self._rank(*self.camera_standardised())
+        return self._rank(*self.camera_standardised()) if self.scored else None
 
     def camera_standardised(self) -> tuple[Tensor, Tensor]:
         known = _cameras(self.data.train)

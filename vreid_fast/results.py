@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from .data import read_frames
 from .data.domains import Domains
 from .data.loader import Loader
 from .device import describe
@@ -17,13 +18,7 @@ from .logbook import read_history
 from .report import pick_ranked, score_table, write_report
 from .session import Session
 
-# What each row of the closing table is.
-ROWS = {
-    "source": "source-only (before adaptation)",
-    "student": "student",
-    "student_camera": "student, standardised per camera",
-    "teacher": "teacher",
-}
+SCORED = ("source", "student", "student_camera", "teacher")
 
 
 def environment(session: Session, loader: Loader) -> dict[str, str]:
@@ -69,9 +64,7 @@ def write_results(session: Session, test: Evaluation, used: dict[str, str]) -> d
         "seconds": round(log.seconds(), 1),
         "clips_per_second": round(log.clips_per_second(), 1),
     }
-    ranked = []
-    if test.scores() is not None:
-        ranked = pick_ranked(test)
+    ranked = pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=read_frames) if test.scored else []
     write_report(
         folder / "report.html", title=f"{config['source']} → {config['target']}", config=config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,
@@ -86,7 +79,7 @@ def read_result(folder: Path) -> dict:
 
 
 def print_results(folder: str, result: dict) -> None:
-    rows = {title: result[name] for name, title in ROWS.items() if name in result}
+    rows = {name: result[name] for name in SCORED if name in result}
     print(score_table(rows) if rows else "no scores: the target has no labelled query and gallery")
     print(f"{Path(folder) / 'report.html'} shows curves and ranked lists")
 

@@ -130,7 +130,8 @@ def adapt_step(config: Config, session: Session, batches: Batches, source: Batch
     groups = {"identity": (identity, 1.0), "domain": (domain, 1.0), "consistency": (consistency, ramp)}
     loss = learner.weights({name: part * weighted(terms, config) for name, (terms, part) in groups.items() if terms})
     scalars = {"learning_rate": rate, "reversal": learner.reversal, **accuracy, **agreement}
-    scalars |= {f"weight_{name}": value for name, value in learner.weights.named().items()}
+    if learner.weights.rule != "fixed":
+        scalars |= {f"weight_{name}": weight for name, weight in learner.weights.named().items()}
     session.advance(
         loss, {**identity, **domain, **consistency}, scalars, clips=len(source.clips) + len(target.clips)
     )

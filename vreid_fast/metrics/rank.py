@@ -16,7 +16,7 @@ from .distance import as_features, distance_rows
 
 PROTOCOLS = ("market", "same_clothes", "clothes_change")
 CMC_DEPTH = 50
-_PAIRS = 1 << 22  # query x gallery pairs at a time: about 100 MB of distances, masks and sort keys
+_PAIRS = 1 << 20  # query x gallery pairs at a time: about 30 MB, near what a cache holds
 _JUNK = torch.iinfo(torch.int64).max - 1  # a sort key behind every distance; even, so not a hit
 
 

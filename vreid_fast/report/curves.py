@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,20 +54,23 @@ class Series:
         return float(self.values[-1][-1])
 
 
-def series_of(history: Sequence[dict], get) -> Series | None:
-    """The series of `get(row)` over the rows of metrics.jsonl; rows where it is None or not finite are skipped.
+def series_of(history: Sequence[dict], *path: str) -> Series | None:
+    """The numbers at a path of keys in the rows of metrics.jsonl, such as ("losses", "triplet").
 
-    Steps that start anew in the second stage are continued from the first. None when nothing is left.
+    Rows without a finite number there are skipped; None when no row is left. Where the steps of the
+    second stage start anew, they are counted on from the first.
     """
     parts: dict[str, list[tuple[float, float]]] = {}
     offset = last = 0
     stage = None
     for row in history:
-        if stage is not None and row.get("stage") != stage and row["step"] + offset <= last:
+        if stage is not None and row.get("stage") != stage and row["step"] + offset < last:
             offset = last
         stage, last = row.get("stage"), row["step"] + offset
-        value = get(row)
-        if value is not None and np.isfinite(value):
+        value = row
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, int | float) and math.isfinite(value):
             parts.setdefault(stage or "", []).append((last, value))
     if not parts:
         return None
@@ -74,29 +78,41 @@ def series_of(history: Sequence[dict], get) -> Series | None:
     return Series(tuple(parts), tuple(c[0] for c in columns), tuple(c[1] for c in columns))
 
 
-def step_plot(series: Series, colour: str = COLOURS["student"], stage_names: dict | None = None) -> str:
-    """A small plot of one series: raw values faint, their moving average strong, stages divided."""
+def step_plot(
+    series: Series,
+    colour: str,
+    stage_names: dict[str, str],
+    *,
+    smooth: bool = True,
+    level: float | None = None,
+) -> str:
+    """A small plot of one series against the steps, with a division where a stage begins.
+
+    `smooth` draws the values faint below their moving average; `level` draws a height to compare with.
+    """
     with _axes(3.5, 1.95) as (axes, finish):
         for steps, values in zip(series.steps, series.values, strict=True):
-            smooth = _smooth(values)
-            raw = {"alpha": 0.3, "linewidth": 1} if len(values) > 2 else {"marker": "o", "linewidth": 0}
-            axes.plot(steps, values, color=colour, **raw)
-            axes.plot(steps, smooth, color=colour, linewidth=1.8)
+            if smooth:
+                axes.plot(steps, values, color=colour, alpha=0.3, linewidth=1)
+                values = _moving_average(values)
+            dot = "o" if len(values) == 1 else None
+            axes.plot(steps, values, color=colour, linewidth=1.8, marker=dot, markersize=4)
+        if level is not None:
+            axes.axhline(level, color=FAINT, linewidth=0.8)
         axes.margins(x=0.02, y=0.12)
         axes.yaxis.set_major_locator(_nice_ticks(4))
         axes.xaxis.set_major_locator(_nice_ticks(5, integer=True))
-        axes.set_xlabel("step", loc="right", labelpad=1)
         for before, after, stage in zip(series.steps, series.steps[1:], series.stages[1:]):
             middle = (before[-1] + after[0]) / 2
             axes.axvline(middle, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
-            name = (stage_names or {}).get(stage, stage)
-            axes.text(middle, 1.01, f" {name}", transform=axes.get_xaxis_transform(), color=FAINT, fontsize=9)
+            name = stage_names.get(stage, stage)
+            axes.text(middle, 1.01, name, transform=axes.get_xaxis_transform(), color=FAINT, fontsize=9)
         return finish()
 
 
 def cmc_plot(curves: dict[str, Sequence[float]], names: dict[str, str]) -> str:
     """CMC curves (fractions from rank 1 on), labelled at their ends; keys pick the colours."""
-    with _axes(5.6, 3.5) as (axes, finish):
+    with _axes(5.0, 3.3) as (axes, finish):
         depth = min(CMC_RANKS, max(len(curve) for curve in curves.values()))
         ends = []
         spare = iter(OTHER_COLOURS)
@@ -105,13 +121,14 @@ def cmc_plot(curves: dict[str, Sequence[float]], names: dict[str, str]) -> str:
             colour = COLOURS.get(key) or next(spare, INK)
             dashed = (0, (4, 2)) if key == "source" else "-"
             ranks = np.arange(1, len(percent) + 1)
-            axes.plot(ranks, percent, color=colour, linewidth=2, linestyle=dashed, solid_capstyle="round")
+            axes.plot(ranks, percent, color=colour, linewidth=2, linestyle=dashed, clip_on=False)
             marked = [k - 1 for k in (1, 5, 10, 20) if k <= len(percent)]
-            axes.plot(ranks[marked], percent[marked], "o", color=colour, markersize=4)
+            axes.plot(ranks[marked], percent[marked], "o", color=colour, markersize=4, clip_on=False)
             ends.append((percent[-1], names[key], colour))
         low = min(100 * float(curve[0]) for curve in curves.values())
-        bottom = max(0, 10 * np.floor((low - 5) / 10))
+        bottom = 10 * math.floor(min(low, 90) / 10)
         axes.set_ylim(bottom, 100)
+        axes.yaxis.set_major_locator(_nice_ticks(5, integer=True))
         axes.set_xlim(0.5, depth + 0.3)
         axes.set_xticks([k for k in (1, 5, 10, 15, 20) if k <= depth])
         axes.set_xlabel("rank k")
@@ -126,7 +143,14 @@ def cmc_plot(curves: dict[str, Sequence[float]], names: dict[str, str]) -> str:
                 va="center",
                 annotation_clip=False,
                 fontweight="bold" if name == names.get("student") else "normal",
-                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 3},
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": colour,
+                    "linewidth": 0.6,
+                    "shrinkA": 2,
+                    "shrinkB": 4,
+                    "relpos": (0, 0.5),
+                },
             )
         return finish()
 
@@ -156,7 +180,7 @@ def _nice_ticks(count: int, integer: bool = False):
     return MaxNLocator(count, integer=integer, steps=[1, 2, 2.5, 5, 10])
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
+def _moving_average(values: np.ndarray) -> np.ndarray:
     """Centred moving average over about a tenth of the values; the window shrinks at both ends."""
     reach = len(values) // 20
     total = np.concatenate([[0.0], np.cumsum(values)])
@@ -167,7 +191,7 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 def _spread(heights: list[float], gap: float, top: float) -> list[float]:
     """The heights moved apart, so that neighbours differ by `gap` and none lies above `top`."""
-    order = np.argsort(heights)[::-1]
+    order = np.argsort(-np.asarray(heights), kind="stable")
     placed = list(heights)
     ceiling = top
     for index in order:

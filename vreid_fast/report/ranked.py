@@ -13,7 +13,7 @@ _QUERY_FRAMES = 4
 
 @dataclass(frozen=True)
 class RankedItem:
-    """A gallery clip in a ranked list: one frame (H, W, 3) uint8, who it is, how far, and whether it matches."""
+    """A gallery clip in a ranked list: a frame (H, W, 3) uint8, who it is, how far, whether it matches."""
 
     image: np.ndarray
     label: str
@@ -23,12 +23,14 @@ class RankedItem:
 
 @dataclass(frozen=True)
 class RankedQuery:
-    """A query, some of its frames (each (H, W, 3) uint8), and the first gallery clips by distance, junk left out."""
+    """A query, some of its frames (each (H, W, 3) uint8), and its nearest gallery clips without junk."""
 
     query_images: list[np.ndarray]
     query_label: str
     gallery: list[RankedItem]
     average_precision: float
+    matches: int | None = None
+    """How many matches the whole gallery holds, where known."""
 
 
 def pick_ranked(
@@ -54,9 +56,10 @@ def pick_ranked(
         depth: gallery clips in each.
     """
     distances = torch.as_tensor(distances).detach().cpu()
-    query_labels, gallery_labels = _labels("query", query), _labels("gallery", gallery)
-    if query_labels.cameras is None or gallery_labels.cameras is None:
-        query_labels, gallery_labels = query_labels._replace(cameras=None), gallery_labels._replace(cameras=None)
+    labels = [_labels("query", query), _labels("gallery", gallery)]
+    if any(side.cameras is None for side in labels):
+        labels = [side._replace(cameras=None) for side in labels]
+    query_labels, gallery_labels = labels
     average_precision, _ = rank_queries(distances.__getitem__, query_labels, gallery_labels, protocol)
     order = average_precision.argsort(descending=True, stable=True)  # NaN, no match, sorts first
     order = order[~average_precision[order].isnan()]
@@ -64,8 +67,10 @@ def pick_ranked(
 
     ranked = []
     for q in order[places].tolist():
-        good, junk = (mask[0] for mask in relevance(query_labels.rows(slice(q, q + 1)), gallery_labels, protocol))
-        first = distances[q].masked_fill(junk, torch.inf).argsort(stable=True)[: min(depth, int((~junk).sum()))]
+        good, junk = relevance(query_labels.rows(slice(q, q + 1)), gallery_labels, protocol)
+        good, junk = good[0], junk[0]
+        kept = min(depth, int((~junk).sum()))
+        first = distances[q].masked_fill(junk, torch.inf).argsort(stable=True)[:kept]
         items = [
             RankedItem(
                 image=read_frames(gallery[g], np.array([len(gallery[g]) // 2]))[0],
@@ -78,7 +83,8 @@ def pick_ranked(
         length = len(query[q])
         spaced = np.unique((np.arange(_QUERY_FRAMES) * 2 + 1) * length // (2 * _QUERY_FRAMES))
         images = list(read_frames(query[q], spaced))
-        ranked.append(RankedQuery(images, describe(query[q]), items, float(average_precision[q])))
+        score, matches = float(average_precision[q]), int(good.sum())
+        ranked.append(RankedQuery(images, describe(query[q]), items, score, matches))
     return ranked
 
 

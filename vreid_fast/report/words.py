@@ -2,13 +2,16 @@
 
 # Rows of the score table, in reading order: name, and what is compared.
 NETWORKS = {
-    "source": ("source-only", "the student before adaptation, with its own batch-norm statistics"),
-    "student": ("student", "the network after adaptation, at the last step"),
-    "teacher": ("teacher", "the moving average of the student's weights"),
+    "source": ("source-only", "before adaptation, with its own batch-norm statistics"),
+    "student": ("student", "after adaptation, at the last step"),
     "student_camera": (
         "student, per camera",
-        "the student's features, standardised per camera on unlabelled target clips: it needs camera "
-        "numbers and no training",
+        "its features standardised per camera, with statistics of unlabelled clips",
+    ),
+    "teacher": ("teacher", "moving average of the student"),
+    "teacher_camera": (
+        "teacher, per camera",
+        "its features standardised per camera, with statistics of unlabelled clips",
     ),
 }
 
@@ -17,20 +20,27 @@ LOSSES = {
     "triplet": "Triplet (eq. 6)",
     "l1s": "L1S, domain of frames (eq. 7)",
     "l2s": "L2S, domain of clips (eq. 8)",
-    "l3s": "L3S, domain share of combined clips (eq. 9)",
-    "l1c": "L1C, student and teacher in one cluster (eq. 14)",
-    "l2c": "L2C, distance to the cluster mean (eq. 15)",
+    "l3s": "L3S, domain of mixtures (eq. 9)",
+    "l1c": "L1C, same cluster (eq. 14)",
+    "l2c": "L2C, cluster mean (eq. 15)",
 }
 
-SCALARS = {
-    "learning_rate": "Learning rate",
-    "reversal": "Strength of the gradient reversal",
-    "ema_decay": "Decay of the teacher",
+DIAGNOSTICS = {
+    "domain_accuracy_frames": "Domain accuracy, frames",
+    "domain_accuracy_clips": "Domain accuracy, clips",
+    "agreement": "Student and teacher agree",
+    "disagreement": "Student and teacher disagree (eq. 14)",
     "gradient_norm": "Gradient norm",
     "clips_per_second": "Clips a second",
-    "domain_accuracy_frames": "Domain accuracy on frames (0.5 = confused)",
-    "domain_accuracy_clips": "Domain accuracy on clips (0.5 = confused)",
-    "agreement": "Student and teacher in the same cluster",
+}
+
+SCHEDULES = {
+    "learning_rate": "Learning rate",
+    "reversal": "Gradient reversal",
+    "ema_decay": "Decay of the teacher",
+    "weight_identity": "Weight of identity losses",
+    "weight_domain": "Weight of domain losses",
+    "weight_consistency": "Weight of consistency losses",
 }
 
 STAGES = {"source": "source alone", "adapt": "adaptation"}

@@ -1,0 +1,96 @@
+"""The embedded data sets: generated people who walk past generated cameras.
+
+`source` is clean and meant to be trained on with labels; `real` shows other people through other,
+worse cameras in a busier street. A seed fixes people, cameras and every frame.
+"""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from pathlib import Path
+
+from tqdm import tqdm
+
+from vreid_fast.data.tracklets import Dataset, Tracklet
+from vreid_fast.errors import InputError
+
+from .cache import Row, cache_folder, cached_tree, frame_name
+from .style import STYLES, Style
+from .walk import FRAMES, film
+
+VERSION = 1  # of the generator: what it draws for a seed
+TRACKLETS = 2  # by each person and camera
+
+
+def read_synthetic(
+    style: str = "source", seed: int = 0, cache: str | os.PathLike | None = None, people: int | None = None
+) -> Dataset:
+    """The embedded data set `style` ("source" or "real") of `seed`, rendered on first use.
+
+    cache: folder for the rendered frames; $XDG_CACHE_HOME/vreid_fast or ~/.cache/vreid_fast by default.
+    people: number of identities in .train instead of the style's own; test identities in proportion.
+    Every subset's identities are disjoint from every other's and from those of the other style. The
+    query is one tracklet of each test person and camera, the gallery every test tracklet.
+
+    Raises InputError for an unknown style, a seed or number of people out of range, or a cache that
+    cannot be written.
+    """
+    if style not in STYLES:
+        raise InputError(f"synthetic:{style}: unknown style; styles are {', '.join(STYLES)}")
+    if seed < 0:
+        raise InputError(f"synthetic_seed must be 0 or more, got {seed}")
+    if people is not None and people < 2:
+        raise InputError(f"synthetic people must be 2 or more, got {people}")
+    rows = _rows(STYLES[style], people)
+    trained = people or STYLES[style].people
+    folder = cache_folder(cache) / f"synthetic-{style}-seed{seed}-people{trained}-v{VERSION}"
+    cached_tree(folder, rows, lambda building: _render(building, style, seed, rows))
+
+    subsets: dict[str, list[Tracklet]] = {"train": [], "query": [], "gallery": []}
+    for row in rows:
+        frames = [str(folder / row.path / frame_name(frame)) for frame in range(row.frames)]
+        for subset in row.split.split("|"):
+            subsets[subset].append(Tracklet(frames, identity=row.identity, camera=row.camera))
+    return Dataset("synthetic" if style == "source" else f"synthetic:{style}", **subsets)
+
+
+def _rows(style: Style, people: int | None) -> list[Row]:
+    """The index of a style: training people first, then test people, numbered on from 1."""
+    trained = people or style.people
+    tested = max(2, round(style.test_people * trained / style.people))
+    rows = []
+    for identity in range(1, trained + tested + 1):
+        for camera in range(1, style.cameras + 1):
+            for tracklet in range(1, TRACKLETS + 1):
+                if identity <= trained:
+                    split = "train"
+                else:
+                    split = "query|gallery" if tracklet == 1 else "gallery"
+                path = f"{identity:04d}C{camera}T{tracklet:04d}"
+                rows.append(Row(path, identity, camera, FRAMES, split))
+    return rows
+
+
+def _render(folder: Path, style: str, seed: int, rows: list[Row]) -> None:
+    """Write every tracklet below `folder`, on as many processes as there are processors."""
+    processes = min(os.cpu_count() or 1, len(rows))
+    progress = {"total": len(rows), "desc": f"rendering synthetic:{style}", "unit": "tracklet", "disable": None}
+    jobs = (repeat(folder), repeat(style), repeat(seed), rows)
+    if processes == 1:
+        for _ in tqdm(map(_write_tracklet, *jobs), **progress):
+            pass
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        try:
+            for _ in tqdm(pool.map(_write_tracklet, *jobs, chunksize=4), **progress):
+                pass
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _write_tracklet(folder: Path, style: str, seed: int, row: Row) -> None:
+    tracklet = int(row.path.rpartition("T")[2])
+    (folder / row.path).mkdir()
+    for frame, file in enumerate(film(style, seed, row.identity, row.camera - 1, tracklet)):
+        (folder / row.path / frame_name(frame)).write_bytes(file)

@@ -40,6 +40,9 @@ def draw_person(canvas: Canvas, person: Person, pose: dict[str, np.ndarray], vie
 
 def _part(start, end, radii, paint, **options) -> dict:
     depth = float((start[:, 2] + end[:, 2]).mean()) + options.pop("above", 0.0)
+    if (lift := options.pop("lift", None)) is not None:
+        # Loose cloth hangs in front of the limbs that it wraps, wherever they swing.
+        start, end = (point + np.stack([0 * lift, 0 * lift, lift], -1) for point in (start, end))
     return {"start": start, "end": end, "radii": radii, "paint": paint, "depth": depth, **options}
 
 
@@ -71,14 +74,15 @@ def _arms(person, at, view):
     for side in ("left", "right"):
         shoulder, elbow, hand = (at[f"{side}_{name}"] for name in ("shoulder", "elbow", "hand"))
         if person.sleeves == "long":
-            yield _part(shoulder, elbow, (scale * 0.044, scale * 0.04, scale * 0.034), sleeve, folds=1.0)
+            yield _part(shoulder, elbow, (scale * 0.04, scale * 0.038, scale * 0.033), sleeve, folds=1.0)
             yield _part(elbow, hand, (scale * 0.034, scale * 0.032, scale * 0.025), sleeve, folds=1.0)
         else:
-            yield _part(shoulder, elbow, (scale * 0.034, scale * 0.03, scale * 0.025), person.skin)
+            bare = shoulder + (0.25 if person.sleeves == "short" else 0.0) * (elbow - shoulder)
+            yield _part(bare, elbow, (scale * 0.032, scale * 0.029, scale * 0.025), person.skin)
             yield _part(elbow, hand, (scale * 0.026, scale * 0.025, scale * 0.017), person.skin)
         if person.sleeves == "short":
             end = shoulder + 0.62 * (elbow - shoulder)
-            yield _part(shoulder, end, (scale * 0.044, scale * 0.043, scale * 0.041), sleeve, blunt=4, folds=1.0)
+            yield _part(shoulder, end, (scale * 0.04, scale * 0.04, scale * 0.038), sleeve, folds=1.0)
         palm = hand + 0.22 * (hand - elbow)
         yield _part(hand, palm, (scale * 0.02, scale * 0.022, scale * 0.016), person.skin)
 
@@ -97,13 +101,15 @@ def _torso(person, pose, at, view):
     yield _part(below, above, (hips * 1.03, waist * 1.02, chest), top, blunt=2.4, folds=1.0, above=1.0)
     if person.coat:
         hem = view.project(pose["pelvis"] - np.array([0, person.coat, 0]))
-        yield _part(belt, hem, (waist * 1.05, hips * 1.08, hips * 1.16), top, blunt=6, folds=1.0, above=1.0)
+        spread = np.abs(at["left_knee"][:, 0] - at["right_knee"][:, 0]) / 2
+        radii = (waist * 1.05, hips * 1.1, hips * 1.12 + 1.6 * person.coat * spread)
+        yield _part(belt, hem, radii, top, blunt=6, folds=1.0, above=1.0, lift=view.scale * 0.12)
     if person.bottom == "skirt":
         knees = 0.5 * (pose["left_knee"] + pose["right_knee"])
         spread = np.abs(at["left_knee"][:, 0] - at["right_knee"][:, 0]) / 2
         flare = hips * 1.02 + 0.55 * spread
         cloth = wear(person.bottom_cloth, view)
-        yield _part(belt, view.project(knees), (waist * 1.02, hips * 1.1, flare), cloth, blunt=6, folds=1.0, above=0.5)
+        yield _part(belt, view.project(knees), (waist * 1.02, hips * 1.1, flare), cloth, blunt=6, folds=1.0, lift=view.scale * 0.12)
 
 
 def _head(person, pose, at, view):
@@ -147,12 +153,12 @@ def _face(person: Person, view: View) -> Paint:
             face = np.ones_like(front)
         else:
             face = np.clip(4 * (front - 0.1), 0, 1) * np.clip(6 * (0.62 - height), 0, 1)
-        eyes = np.clip(5 * (front - 0.55), 0, 1) * np.clip(1 - np.abs(height - 0.12) * 7, 0, 1)
+        eyes = np.clip(5 * (front - 0.55), 0, 1) * np.clip(1 - np.abs(height - 0.1) * 9, 0, 1)
         colour = hair[:, None, None, None] + face * (skin - hair)[:, None, None, None]
         if person.beard:
             shaved = 1 - 0.8 * np.clip(4 * (front - 0.15), 0, 1) * np.clip(6 * (-0.3 - height), 0, 1)
             colour = hair[:, None, None, None] + shaved * (colour - hair[:, None, None, None])
-        return colour * (1 - 0.55 * eyes)
+        return colour * (1 - 0.35 * eyes)
 
     return paint
 
@@ -196,7 +202,6 @@ def wear(cloth: Cloth, view: View) -> Paint | np.ndarray:
     yaw, scale = view.yaw[:, None, None], view.scale[:, None, None]
 
     def paint(surface: Surface) -> np.ndarray:
-        turn = np.arcsin(surface.across) * np.sign(1e-9 - surface.normal[0] * surface.across) - 0.0
         rows = surface.along * surface.length / (scale * cloth.repeat) + cloth.phase
         around = np.arcsin(np.clip(surface.normal[0], -1, 1)) - yaw
         if cloth.texture == "open":

@@ -1,0 +1,32 @@
+"""Every benchmark of the ops, one after the other: `python benchmarks/run_all.py [--quick]`."""
+
+from __future__ import annotations
+
+import sys
+
+import bench_combined_regression
+import bench_ema
+import bench_gradient_reversal
+import bench_kmeans
+import bench_kmeans_assign
+import bench_temporal_pool
+
+BENCHMARKS = (
+    bench_gradient_reversal,
+    bench_ema,
+    bench_temporal_pool,
+    bench_combined_regression,
+    bench_kmeans,
+    bench_kmeans_assign,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    for benchmark in BENCHMARKS:
+        print(f"\n{benchmark.__name__}: {benchmark.__doc__.splitlines()[0]}")
+        benchmark.main(argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

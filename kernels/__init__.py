@@ -1,0 +1,21 @@
+"""The ops of vreid_fast, for any Re-ID code: torch alone is needed, C++/CUDA and Triton are used when present.
+
+Every op takes ``backend=None`` ("reference", "cpp" or "triton" forces one); `python -m vreid_fast.kernels`
+shows what this machine has.
+"""
+
+from .combined_regression import combined_regression
+from .ema import EmaUpdater
+from .gradient_reversal import gradient_reversal
+from .kmeans import kmeans
+from .kmeans_assign import kmeans_assign
+from .temporal_pool import temporal_pool
+
+__all__ = [
+    "EmaUpdater",
+    "combined_regression",
+    "gradient_reversal",
+    "kmeans",
+    "kmeans_assign",
+    "temporal_pool",
+]

@@ -1,0 +1,56 @@
+"""Packages and requirements. CMakeLists.txt is the build definition of the compiled extension; this calls it."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+class CMakeBuild(build_ext):
+    """Runs CMake with Ninja; a missing compiler, torch or pybind11 fails the build with CMake's message."""
+
+    def build_extension(self, extension):
+        target = Path(self.get_ext_fullpath(extension.name)).resolve()
+        build = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}"
+        # cmake and ninja may be installed beside an interpreter whose scripts are not on the PATH.
+        environment = os.environ | {"PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])}
+        configure = ["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
+        configure.append(f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}")
+        subprocess.run(configure, check=True, env=environment)
+        subprocess.run(["cmake", "--build", build], check=True, env=environment)
+
+
+setup(
+    name="vreid-fast",
+    version=re.search(r'__version__ = "(.+)"', (ROOT / "vreid_fast" / "__init__.py").read_text()).group(1),
+    description="Video person re-identification from synthetic to real cameras, fast",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["vreid_fast", "vreid_fast.*"]), "vreid_fast.kernels"],
+    package_dir={"vreid_fast.kernels": "kernels"},
+    package_data={"vreid_fast": ["*.yaml"], "vreid_fast.report": ["*.html", "*.css"]},
+    ext_modules=[Extension("vreid_fast._C", sources=[])],
+    cmdclass={"build_ext": CMakeBuild},
+    install_requires=["torch>=2.11"],
+    extras_require={
+        "train": [
+            "numpy",
+            "pillow",
+            "nvidia-dali-cuda130>=2.4,<3; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "triton>=3.6; sys_platform == 'linux'",
+            *["scikit-learn", "jsonargparse[signatures]", "tqdm", "tensorboard", "matplotlib", "jinja2"],
+            *["av", "scipy", "h5py", "pyyaml"],
+        ],
+        "dev": [
+            *["pytest", "pytest-timeout", "ruff", "clang-format", "build", "wheel"],
+            *["ninja", "cmake", "pybind11", "setuptools>=77"],
+        ],
+    },
+)

@@ -1,0 +1,73 @@
+"""Schedules, optimiser groups, and the state that goes to disk."""
+
+import pytest
+import torch
+
+from vreid_fast.learner import Learner, learning_rate_factor
+from vreid_fast.losses import FeatureMemory
+from vreid_fast.models import build
+
+
+def make(adapting=True):
+    torch.manual_seed(0)
+    learner = Learner(build("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=5e-4)
+    if adapting:
+        memory = FeatureMemory(5, learner.student.width, torch.tensor([0, 1, 0, 1, 0]))
+        learner.start_adaptation(learning_rate=4e-4, head_learning_rate=1e-3, memory=memory)
+    return learner
+
+
+def test_learning_rate_rises_then_falls_to_a_fiftieth():
+    factors = [learning_rate_factor(step, 100, 10) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1) and max(factors) == pytest.approx(1.0)
+    assert factors[9] == 1.0 and factors[-1] == pytest.approx(0.02, abs=1e-3)
+    assert all(late <= early for early, late in zip(factors[10:], factors[11:]))
+    assert learning_rate_factor(0, 5, 0) == 1.0
+
+
+def test_heads_have_their_own_rate_and_no_weight_decay():
+    learner = make()
+    rate = learner.set_learning_rate(50, 100, 0)
+    student, heads, weights = learner.optimiser.param_groups
+    assert rate == student["lr"] < heads["lr"] == weights["lr"]
+    assert (student["weight_decay"], heads["weight_decay"]) == (5e-4, 0.0)
+    count = sum(len(group["params"]) for group in learner.optimiser.param_groups)
+    assert count == sum(len(list(m.parameters())) for m in (learner.student, learner.heads, learner.weights))
+
+
+def test_the_teacher_starts_as_a_copy_without_gradients():
+    learner = make()
+    teacher = learner.teacher.network
+    for one, other in zip(teacher.parameters(), learner.student.parameters()):
+        assert torch.equal(one, other) and one is not other and not one.requires_grad
+    assert learner.networks() == [learner.student, teacher]
+
+
+def test_state_goes_to_disk_and_back(tmp_path):
+    one = make()
+    one.step = 7
+    loss = one.student(torch.randn(2, 2, 3, 32, 16)).clip.square().sum()
+    loss.backward()
+    one.optimiser.step()
+    one.teacher.follow()
+    one.memory.write(torch.tensor([1, 2]), torch.randn(2, one.student.width), torch.randn(2, one.student.width))
+    torch.save(one.state_dict(), tmp_path / "state.pt")
+    other = make()
+    with torch.no_grad():
+        other.student.classifier.weight.add_(1.0)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+
+    def flat(state, prefix=""):
+        for name, value in state.items() if isinstance(state, dict) else enumerate(state):
+            if isinstance(value, (dict, list)):
+                yield from flat(value, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", value
+
+    for (name, mine), (_, theirs) in zip(flat(one.state_dict()), flat(other.state_dict()), strict=True):
+        assert torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else mine == theirs, name
+
+
+def test_first_stage_has_no_second_stage_parts():
+    state = make(adapting=False).state_dict()
+    assert all(state[name] is None for name in ("heads", "weights", "teacher", "memory"))

@@ -1,0 +1,56 @@
+"""metrics.jsonl, the watch for NaN losses, and rows after a resume."""
+
+import json
+
+import pytest
+import torch
+
+from vreid_fast.errors import Diverged
+from vreid_fast.logbook import Logbook, read_history
+
+
+@pytest.fixture
+def log(tmp_path):
+    book = Logbook(tmp_path, start=0, total=10, every=2)
+    yield book
+    book.close()
+
+
+def losses(value=1.0):
+    return {"l1s": torch.tensor(value), "total": torch.tensor(2.0)}
+
+
+def test_a_row_every_so_many_steps(log):
+    for step in range(1, 6):
+        log.step("source", step, losses(), {"learning_rate": 0.1}, clips=16)
+    rows = read_history(log.path)
+    assert [row["step"] for row in rows] == [2, 4]
+    assert rows[0]["losses"] == {"l1s": 1.0} and rows[0]["loss"] == 2.0 and rows[0]["learning_rate"] == 0.1
+    assert rows[0]["stage"] == "source" and rows[0]["clips_per_second"] > 0
+
+
+def test_the_first_bad_step_and_term_are_named(log):
+    log.step("adapt", 1, losses(), {}, clips=1)
+    with pytest.raises(Diverged, match="the loss l1s is not finite at step 3"):
+        for step, value in ((2, 1.0), (3, float("nan")), (4, float("inf"))):
+            log.step("adapt", step, losses(value), {}, clips=1)
+
+
+def test_flush_finds_what_no_row_has_read_yet(log):
+    log.step("adapt", 1, losses(float("inf")), {}, clips=1)
+    with pytest.raises(Diverged, match="step 1"):
+        log.flush()
+
+
+def test_resume_drops_rows_after_the_checkpoint_and_goes_on_counting_time(tmp_path):
+    rows = [{"stage": "source", "step": step, "seconds": 10.0 * step} for step in (2, 4, 6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"stage": "cut sho')
+    log = Logbook(tmp_path, start=4, total=10, every=2)
+    assert [row["step"] for row in read_history(log.path)] == [2, 4]
+    assert log.seconds() >= 40.0
+    log.close()
+
+
+def test_scores_are_rows_too(log):
+    log.scores("source", 4, {"source": {"map": 0.3, "rank1": 0.4, "cmc": [0.4, 0.5]}})
+    assert read_history(log.path)[0]["scores"] == {"source": {"map": 0.3, "rank1": 0.4}}

@@ -1,0 +1,253 @@
+"""The whole path on a small tree of images: result, resume, stops, knobs, and what is said when it cannot run."""
+
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vreid_fast import train as train_module
+from vreid_fast.config import Config
+from vreid_fast.errors import Stopped
+from vreid_fast.logbook import read_history
+from vreid_fast.train import main, train
+
+TINY = {
+    "height": 32, "width": 16, "frames": 2, "people": 3, "target_batch": 6, "source_steps": 4, "adapt_steps": 4,
+    "warmup_steps": 1, "clusters": 4, "cluster_restarts": 2, "log_every": 1, "checkpoint_every": 3,
+    "domain_width": 8, "threads": 1, "device": "cpu", "loader": "torch",
+}  # fmt: skip
+
+
+def write_people(root, seed, people=6, cameras=2, per_camera=2, labelled=True):
+    """A folder data set of coloured noise: a colour a person, a tint a camera."""
+    rng = np.random.default_rng(seed)
+    colours, tints = rng.integers(40, 200, (people, 3)), rng.integers(-30, 30, (cameras, 3))
+    rows = []
+    for person in range(people):
+        for camera in range(cameras):
+            for number in range(per_camera):
+                folder = root / f"{person:04d}C{camera}T{number}"
+                folder.mkdir(parents=True)
+                for frame in range(3):
+                    noise = rng.integers(-20, 20, (32, 16, 3))
+                    image = (colours[person] + tints[camera] + noise).clip(0, 255).astype(np.uint8)
+                    Image.fromarray(image).save(folder / f"{frame}.jpg")
+                rows.append([folder.name, person, camera])
+    if labelled:
+        with open(root / "tracklets.csv", "w", newline="") as file:
+            csv.writer(file).writerows([["path", "identity", "camera"], *rows])
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return {"source": f"folder:{write_people(root / 'source', 0)}", "target": f"folder:{write_people(root / 'target', 1)}"}
+
+
+def knobs(data, run, **changes):
+    return Config(**{**TINY, **data, "run": str(run), **changes})
+
+
+def flags(data, run, **changes):
+    return [word for name, value in {**TINY, **data, "run": run, **changes}.items() for word in (f"--{name}", str(value))]
+
+
+def logged(run):
+    """Rows of metrics.jsonl without what a clock decides."""
+    rows = read_history(run / "metrics.jsonl")
+    return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_second")} for row in rows]
+
+
+def states_equal(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def paper_run(data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "paper"
+    assert main(flags(data, run)) == 0
+    return run
+
+
+def test_a_run_leaves_what_is_promised(paper_run):
+    result = json.loads((paper_run / "result.json").read_text())
+    for name in ("source", "student", "student_camera", "teacher"):
+        assert {"rank1", "rank5", "rank10", "rank20", "map", "queries"} <= set(result[name])
+        assert 0 <= result[name]["map"] <= 1 and result[name]["queries"] == 24
+    assert result["seconds"] > 0 and result["clips_per_second"] > 0
+    assert (paper_run / "config.yaml").is_file() and (paper_run / "last.pt").is_file()
+    assert any(path.name.startswith("events") for path in (paper_run / "tensorboard").iterdir())
+    assert "<html" in (paper_run / "report.html").read_text().lower()
+
+
+def test_every_step_logs_every_term(paper_run):
+    rows = [row for row in logged(paper_run) if "losses" in row]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert set(rows[0]["losses"]) == {"cross_entropy", "triplet"}
+    assert set(rows[-1]["losses"]) == {"cross_entropy", "triplet", "l1s", "l2s", "l3s", "l1c", "l2c"}
+    assert {"learning_rate", "reversal", "disagreement", "domain_accuracy_frames", "gradient_norm"} <= set(rows[-1])
+
+
+@pytest.mark.parametrize("stop_after", [2, 4, 6])
+def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tmp_path, stop_after, monkeypatch):
+    run, steps = tmp_path / "run", 0
+    plain = train_module.Session.advance
+
+    def advance(self, *arguments, **keywords):
+        nonlocal steps
+        steps += 1
+        if steps == stop_after:
+            os.kill(os.getpid(), signal.SIGINT)
+        plain(self, *arguments, **keywords)
+
+    monkeypatch.setattr(train_module.Session, "advance", advance)
+    with pytest.raises(Stopped, match=f"stopped at step {stop_after} of 8; go on with --resume {run}"):
+        train(knobs(data, run))
+    monkeypatch.undo()
+    assert main(["--resume", str(run)]) == 0
+    assert logged(run) == logged(paper_run)
+    one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, paper_run))
+    assert states_equal(one["student"], other["student"])
+    assert states_equal(one["teacher"]["network"], other["teacher"]["network"])
+
+
+def test_target_identities_are_never_read(data, paper_run, tmp_path):
+    """Another labelling of the target's training tracklets changes not one weight."""
+    target = tmp_path / "target"
+    write_people(target, 1)
+    rows = list(csv.reader(open(target / "tracklets.csv")))
+    shuffled = [rows[0]] + [[path, str((int(identity) * 5 + row) % 4), camera] for row, (path, identity, camera) in enumerate(rows[1:])]
+    with open(target / "tracklets.csv", "w", newline="") as file:
+        csv.writer(file).writerows(shuffled)
+    train(knobs({**data, "target": f"folder:{target}"}, tmp_path / "run"))
+    one, other = (torch.load(path / "last.pt", weights_only=True) for path in (tmp_path / "run", paper_run))
+    assert states_equal(one["student"], other["student"])
+
+
+@pytest.mark.parametrize("term", ["l1s", "l2s", "l3s", "l1c", "l2c", "triplet"])
+def test_each_term_can_be_switched_off(data, tmp_path, term):
+    train(knobs(data, tmp_path / "run", **{term: 0.0}, source_steps=1, adapt_steps=2))
+    last = [row for row in logged(tmp_path / "run") if "losses" in row][-1]
+    assert term not in last["losses"] and len(last["losses"]) == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "source"}, {"method": "bn_adapt"}, {"cluster_over": "batch"}, {"camera_aware": False},
+        {"loss_weights": "authors"}, {"loss_weights": "uncertainty"}, {"precision": "bf16"}, {"test_clips": "all"},
+        {"l1c": 0.0, "l2c": 0.0}, {"l1s": 0.0, "l2s": 0.0, "l3s": 0.0}, {"adapt_steps": 0}, {"distance": "euclidean"},
+        {"loader": "auto"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_knobs_run_to_the_end(data, tmp_path, changes):
+    result = train(knobs(data, tmp_path / "run", **{"source_steps": 2, "adapt_steps": 2, **changes}))
+    assert 0 <= result["student"]["map"] <= 1
+    assert ("teacher" in result) == (changes.get("method") in (None, "paper"))
+
+
+def test_methods_share_the_first_stage(data, paper_run, tmp_path):
+    result = train(knobs(data, tmp_path / "run", method="source"))
+    assert result["source"] == json.loads((paper_run / "result.json").read_text())["source"]
+
+
+def test_an_unlabelled_target_adapts_and_says_that_nothing_is_scored(data, tmp_path, capsys):
+    target = write_people(tmp_path / "target", 1, labelled=False)
+    assert main(flags({**data, "target": f"folder:{target}"}, tmp_path / "run")) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert "student" not in result and result["seconds"] > 0
+    assert "no scores" in capsys.readouterr().out
+
+
+def test_an_earlier_run_is_moved_aside(data, tmp_path):
+    short = {"source_steps": 1, "adapt_steps": 0}
+    train(knobs(data, tmp_path / "run", **short))
+    first = (tmp_path / "run" / "result.json").read_text()
+    train(knobs(data, tmp_path / "run", **short, seed=1))
+    assert (tmp_path / "run-1" / "result.json").read_text() == first
+
+
+def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsys, monkeypatch):
+    plain = train_module.batch_hard_triplet
+    calls = 0
+
+    def broken(*arguments):
+        nonlocal calls
+        calls += 1
+        return plain(*arguments) * (float("nan") if calls == 5 else 1.0)
+
+    monkeypatch.setattr(train_module, "batch_hard_triplet", broken)
+    assert main(flags(data, tmp_path / "run")) != 0
+    said = capsys.readouterr().err
+    assert "the loss triplet is not finite at step 5" in said and "last.pt (step 3)" in said and "Traceback" not in said
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["step"] == 3 and all(value.isfinite().all() for value in state["student"].values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"source": "folder:/nowhere"}, "/nowhere"),
+        ({"target": "tapes:/x"}, "tapes.*folder.*mars"),
+        ({"network": "resnet99"}, "resnet99: unknown; the networks are small"),
+        ({"people": 7}, "7.*6 people"),
+        ({"weights": "/nowhere.pth"}, "no such file"),
+        ({"device": "cuda"}, "--device cuda: .*use --device auto or cpu"),
+        ({"precision": "fp16"}, "fp16 needs a GPU"),
+        ({"run": "/proc/none/run"}, "--run /proc/none/run"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_bad_input_is_one_line_and_a_non_zero_exit(data, tmp_path, capsys, changes, said):
+    import re
+
+    assert main(flags(data, tmp_path / "run", **changes)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and re.search(said, error), error
+
+
+def test_one_person_only_is_refused(data, tmp_path, capsys):
+    source = write_people(tmp_path / "source", 0, people=1)
+    assert main(flags({**data, "source": f"folder:{source}"}, tmp_path / "run")) == 2
+    assert "wanted at least 2 people to tell apart, found 1" in capsys.readouterr().err
+
+
+def test_an_unlabelled_source_is_refused(data, tmp_path, capsys):
+    source = write_people(tmp_path / "source", 0, labelled=False)
+    assert main(flags({**data, "source": f"folder:{source}"}, tmp_path / "run")) == 2
+    assert "have no identity" in capsys.readouterr().err
+
+
+def test_a_damaged_image_is_named_and_the_run_ends(data, tmp_path, capsys):
+    source = write_people(tmp_path / "source", 0)
+    for path in source.glob("0002*/*.jpg"):
+        path.write_bytes(b"")
+    assert main(flags({**data, "source": f"folder:{source}"}, tmp_path / "run", source_steps=20)) == 2
+    said = capsys.readouterr().err
+    assert "error: " in said and "0002" in said and "Traceback" not in said
+
+
+def test_resume_of_another_network_or_a_damaged_checkpoint_is_refused(data, paper_run, tmp_path, capsys):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(paper_run, run)
+    assert main(["--resume", str(run), "--network", "resnet18"]) == 2
+    assert "network 'small' where this run has 'resnet18'" in capsys.readouterr().err
+    (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
+    assert main(["--resume", str(run)]) == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_resume_of_a_finished_run_shows_its_scores_again(paper_run, capsys):
+    before = (paper_run / "result.json").read_text()
+    assert main(["--resume", str(paper_run)]) == 0
+    assert (paper_run / "result.json").read_text() == before
+    assert "mAP" in capsys.readouterr().out

@@ -1,0 +1,167 @@
+"""One's own tracklets: folders of images and video files, with or without a tracklets.csv."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vreid_fast.errors import InputError
+
+from ..tracklets import Dataset, FramePaths, Tracklet
+from ..video import probe
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
+TABLE = "tracklets.csv"
+REQUIRED = ("path", "identity", "camera")
+SUBSETS = ("train", "query", "gallery")
+
+
+def read_folder(path: str) -> Dataset:
+    """Read the tracklets below a folder.
+
+    With PATH/tracklets.csv each row is a tracklet: `path` (a folder of images or a video, relative to PATH),
+    `identity` (integers, or any words), `camera` (integer), and optionally `clothes` (as identity), `frames`
+    (checked) and `split` (any of train, query and gallery, joined by |; all three when empty). An empty cell
+    is unknown; a tracklet of unknown identity is for training only. Other columns are ignored. Without the
+    table, every folder that holds images and no folders, and every video, is an unlabelled training tracklet.
+
+    Frames are in natural order: F2 before F10, whatever the file system says.
+
+    Raises:
+        InputError: no such folder, no tracklets, or a table that does not hold.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise InputError(f"folder:{path}: wanted a folder of tracklets, found {'a file' if root.exists() else 'nothing there'}")
+    if (root / TABLE).exists():
+        return _read_labelled(f"folder:{path}", root)
+    tracklets, notes = _find_tracklets(root)
+    if not tracklets:
+        raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
+    notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled, nothing can be scored on them")
+    return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes))
+
+
+def natural_key(name: str) -> tuple:
+    """Sort key in which numbers count as numbers: F2 before F10."""
+    parts = re.split(r"(\d+)", name, flags=re.ASCII)
+    return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], name
+
+
+def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
+    tracklets, notes = [], []
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        images = _images(files)
+        if images and folders:
+            notes.append(f"{folder}: {len(images)} images beside folders are no tracklet and are left out")
+        elif images:
+            tracklets.append(Tracklet(FramePaths(folder, images)))
+        tracklets += [_video(os.path.join(folder, name)) for name in sorted(files, key=natural_key) if _is(name, VIDEOS)]
+    return tracklets, notes
+
+
+def _is(name: str, endings: tuple[str, ...]) -> bool:
+    return name.lower().endswith(endings) and not name.startswith(".")
+
+
+def _images(files: Sequence[str]) -> list[str]:
+    return sorted((name for name in files if _is(name, IMAGES)), key=natural_key)
+
+
+def _video(path: str, **known) -> Tracklet:
+    return Tracklet(range(probe(path).frames), video=path, **known)
+
+
+def _read_labelled(spec: str, root: Path) -> Dataset:
+    rows = _read_rows(root / TABLE)
+    identities, clothes = (_codes([row.get(column, "") for _, row in rows]) for column in ("identity", "clothes"))
+    subsets: dict[str, list[Tracklet]] = {subset: [] for subset in SUBSETS}
+    seen: dict[str, int] = {}
+    for (line, row), identity, outfit in zip(rows, identities, clothes):
+        where = f"{root / TABLE}: row {line}"
+        camera = _integer(where, "camera", row["camera"])
+        tracklet = _tracklet(where, root, row, seen, line, identity=identity, camera=camera, clothes=outfit)
+        for subset in _subsets(where, row, identity):
+            subsets[subset].append(tracklet)
+    notes = ()
+    if identities.count(None) == len(identities):
+        notes = (f"{spec}: {TABLE} gives no identity: its tracklets are unlabelled, nothing can be scored on them",)
+    return Dataset(spec, *subsets.values(), notes)
+
+
+def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line number, cells by column) of the rows of a table."""
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines)
+            columns = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file}: not a readable table ({error})") from error
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise InputError(
+            f"{file}: no column {', '.join(missing)}; wanted {', '.join(REQUIRED)} (cells may be empty), found {', '.join(columns)}"
+        )
+    for line, cells in rows:
+        if len(cells) != len(columns):
+            raise InputError(f"{file}: row {line} has {len(cells)} cells, the header {len(columns)}")
+    if not rows:
+        raise InputError(f"{file}: no rows below the header")
+    return [(line, dict(zip(columns, cells))) for line, cells in rows]
+
+
+def _codes(words: list[str]) -> list[int | None]:
+    """Words as integers: as they stand where all are integers, else numbered in sorted order; empty = None."""
+    known = {word for word in words if word}
+    if all(re.fullmatch(r"[+-]?\d+", word, re.ASCII) for word in known):
+        return [int(word) if word else None for word in words]
+    codes = {word: code for code, word in enumerate(sorted(known))}
+    return [codes.get(word) for word in words]
+
+
+def _integer(where: str, column: str, word: str) -> int | None:
+    try:
+        return int(word) if word else None
+    except ValueError:
+        raise InputError(f"{where}, column {column}: wanted an integer, found {word!r}") from None
+
+
+def _tracklet(where: str, root: Path, row: dict, seen: dict[str, int], line: int, **known) -> Tracklet:
+    inside = os.path.normpath(row["path"])
+    if not row["path"] or os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir:
+        raise InputError(f"{where}, column path: wanted a path inside {root}, found {row['path']!r}")
+    if seen.setdefault(inside, line) != line:
+        raise InputError(f"{where}, column path: {row['path']} is already in row {seen[inside]}")
+    path = os.path.join(root, inside)
+    if os.path.isfile(path):
+        tracklet = _video(path, **known)
+    else:
+        try:
+            images = _images(os.listdir(path))
+        except OSError:
+            raise InputError(f"{where}, column path: no folder or video {path}") from None
+        if not images:
+            raise InputError(f"{where}, column path: {path} holds no images ({' '.join(IMAGES)})")
+        tracklet = Tracklet(FramePaths(path, images), **known)
+    frames = _integer(where, "frames", row.get("frames", ""))
+    if frames is not None and frames != len(tracklet):
+        raise InputError(f"{where}, column frames: {frames} there, but {path} has {len(tracklet)}")
+    return tracklet
+
+
+def _subsets(where: str, row: dict, identity: int | None) -> list[str]:
+    words = [word.strip() for word in row.get("split", "").split("|") if word.strip()]
+    for word in words:
+        if word not in SUBSETS:
+            raise InputError(f"{where}, column split: wanted {', '.join(SUBSETS)} joined by |, found {word!r}")
+    if identity is None:
+        if set(words) - {"train"}:
+            raise InputError(f"{where}, column split: {'|'.join(words)} needs an identity, the row has none")
+        return ["train"]
+    return [subset for subset in SUBSETS if not words or subset in words]

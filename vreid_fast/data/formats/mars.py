@@ -1,0 +1,138 @@
+"""MARS, Motion Analysis and Re-identification Set.
+
+Reference: Zheng et al., MARS: A Video Benchmark for Large-Scale Person Re-identification, ECCV 2016.
+URL: https://github.com/liangzheng06/MARS-evaluation
+Layout: `bbox_train/`, `bbox_test/` with `NAME[:4]/NAME` images, `info/` with `train_name.txt`, `test_name.txt`,
+`tracks_train_info.mat`, `tracks_test_info.mat` and `query_IDX.mat`.
+Statistics: 1,261 people, 6 cameras; 8,298 training tracklets of 625 people, 12,180 test tracklets, of which
+870 are junk (identity -1, dropped here) and 3,248 distractors (identity 0, kept).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vreid_fast.errors import InputError
+
+from ..tracklets import Dataset, FramePaths, Tracklet
+
+# (identities, tracklets); the distractors count as one identity.
+TRAIN, QUERY = (625, 8_298), (626, 1_980)
+GALLERY = {"with_query": (636, 11_310), "without_query": (622, 9_330)}
+
+JUNK = -1
+NAME_LENGTH = len("0001C1T0001F001.jpg")
+
+
+def read_mars(path: str, *, gallery: str = "with_query") -> Dataset:
+    """Read MARS in its official layout. Images are not looked for until they are decoded.
+
+    Args:
+        path: the folder that holds bbox_train, bbox_test and info.
+        gallery: "with_query" = the official protocol: queries are in the gallery too;
+            "without_query" = the gallery of torchreid, in which 140 queries have no match.
+
+    Raises:
+        InputError: a missing file, a table of another shape, names that contradict their table.
+    """
+    if gallery not in GALLERY:
+        raise InputError(f"--mars_gallery {gallery}: wanted one of {', '.join(GALLERY)}")
+    root = Path(path)
+    for part in ("info", "bbox_train", "bbox_test"):
+        if not (root / part).is_dir():
+            raise InputError(
+                f"mars:{path}: no folder {part}; wanted the folder with bbox_train, bbox_test and info (train_name.txt, "
+                "test_name.txt, tracks_train_info.mat, tracks_test_info.mat, query_IDX.mat)"
+            )
+    train = _read_tracklets(root, "train")
+    test = _read_tracklets(root, "test")
+    queries = _read_table(root / "info" / "query_IDX.mat", "query_IDX").ravel() - 1
+    if not ((queries >= 0) & (queries < len(test))).all():
+        raise InputError(f"{root / 'info' / 'query_IDX.mat'}: rows must be 1 to {len(test)}, found {queries.max() + 1}")
+    kept = np.ones(len(test), dtype=bool)
+    if gallery == "without_query":
+        kept[queries] = False
+    return Dataset(
+        name=f"mars:{path}",
+        train=[tracklet for tracklet in train if tracklet.identity != JUNK],
+        query=[test[row] for row in queries],
+        gallery=[tracklet for tracklet, keep in zip(test, kept) if keep and tracklet.identity != JUNK],
+        official={"train": TRAIN, "query": QUERY, "gallery": GALLERY[gallery]},
+    )
+
+
+def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
+    """Tracklets of all rows of tracks_PART_info.mat, junk included."""
+    file, names_file = root / "info" / f"tracks_{part}_info.mat", root / "info" / f"{part}_name.txt"
+    table = _read_table(file, f"track_{part}_info")
+    if table.ndim != 2 or table.shape[1] != 4:
+        raise InputError(f"{file}: wanted rows of first line, last line, identity, camera; found shape {table.shape}")
+    names = _read_names(names_file)
+    first, last, identities, cameras = table.T
+    for wrong, wanted in (
+        ((first < 1) | (first > last), "1 <= first line <= last line"),
+        (last > len(names), f"at most the {len(names)} lines of {names_file.name}"),
+        (identities < JUNK, "an identity of at least -1"),
+    ):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(f"{file}: row {row + 1} is {table[row].tolist()}; wanted {wanted}")
+    _check_names(names, table, file, names_file)
+    return [
+        Tracklet(
+            FramePaths(root / f"bbox_{part}" / names[start - 1][:4], names[start - 1 : stop]), identity, camera
+        )
+        for start, stop, identity, camera in table.tolist()
+    ]
+
+
+def _read_table(file: Path, key: str) -> np.ndarray:
+    """An integer matrix of a .mat file, as int64."""
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(file)
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing; it is part of the MARS evaluation tables") from None
+    except Exception as error:  # what scipy raises on a damaged file is open-ended
+        raise InputError(f"{file}: not a readable .mat file ({error})") from error
+    if key not in content:
+        found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+        raise InputError(f"{file}: wanted the variable {key}, found {found}")
+    table = content[key]
+    if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf" or not table.size:
+        raise InputError(f"{file}: {key} must be a matrix of integers, found {getattr(table, 'dtype', type(table))}")
+    return table.astype(np.int64)
+
+
+def _read_names(file: Path) -> list[str]:
+    try:
+        names = file.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing; it is part of the MARS evaluation tables") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not a readable list of file names ({error})") from error
+    for line, name in enumerate(names, 1):
+        if len(name) != NAME_LENGTH:
+            raise InputError(f"{file}: line {line} is {name!r}; wanted a name such as 0001C1T0001F001.jpg")
+    return names
+
+
+def _check_names(names: list[str], table: np.ndarray, file: Path, names_file: Path) -> None:
+    """Every name of a row must begin with the row's identity and camera: 0001C1, 00-1C2, 0000C6."""
+    # All names at once: (lines, 6) characters.
+    begins = np.frombuffer("".join(names).encode(), dtype=np.uint8).reshape(-1, NAME_LENGTH)[:, :6]
+    wanted = ["".join(("00-1" if identity == JUNK else f"{identity:04d}", f"C{camera}")) for *_, identity, camera in table.tolist()]
+    lengths = table[:, 1] - table[:, 0] + 1
+    rows = np.repeat(np.arange(len(table)), lengths)
+    lines = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + table[rows, 0] - 1
+    expected = np.array([prefix[:6].ljust(6) for prefix in wanted], dtype="S6").view(np.uint8).reshape(-1, 6)
+    wrong = (begins[lines] != expected[rows]).any(axis=1)
+    if wrong.any():
+        row, line = int(rows[wrong.argmax()]), int(lines[wrong.argmax()])
+        raise InputError(
+            f"{file}: row {row + 1} has identity {table[row, 2]} and camera {table[row, 3]}, but line {line + 1} of "
+            f"{names_file.name} is {names[line]}; the two files do not belong together"
+        )

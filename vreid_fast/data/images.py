@@ -1,0 +1,63 @@
+"""Encoded and decoded frames of a tracklet, with errors that name file and tracklet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+
+from vreid_fast.errors import InputError
+
+from .tracklets import Tracklet
+from .video import decode_video
+
+
+def read_frames(tracklet: Tracklet, indices: Iterable[int]) -> list[np.ndarray]:
+    """Frames by number as (H, W, 3) uint8 RGB; frames of one tracklet may differ in size.
+
+    Raises:
+        InputError: a file that is missing or cannot be decoded.
+    """
+    if tracklet.video is not None:
+        try:
+            return list(decode_video(tracklet.video, [int(index) for index in indices]))
+        except InputError as error:
+            raise InputError(f"{error}; it is {tracklet}") from error
+    return [_decode(read_encoded(tracklet, index), tracklet, index) for index in indices]
+
+
+def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
+    """The bytes of an image, (bytes,) uint8.
+
+    Raises:
+        InputError: a file that is missing, empty or cut short.
+    """
+    try:
+        encoded = np.fromfile(tracklet.frames[index], dtype=np.uint8)
+    except OSError as error:
+        raise _unreadable(tracklet, index, "is missing" if isinstance(error, FileNotFoundError) else error) from error
+    if not len(encoded):
+        raise _unreadable(tracklet, index, "is empty (0 bytes)")
+    # Some decoders fill the rest of a cut JPEG with grey; one without its end marker is looked at closely.
+    if encoded[:2].tobytes() == b"\xff\xd8" and encoded[-2:].tobytes() != b"\xff\xd9":
+        _decode(encoded, tracklet, index)
+    return encoded
+
+
+def _decode(encoded: np.ndarray, tracklet: Tracklet, index: int) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(encoded.tobytes())) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(tracklet, index, error) from error
+
+
+def _unreadable(tracklet: Tracklet, index: int, problem: str | Exception) -> InputError:
+    if isinstance(problem, Exception):
+        problem = f"cannot be decoded ({problem})"
+    return InputError(
+        f"image {tracklet.frames[index]} {problem}; it is frame {index} of {tracklet}: replace it or take it out"
+    )

@@ -1,0 +1,115 @@
+"""Which tracklets make a training batch. A sampler is a pure function of its seed and the step.
+
+Nothing is carried from step to step, so a run that is taken up in the middle sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from vreid_fast.errors import InputError
+
+
+class IdentitySampler:
+    """P people x K tracklets: entries k K to (k + 1) K of a batch share an identity, and no two groups do.
+
+    In an epoch every person's tracklets are shuffled and cut into groups of K (a remainder is left out, a
+    person with fewer than K tracklets repeats them), and the groups are dealt to as many batches as can have
+    P different people.
+
+    Args:
+        identities: (N,) of the tracklets.
+        people, per_person: P and K.
+        seed: not negative.
+
+    Raises:
+        InputError: fewer than 2 people, or fewer than P.
+    """
+
+    def __init__(self, identities: Sequence[int], people: int, per_person: int, seed: int = 0):
+        _, person = np.unique(np.asarray(identities, dtype=np.int64), return_inverse=True)
+        self._tracklets = [np.flatnonzero(person == p) for p in range(person.max(initial=-1) + 1)]
+        found = len(self._tracklets)
+        if found < 2:
+            raise InputError(f"source: wanted at least 2 people to tell apart, found {found}")
+        if people < 1 or per_person < 1:
+            raise InputError(
+                f"batch of {people} people x {per_person}: both must be at least 1; raise --people or --per_person"
+            )
+        if people > found:
+            raise InputError(
+                f"batch of {people} people x {per_person} but the source has {found} people; lower --people"
+            )
+        self._people, self._per_person, self._seed = people, per_person, seed
+        groups = np.array([max(1, len(own) // per_person) for own in self._tracklets])
+        # M batches of P different people take at most M groups of each person: the largest such M.
+        self.batches_per_epoch = next(
+            m for m in range(groups.sum() // people, 0, -1) if np.minimum(groups, m).sum() >= m * people
+        )
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Tracklets of a step's batch, (P K,) int64."""
+        epoch, batch = divmod(step, self.batches_per_epoch)
+        return self._epoch(epoch)[batch].copy()
+
+    def _draw_epoch(self, epoch: int) -> np.ndarray:
+        """(batches, P K)."""
+        rng = np.random.default_rng((self._seed, epoch))
+        batches, people, per_person = self.batches_per_epoch, self._people, self._per_person
+        groups = []
+        for person in rng.permutation(len(self._tracklets)):
+            own = rng.permutation(self._tracklets[person])
+            of_person = max(1, len(own) // per_person)
+            own = np.resize(own, (of_person, per_person))
+            groups.extend(own[:batches])
+        kept = np.sort(rng.permutation(len(groups))[: batches * people])
+        # A person's groups stand in a row of at most M, so dealing in turn gives each batch at most one.
+        dealt = np.array(groups)[kept].reshape(people, batches, per_person).swapaxes(0, 1)
+        dealt = dealt[rng.permutation(batches)]
+        return dealt.reshape(batches, people * per_person)
+
+
+class CameraSampler:
+    """Tracklets balanced over cameras: in a batch, camera counts differ by at most one.
+
+    Each camera's tracklets are gone through in random order, without replacement until all were seen.
+    Tracklets of unknown camera count as one more camera. It has no way to learn an identity.
+
+    Args:
+        cameras: (N,) of the tracklets.
+        batch: tracklets a step.
+        seed: not negative.
+
+    Raises:
+        InputError: no tracklets, or an empty batch.
+    """
+
+    def __init__(self, cameras: Sequence[int | None], batch: int, seed: int = 0):
+        if not len(cameras) or batch < 1:
+            raise InputError(f"target: wanted tracklets and a batch of at least 1, found {len(cameras)} and {batch}")
+        order = sorted(set(cameras), key=lambda camera: (camera is None, camera or 0))
+        self._tracklets = [np.flatnonzero([c == camera for c in cameras]) for camera in order]
+        self._batch, self._seed = batch, seed
+        self._pass = lru_cache(maxsize=2 * len(order))(self._draw_pass)
+        self.notes = (
+            (f"a batch of {batch} repeats tracklets: the target has {len(cameras)}; lower --target_batch",)
+            if batch > len(cameras)
+            else ()
+        )
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Tracklets of a step's batch, (batch,) int64."""
+        chosen = np.empty(self._batch, dtype=np.int64)
+        for slot in range(self._batch):
+            # Cameras take turns over all steps; `draw` counts the turns of one.
+            draw, camera = divmod(step * self._batch + slot, len(self._tracklets))
+            passed, position = divmod(draw, len(self._tracklets[camera]))
+            chosen[slot] = self._pass(camera, passed)[position]
+        return chosen
+
+    def _draw_pass(self, camera: int, passed: int) -> np.ndarray:
+        return np.random.default_rng((self._seed, camera, passed)).permutation(self._tracklets[camera])

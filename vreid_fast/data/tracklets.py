@@ -1,0 +1,100 @@
+"""A tracklet (one person passing one camera) and the subsets of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+class FramePaths(Sequence[str]):
+    """Paths of a tracklet's images: one folder and its file names, joined when asked for.
+
+    Data sets hold a million frames; joined strings would cost most of the time and memory of opening one.
+    """
+
+    __slots__ = ("folder", "names")
+
+    def __init__(self, folder: str | os.PathLike, names: Sequence[str]):
+        self.folder, self.names = os.fspath(folder), names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return FramePaths(self.folder, self.names[index])
+        return os.path.join(self.folder, self.names[index])
+
+    def __repr__(self) -> str:
+        return f"FramePaths({self.folder!r}, {len(self)} names)"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracklet:
+    """Frames of one person before one camera, and what is known of them (None = unknown)."""
+
+    frames: Sequence[str] | range
+    """Image paths in temporal order; for a video, range(number of frames)."""
+    identity: int | None = None
+    camera: int | None = None
+    clothes: int | None = None
+    video: str | None = None
+    """Path of the video file that holds the frames."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __str__(self) -> str:
+        where = self.video or (os.path.dirname(self.frames[0]) if len(self) else "without frames")
+        known = [
+            f"{name} {value}"
+            for name, value in (("identity", self.identity), ("camera", self.camera), ("clothes", self.clothes))
+            if value is not None
+        ]
+        return f"tracklet {where} ({', '.join([*known, f'{len(self)} frames'])})"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The subsets of a data set; a tracklet that is in two of them is the same object."""
+
+    name: str
+    """The SPEC it was read from."""
+    train: list[Tracklet]
+    query: list[Tracklet]
+    gallery: list[Tracklet]
+    notes: tuple[str, ...] = ()
+    """What a user should be told."""
+    official: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Published (identities, tracklets) of a subset."""
+
+    def table(self) -> str:
+        """Identities, tracklets and images of each subset, beside the published counts where there are any."""
+        rows = [("subset", "identities", "tracklets", "images", "official" if self.official else "")]
+        for subset in ("train", "query", "gallery"):
+            tracklets = getattr(self, subset)
+            identities = {tracklet.identity for tracklet in tracklets} - {None}
+            counts = (len(identities), len(tracklets), sum(map(len, tracklets)))
+            published = self.official.get(subset)
+            rows.append(
+                (
+                    subset,
+                    *(f"{count:,}" for count in counts),
+                    f"{published[0]:,} identities, {published[1]:,} tracklets" if published else "",
+                )
+            )
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        return "\n".join(
+            "  ".join(
+                cell.rjust(width) if 0 < column < 4 else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths))
+            ).rstrip()
+            for row in rows
+        )
+
+
+def identity_labels(tracklets: Sequence[Tracklet]) -> dict[int, int]:
+    """Classes 0..P-1 of the known identities, in sorted order."""
+    identities = {tracklet.identity for tracklet in tracklets} - {None}
+    return {identity: label for label, identity in enumerate(sorted(identities))}
