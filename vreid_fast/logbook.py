@@ -33,7 +33,7 @@ class Logbook:
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
         self.every = every
         self.board = SummaryWriter(run / "tensorboard", purge_step=start + 1)
-        self.bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
+        self.bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True, delay=0.5)
         self.started = self.window_started = time.perf_counter()
         self.window_clips = self.clips = 0
         self.training_seconds = 0.0

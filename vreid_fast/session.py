@@ -67,6 +67,11 @@ class Session:
     def last(self) -> Path:
         return self.folder / "last.pt"
 
+    @property
+    def stage(self) -> str:
+        """Stage of the next step."""
+        return "source" if self.learner.step < self.config["source_steps"] else "adapt"
+
     def __enter__(self) -> Session:
         self.log = Logbook(self.folder, self.learner.step, self.total, self.config["log_every"])
         self.stop.__enter__()
@@ -77,7 +82,7 @@ class Session:
         self.log.close()
 
     def advance(
-        self, stage: str, loss: Tensor, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int
+        self, loss: Tensor, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int
     ) -> None:
         """Minimise `loss` by one step, let the teacher follow, log; save and stop where it is time to.
 
@@ -86,7 +91,7 @@ class Session:
             scalars: other numbers to log.
             clips: clips that the loss was computed from.
         """
-        learner = self.learner
+        learner, stage = self.learner, self.stage
         norm = self.precision.step(loss, learner.optimiser, self.config["clip_gradient"])
         if learner.teacher is not None:
             learner.teacher.follow()
@@ -108,8 +113,7 @@ class Session:
         """Keep and log scores by name of what was scored; None where the target has none to give."""
         known = {name: score for name, score in scores.items() if score is not None}
         self.scores.update(known)
-        stage = "adapt" if self.learner.step > self.config["source_steps"] else "source"
-        self.log.scores(stage, self.learner.step, known)
+        self.log.scores(self.stage, self.learner.step, known)
 
     def finish(self) -> None:
         """Write the last checkpoint, whose batch-norm statistics are those that were scored."""

@@ -50,6 +50,7 @@ def train(config: Config, resume: bool = False) -> dict:
         config.source, config.target,
         seed=config.synthetic_seed, cache=config.cache, mars_gallery=config.mars_gallery,
     )  # fmt: skip
+    domains.labels = domains.labels.to(device)
     student = build(config.network, identities=domains.identities, frames=config.frames)
     if config.weights:
         domains.notes += load_trunk_weights(student.trunk, config.weights)

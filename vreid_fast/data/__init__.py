@@ -6,10 +6,11 @@ from os import PathLike
 
 from vreid_fast.errors import InputError
 
+from .decode import read_frames
 from .formats import FORMATS
 from .tracklets import Dataset, Tracklet, identity_labels
 
-__all__ = ["FORMATS", "Dataset", "Tracklet", "identity_labels", "read_dataset"]
+__all__ = ["FORMATS", "Dataset", "Tracklet", "identity_labels", "read_dataset", "read_frames"]
 
 
 def read_dataset(

@@ -46,11 +46,13 @@ def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
 
 
 def _decode(encoded: np.ndarray, tracklet: Tracklet, index: int) -> np.ndarray:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(encoded.tobytes())) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise _unreadable(tracklet, index, "is no image that can be decoded") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _unreadable(tracklet, index, error) from error
 
