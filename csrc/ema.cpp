@@ -46,20 +46,28 @@ void average(void* teacher_memory, const void* student_memory, int64_t begin, in
 template <class T>
 void average_from(const EmaPair& pair, int64_t begin, int64_t count, double decay) {
   switch (pair.student_type) {
-    case Element::float32: return average<T, float>(pair.teacher, pair.student, begin, count, decay);
-    case Element::float64: return average<T, double>(pair.teacher, pair.student, begin, count, decay);
-    case Element::float16: return average<T, at::Half>(pair.teacher, pair.student, begin, count, decay);
-    default: return average<T, at::BFloat16>(pair.teacher, pair.student, begin, count, decay);
+    case Element::float32:
+      return average<T, float>(pair.teacher, pair.student, begin, count, decay);
+    case Element::float64:
+      return average<T, double>(pair.teacher, pair.student, begin, count, decay);
+    case Element::float16:
+      return average<T, at::Half>(pair.teacher, pair.student, begin, count, decay);
+    default:
+      return average<T, at::BFloat16>(pair.teacher, pair.student, begin, count, decay);
   }
 }
 
 void update(const EmaPair& pair, int64_t begin, int64_t count, double decay) {
   if (pair.copied) decay = 0;
   switch (pair.teacher_type) {
-    case Element::float32: return average_from<float>(pair, begin, count, decay);
-    case Element::float64: return average_from<double>(pair, begin, count, decay);
-    case Element::float16: return average_from<at::Half>(pair, begin, count, decay);
-    case Element::bfloat16: return average_from<at::BFloat16>(pair, begin, count, decay);
+    case Element::float32:
+      return average_from<float>(pair, begin, count, decay);
+    case Element::float64:
+      return average_from<double>(pair, begin, count, decay);
+    case Element::float16:
+      return average_from<at::Half>(pair, begin, count, decay);
+    case Element::bfloat16:
+      return average_from<at::BFloat16>(pair, begin, count, decay);
     case Element::bytes:
       std::memcpy(static_cast<char*>(pair.teacher) + begin, static_cast<const char*>(pair.student) + begin,
                   count);
@@ -68,15 +76,21 @@ void update(const EmaPair& pair, int64_t begin, int64_t count, double decay) {
 
 Element element(const Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case at::kFloat: return Element::float32;
-    case at::kDouble: return Element::float64;
-    case at::kHalf: return Element::float16;
-    case at::kBFloat16: return Element::bfloat16;
-    default: return Element::bytes;
+    case at::kFloat:
+      return Element::float32;
+    case at::kDouble:
+      return Element::float64;
+    case at::kHalf:
+      return Element::float16;
+    case at::kBFloat16:
+      return Element::bfloat16;
+    default:
+      return Element::bytes;
   }
 }
 
-// Whether walking the memory of `other` visits the same indices in the same order as walking the dense `tensor`.
+// Whether walking the memory of `other` visits the same indices in the same order as walking the dense
+// `tensor`.
 bool same_order(const Tensor& tensor, const Tensor& other) {
   for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
     if (tensor.size(axis) != 1 && tensor.stride(axis) != other.stride(axis)) return false;
@@ -86,7 +100,8 @@ bool same_order(const Tensor& tensor, const Tensor& other) {
 
 void check_pair(const Tensor& teacher, const Tensor& student, bool copied, size_t index) {
   TORCH_CHECK_VALUE(student.sizes() == teacher.sizes(), kOp, ": student tensor ", index, " must have shape ",
-                    teacher.sizes(), " like the teacher's, got ", student.sizes(), "; use two equal networks");
+                    teacher.sizes(), " like the teacher's, got ", student.sizes(),
+                    "; use two equal networks");
   TORCH_CHECK_VALUE(student.device() == teacher.device(), kOp, ": student tensor ", index, " must be on ",
                     teacher.device(), " like the teacher's, got ", student.device(), "; move one of them");
   TORCH_CHECK_VALUE(teacher.is_non_overlapping_and_dense(), kOp, ": teacher tensor ", index,
@@ -167,7 +182,8 @@ void ema_update_cpu(const EmaPair* pairs, int64_t count, double decay) {
   }
   at::parallel_for(0, first_chunk[count], 1, [&](int64_t begin_chunk, int64_t end_chunk) {
     // The last pair that starts at or before begin_chunk; empty pairs before it share its start.
-    int64_t i = std::upper_bound(first_chunk.begin(), first_chunk.end(), begin_chunk) - first_chunk.begin() - 1;
+    int64_t i =
+        std::upper_bound(first_chunk.begin(), first_chunk.end(), begin_chunk) - first_chunk.begin() - 1;
     for (int64_t chunk = begin_chunk; chunk < end_chunk; ++chunk) {
       while (first_chunk[i + 1] <= chunk) ++i;
       const int64_t begin = (chunk - first_chunk[i]) * kChunk;

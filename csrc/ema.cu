@@ -93,10 +93,14 @@ __device__ void update(void* teacher_memory, const void* student_memory, int64_t
 template <class T>
 __device__ void update_from(const EmaPair& pair, int64_t begin, double weight) {
   switch (pair.student_type) {
-    case Element::float32: return update<T, float>(pair.teacher, pair.student, begin, pair.numel, weight);
-    case Element::float64: return update<T, double>(pair.teacher, pair.student, begin, pair.numel, weight);
-    case Element::float16: return update<T, __half>(pair.teacher, pair.student, begin, pair.numel, weight);
-    default: return update<T, __nv_bfloat16>(pair.teacher, pair.student, begin, pair.numel, weight);
+    case Element::float32:
+      return update<T, float>(pair.teacher, pair.student, begin, pair.numel, weight);
+    case Element::float64:
+      return update<T, double>(pair.teacher, pair.student, begin, pair.numel, weight);
+    case Element::float16:
+      return update<T, __half>(pair.teacher, pair.student, begin, pair.numel, weight);
+    default:
+      return update<T, __nv_bfloat16>(pair.teacher, pair.student, begin, pair.numel, weight);
   }
 }
 
@@ -113,10 +117,18 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t begin = static_cast<int64_t>(chunk - table.first_chunk[low]) * kChunk;
     const double weight = pair.copied ? 1.0 : weight_of_averaged;
     switch (pair.teacher_type) {
-      case Element::float32: update_from<float>(pair, begin, weight); break;
-      case Element::float64: update_from<double>(pair, begin, weight); break;
-      case Element::float16: update_from<__half>(pair, begin, weight); break;
-      case Element::bfloat16: update_from<__nv_bfloat16>(pair, begin, weight); break;
+      case Element::float32:
+        update_from<float>(pair, begin, weight);
+        break;
+      case Element::float64:
+        update_from<double>(pair, begin, weight);
+        break;
+      case Element::float16:
+        update_from<__half>(pair, begin, weight);
+        break;
+      case Element::bfloat16:
+        update_from<__nv_bfloat16>(pair, begin, weight);
+        break;
       case Element::bytes:
         update<uint8_t, uint8_t>(pair.teacher, pair.student, begin, pair.numel, weight);
         break;

@@ -18,5 +18,6 @@ PYBIND11_MODULE(_C, m) {
         facts["architectures"] = VREID_CUDA_ARCHITECTURES;
         return facts;
       },
-      "torch version, CUDA version and CUDA architectures of the build; the last two are empty without CUDA.");
+      "torch version, CUDA version and CUDA architectures of the build; the last two are empty without "
+      "CUDA.");
 }

@@ -152,7 +152,9 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout) -> N
                 "check it against clips and weight1"
             )
     if not 0 <= dropout < 1:
-        raise ValueError(f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability")
+        raise ValueError(
+            f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability"
+        )
     if groups.device.type == "cpu" and not torch.compiler.is_compiling():
         if groups.min() < -1 or groups.max() >= samples:
             raise ValueError(
@@ -183,7 +185,14 @@ def _(clips, domains, groups, weight1, bias1, weight2, bias2, strength, dropout,
         return clips.new_empty(shape, dtype=torch.float32)
 
     combined = clips.new_empty(rows, clips.shape[1])
-    return float32(), float32(rows, 2), combined, float32(rows, weight1.shape[0]), float32(rows, 2), float32(rows)
+    return (
+        float32(),
+        float32(rows, 2),
+        combined,
+        float32(rows, weight1.shape[0]),
+        float32(rows, 2),
+        float32(rows),
+    )
 
 
 @torch.library.custom_op("vreid_fast::combined_regression_backward", mutates_args=())
@@ -221,7 +230,16 @@ def _save(ctx, inputs, output):
 def _differentiate(ctx, grad_loss, grad_predictions, grad_combined, *_):
     clips, groups, weight1, weight2, strength, *saved = ctx.saved_tensors
     grad_clips, grad_weight1, *small = torch.ops.vreid_fast.combined_regression_backward(
-        grad_loss, grad_predictions, grad_combined, clips, groups, weight1, weight2, strength, ctx.dropout, *saved
+        grad_loss,
+        grad_predictions,
+        grad_combined,
+        clips,
+        groups,
+        weight1,
+        weight2,
+        strength,
+        ctx.dropout,
+        *saved,
     )
     small = (grad.to(dtype) for grad, dtype in zip(small, ctx.dtypes, strict=True))
     return grad_clips, None, None, grad_weight1, *small, None, None, None

@@ -203,7 +203,11 @@ def backward(
     groups = groups.contiguous()
     dtype = torch.promote_types(combined.dtype, weight1.dtype)
     grad_hidden = hidden.new_empty(rows, units, dtype=dtype)
-    grad_bias1, grad_weight2, grad_bias2 = hidden.new_empty(units), hidden.new_empty(2, units), hidden.new_empty(2)
+    grad_bias1, grad_weight2, grad_bias2 = (
+        hidden.new_empty(units),
+        hidden.new_empty(2, units),
+        hidden.new_empty(2),
+    )
     combined_regression_head_bwd_kernel[(triton.cdiv(units, 16),)](
         grad_loss, grad_predictions.contiguous(), predictions, shares, hidden, weight2.contiguous(),
         grad_hidden, grad_bias1, grad_weight2, grad_bias2, rows, units, 1 / (1 - dropout),

@@ -8,7 +8,11 @@ from vreid_fast.errors import InputError
 
 
 def test_round_trip(tmp_path):
-    state = {"step": 3, "student": {"w": torch.randn(4)}, "scores": {"source": {"map": 0.25, "cmc": [0.5, 1.0]}}}
+    state = {
+        "step": 3,
+        "student": {"w": torch.randn(4)},
+        "scores": {"source": {"map": 0.25, "cmc": [0.5, 1.0]}},
+    }
     checkpoint.save(tmp_path / "last.pt", state)
     loaded = checkpoint.load(tmp_path / "last.pt")
     assert loaded["step"] == 3 and torch.equal(loaded["student"]["w"], state["student"]["w"])
@@ -40,7 +44,9 @@ def test_missing_damaged_and_foreign_files_are_explained(tmp_path):
         with pytest.raises(InputError, match="damaged or no checkpoint"):
             checkpoint.load(tmp_path / "cut.pt")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="not written by vreid_fast.train; a file of weights goes to --weights"):
+    with pytest.raises(
+        InputError, match="not written by vreid_fast.train; a file of weights goes to --weights"
+    ):
         checkpoint.load(tmp_path / "weights.pt")
     torch.save({"format": 99}, tmp_path / "new.pt")
     with pytest.raises(InputError, match="format 99, this version reads 1"):

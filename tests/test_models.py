@@ -13,7 +13,11 @@ def test_output_shapes_and_embedding(name):
     clips = torch.randn(2, 4, 3, 64, 32)
     output = network(clips)
     width = network.width
-    assert output.frames.shape == (2, 4, width) and output.clip.shape == (2, width) and output.logits.shape == (2, 7)
+    assert (
+        output.frames.shape == (2, 4, width)
+        and output.clip.shape == (2, width)
+        and output.logits.shape == (2, 7)
+    )
     torch.testing.assert_close(network.embed(clips), output.clip)
     # In evaluation the neck is affine: the mean of the frames is the clip.
     torch.testing.assert_close(output.frames.mean(1), output.clip, rtol=1e-4, atol=1e-4)
@@ -22,7 +26,12 @@ def test_output_shapes_and_embedding(name):
 def test_resnet50_has_torchvision_s_parameters_and_last_stride_one():
     trunk = build("resnet50", identities=3, frames=2).trunk
     names = set(trunk.state_dict())
-    assert {"conv1.weight", "bn1.running_var", "layer1.0.downsample.0.weight", "layer4.2.conv3.weight"} <= names
+    assert {
+        "conv1.weight",
+        "bn1.running_var",
+        "layer1.0.downsample.0.weight",
+        "layer4.2.conv3.weight",
+    } <= names
     # torchvision's ResNet-50 has 25,557,032 parameters, 2,049,000 of them in the classifier.
     assert sum(parameter.numel() for parameter in trunk.parameters()) == 25_557_032 - 2_049_000
     assert trunk.eval()(torch.zeros(1, 3, 64, 32)).shape == (1, 2048, 4, 2)

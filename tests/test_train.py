@@ -47,7 +47,10 @@ def write_people(root, seed, people=6, cameras=2, per_camera=2, labelled=True):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
-    return {"source": f"folder:{write_people(root / 'source', 0)}", "target": f"folder:{write_people(root / 'target', 1)}"}
+    return {
+        "source": f"folder:{write_people(root / 'source', 0)}",
+        "target": f"folder:{write_people(root / 'target', 1)}",
+    }
 
 
 def knobs(data, run, **changes):
@@ -55,13 +58,20 @@ def knobs(data, run, **changes):
 
 
 def flags(data, run, **changes):
-    return [word for name, value in {**TINY, **data, "run": run, **changes}.items() for word in (f"--{name}", str(value))]
+    return [
+        word
+        for name, value in {**TINY, **data, "run": run, **changes}.items()
+        for word in (f"--{name}", str(value))
+    ]
 
 
 def logged(run):
     """Rows of metrics.jsonl without what a clock decides."""
     rows = read_history(run / "metrics.jsonl")
-    return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_second")} for row in rows]
+    return [
+        {name: value for name, value in row.items() if name not in ("seconds", "clips_per_second")}
+        for row in rows
+    ]
 
 
 def states_equal(one, other):
@@ -91,11 +101,15 @@ def test_every_step_logs_every_term(paper_run):
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert set(rows[0]["losses"]) == {"cross_entropy", "triplet"}
     assert set(rows[-1]["losses"]) == {"cross_entropy", "triplet", "l1s", "l2s", "l3s", "l1c", "l2c"}
-    assert {"learning_rate", "reversal", "disagreement", "domain_accuracy_frames", "gradient_norm"} <= set(rows[-1])
+    assert {"learning_rate", "reversal", "disagreement", "domain_accuracy_frames", "gradient_norm"} <= set(
+        rows[-1]
+    )
 
 
 @pytest.mark.parametrize("stop_after", [2, 4, 6])
-def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tmp_path, stop_after, monkeypatch):
+def test_resume_gives_the_same_losses_and_scores_bit_for_bit(
+    data, paper_run, tmp_path, stop_after, monkeypatch
+):
     run, steps = tmp_path / "run", 0
     plain = train_module.Session.advance
 
@@ -122,7 +136,10 @@ def test_target_identities_are_never_read(data, paper_run, tmp_path):
     target = tmp_path / "target"
     write_people(target, 1)
     rows = list(csv.reader(open(target / "tracklets.csv")))
-    shuffled = [rows[0]] + [[path, str((int(identity) * 5 + row) % 4), camera] for row, (path, identity, camera) in enumerate(rows[1:])]
+    shuffled = [rows[0]] + [
+        [path, str((int(identity) * 5 + row) % 4), camera]
+        for row, (path, identity, camera) in enumerate(rows[1:])
+    ]
     with open(target / "tracklets.csv", "w", newline="") as file:
         csv.writer(file).writerows(shuffled)
     train(knobs({**data, "target": f"folder:{target}"}, tmp_path / "run"))
@@ -186,7 +203,11 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsy
     monkeypatch.setattr(train_module, "batch_hard_triplet", broken)
     assert main(flags(data, tmp_path / "run")) != 0
     said = capsys.readouterr().err
-    assert "the loss triplet is not finite at step 5" in said and "last.pt (step 3)" in said and "Traceback" not in said
+    assert (
+        "the loss triplet is not finite at step 5" in said
+        and "last.pt (step 3)" in said
+        and "Traceback" not in said
+    )
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert state["step"] == 3 and all(value.isfinite().all() for value in state["student"].values())
 
@@ -208,7 +229,7 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsy
 def test_bad_input_is_one_line_and_a_non_zero_exit(data, tmp_path, capsys, changes, said):
     import re
 
-    assert main(flags(data, tmp_path / "run", **changes)) == 2
+    assert main(flags(data, **{"run": tmp_path / "run", **changes})) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and re.search(said, error), error
 

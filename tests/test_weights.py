@@ -14,7 +14,10 @@ def trunk():
 
 def imagenet_file(path, trunk, **changes):
     """A file as torchvision saves it: the trunk's keys and a classifier of 1,000 classes."""
-    state = {name: torch.randn_like(value) if value.is_floating_point() else value for name, value in trunk.state_dict().items()}
+    state = {
+        name: torch.randn_like(value) if value.is_floating_point() else value
+        for name, value in trunk.state_dict().items()
+    }
     state |= {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000), **changes}
     torch.save({name: value for name, value in state.items() if value is not None}, path)
     return state
@@ -34,14 +37,20 @@ def test_old_files_without_batch_counters_load(tmp_path, trunk):
 
 
 def test_containers_and_data_parallel_prefixes_are_unwrapped(tmp_path, trunk):
-    torch.save({"state_dict": {f"module.{name}": value for name, value in trunk.state_dict().items()}}, tmp_path / "w.pth")
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in trunk.state_dict().items()}},
+        tmp_path / "w.pth",
+    )
     assert load_trunk_weights(trunk, tmp_path / "w.pth") == []
 
 
 def test_each_key_that_does_not_fit_is_named(tmp_path, trunk):
     imagenet_file(tmp_path / "w.pth", trunk, **{"conv1.weight": torch.zeros(64, 1, 7, 7), "bn1.bias": None})
     before = trunk.bn1.weight.clone()
-    with pytest.raises(InputError, match=r"conv1.weight has shape \(64, 1, 7, 7\), wanted \(64, 3, 7, 7\), bn1.bias is missing"):
+    with pytest.raises(
+        InputError,
+        match=r"conv1.weight has shape \(64, 1, 7, 7\), wanted \(64, 3, 7, 7\), bn1.bias is missing",
+    ):
         load_trunk_weights(trunk, tmp_path / "w.pth")
     assert torch.equal(trunk.bn1.weight, before)
 

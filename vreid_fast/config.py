@@ -250,7 +250,9 @@ def _value_of(flag: str, argv: list[str]) -> str | None:
 def _one_line(message: str) -> str:
     """jsonargparse's message on one line, with the nearest knob where one was misspelled."""
     message = re.sub(r"\s+", " ", message).strip()
-    unknown = re.search(r"unrecognized arguments: -*(\w+)|option '(\w+)' is not accepted", message, re.IGNORECASE)
+    unknown = re.search(
+        r"unrecognized arguments: -*(\w+)|option '(\w+)' is not accepted", message, re.IGNORECASE
+    )
     if unknown:
         word = unknown.group(1) or unknown.group(2)
         near = difflib.get_close_matches(word, [field.name for field in dataclasses.fields(Config)], n=1)

@@ -12,7 +12,7 @@ from .errors import InputError
 
 
 def choose_device(wanted: str) -> torch.device:
-    """"auto", "cpu" or "cuda" -> a device.
+    """ "auto", "cpu" or "cuda" -> a device.
 
     Raises:
         InputError: a GPU is asked for and none can be used.

@@ -23,7 +23,7 @@ from .report import score_table
 
 
 @dataclass(frozen=True)
-class TestSettings:
+class Protocol:
     """How tracklets become vectors: all that evaluation needs beside a network and data."""
 
     frames: int
@@ -35,8 +35,8 @@ class TestSettings:
     threads: int = 1
 
     @staticmethod
-    def of(config: Config) -> TestSettings:
-        return TestSettings(
+    def of(config: Config) -> Protocol:
+        return Protocol(
             frames=config.frames, size=(config.height, config.width), clips=config.test_clips,
             batch=config.test_batch, distance=config.distance,
             loader=None if config.loader == "auto" else config.loader, threads=config.loader_threads,
@@ -44,17 +44,26 @@ class TestSettings:
 
 
 @torch.no_grad()
-def embed(network: nn.Module, tracklets: Sequence[Tracklet], test: TestSettings, precision: Precision) -> Tensor:
+def embed(
+    network: nn.Module, tracklets: Sequence[Tracklet], protocol: Protocol, precision: Precision
+) -> Tensor:
     """The vectors (N, D) of tracklets, float32 on the CPU: the mean over a tracklet's test clips.
 
     The network runs in evaluation mode, with the batch-norm statistics it has, and is left as it was.
     """
-    plan = TestPlan([len(tracklet) for tracklet in tracklets], test.frames, batch=test.batch, mode=test.clips)
+    plan = TestPlan(
+        [len(tracklet) for tracklet in tracklets], protocol.frames, batch=protocol.batch, mode=protocol.clips
+    )
     sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
     was_training = network.training
     network.eval()
     with make_loader(
-        tracklets, plan, size=test.size, device=precision.device, backend=test.loader, threads=test.threads
+        tracklets,
+        plan,
+        size=protocol.size,
+        device=precision.device,
+        backend=protocol.loader,
+        threads=protocol.threads,
     ) as loader:
         for batch in loader:
             with precision.cast():
@@ -71,23 +80,23 @@ class Evaluation:
     """Vectors of a data set's subsets under one network, and the scores they give."""
 
     data: Dataset
-    test: TestSettings
+    protocol: Protocol
     query: Tensor
     gallery: Tensor
     train: Tensor | None = None
 
     @classmethod
     def of(
-        cls, network: nn.Module, data: Dataset, test: TestSettings, precision: Precision, train: bool = False
+        cls, network: nn.Module, data: Dataset, protocol: Protocol, precision: Precision, train: bool = False
     ) -> Evaluation:
         """Embed query and gallery, and the unlabelled training tracklets when `train`; each tracklet once."""
         wanted = [*data.query, *data.gallery, *(data.train if train else [])]
         position = {id(tracklet): row for row, tracklet in enumerate({id(t): t for t in wanted}.values())}
-        vectors = embed(network, list({id(t): t for t in wanted}.values()), test, precision)
+        vectors = embed(network, list({id(t): t for t in wanted}.values()), protocol, precision)
         parts = vectors[[position[id(tracklet)] for tracklet in wanted]].split(
             [len(data.query), len(data.gallery), len(wanted) - len(data.query) - len(data.gallery)]
         )
-        return cls(data, test, parts[0], parts[1], parts[2] if train else None)
+        return cls(data, protocol, parts[0], parts[1], parts[2] if train else None)
 
     @property
     def scored(self) -> bool:
@@ -100,7 +109,7 @@ class Evaluation:
 
     def distances(self) -> Tensor:
         """(Q, G) distances of the queries to the gallery."""
-        return pairwise_distances(self.query, self.gallery, self.test.distance)
+        return pairwise_distances(self.query, self.gallery, self.protocol.distance)
 
     def camera_scores(self) -> dict | None:
         """The same after standardising features per camera, by the statistics of unlabelled training clips."""
@@ -118,7 +127,7 @@ class Evaluation:
         scores = rank_metrics(
             query, [t.identity for t in data.query], _cameras(data.query),
             gallery, [t.identity for t in data.gallery], _cameras(data.gallery),
-            distance=self.test.distance,
+            distance=self.protocol.distance,
         )  # fmt: skip
         return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
 
@@ -147,7 +156,9 @@ def load_network(path: str | Path, which: str = "student") -> tuple[nn.Module, C
     state = load(path)
     config = Config(**{**state["config"], "combined_sizes": tuple(state["config"]["combined_sizes"])})
     if which == "teacher" and state["teacher"] is None:
-        raise InputError(f"checkpoint {path} has no teacher (method {config.method}, step {state['step']}); use --network student")
+        raise InputError(
+            f"checkpoint {path} has no teacher (method {config.method}, step {state['step']}); use --network student"
+        )
     network = build(config.network, identities=state["identities"], frames=config.frames)
     network.load_state_dict(state["student"] if which == "student" else state["teacher"]["network"])
     return network.eval(), config
@@ -163,7 +174,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", required=True, help="last.pt of a run")
     parser.add_argument("--data", required=True, help="SPEC = synthetic | synthetic:real | FORMAT:PATH")
     parser.add_argument("--network", choices=["student", "teacher"], default="student")
-    parser.add_argument("--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all")
+    parser.add_argument(
+        "--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all"
+    )
     parser.add_argument("--distance", choices=["cosine", "euclidean"], default="cosine")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--json", default=None, help="file to write the scores to")
@@ -191,8 +204,10 @@ def evaluate(arguments) -> dict[str, dict]:
     reason = why_unscored(data)
     if reason:
         raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
-    test = replace(TestSettings.of(config), clips=arguments.clips, distance=arguments.distance)
-    evaluation = Evaluation.of(network.to(device), data, test, Precision(config.precision, device), train=bool(data.train))
+    protocol = replace(Protocol.of(config), clips=arguments.clips, distance=arguments.distance)
+    evaluation = Evaluation.of(
+        network.to(device), data, protocol, Precision(config.precision, device), train=bool(data.train)
+    )
     scores = {arguments.network: evaluation.scores()}
     if data.train:
         scores[f"{arguments.network}_camera"] = evaluation.camera_scores()

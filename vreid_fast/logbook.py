@@ -61,7 +61,8 @@ class Logbook:
         Raises:
             Diverged: a loss since the last row is not finite.
         """
-        self.pending.append((step, {name: loss.detach() for name, loss in losses.items()}))
+        losses = {name: loss.detach() for name, loss in losses.items()}
+        self.pending.append((step, losses))
         self.window_clips += clips
         self.bar.update()
         if step % self.every == 0:
@@ -77,7 +78,9 @@ class Logbook:
         pending, self.pending = self.pending, []
         if not pending:
             return
-        finite = torch.stack([torch.stack(list(terms.values())).isfinite().all() for _, terms in pending]).tolist()
+        finite = torch.stack(
+            [torch.stack(list(terms.values())).isfinite().all() for _, terms in pending]
+        ).tolist()
         if all(finite):
             return
         step, terms = pending[finite.index(False)]
@@ -85,7 +88,9 @@ class Logbook:
         named = [name for name in bad if name != "total"] or bad
         raise Diverged(f"the loss {', '.join(named)} is not finite at step {step}")
 
-    def _write(self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor]) -> None:
+    def _write(
+        self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor]
+    ) -> None:
         values = {name: float(value) for name, value in losses.items()}
         others = {name: float(value) for name, value in scalars.items()}
         now = time.perf_counter()

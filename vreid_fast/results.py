@@ -39,7 +39,10 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
     used = environment(session, loader)
     for name, value in used.items():
         print(f"{name:>10}  {value}")
-    for name, tracklets, camera in (("source", domains.source, None), ("target", domains.unlabelled, domains.cameras())):
+    for name, tracklets, camera in (
+        ("source", domains.source, None),
+        ("target", domains.unlabelled, domains.cameras()),
+    ):
         people = f"{domains.identities} people" if name == "source" else "unlabelled"
         cameras = "" if camera is None else f", {len(camera.unique())} cameras"
         print(f"{name:>10}  {session.config[name]}: {len(tracklets)} tracklets, {people}{cameras}")
@@ -64,7 +67,11 @@ def write_results(session: Session, test: Evaluation, used: dict[str, str]) -> d
         "seconds": round(log.seconds(), 1),
         "clips_per_second": round(log.clips_per_second(), 1),
     }
-    ranked = pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=read_frames) if test.scored else []
+    ranked = (
+        pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=read_frames)
+        if test.scored
+        else []
+    )
     write_report(
         folder / "report.html", title=f"{config['source']} → {config['target']}", config=config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,

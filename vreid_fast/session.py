@@ -31,7 +31,9 @@ def open_folder(path: str | Path, resume: bool = False) -> Path:
             print(f"the earlier run in {path} is now in {aside}")
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--run {path}: cannot be made ({error.strerror}); give a folder that can be written") from error
+        raise InputError(
+            f"--run {path}: cannot be made ({error.strerror}); give a folder that can be written"
+        ) from error
     if not os.access(path, os.W_OK):
         raise InputError(f"--run {path}: cannot be written; give another folder")
     return path
@@ -97,15 +99,23 @@ class Session:
             learner.teacher.follow()
         learner.step += 1
         try:
-            self.log.step(stage, learner.step, {**losses, "total": loss}, {**scalars, "gradient_norm": norm}, clips)
+            self.log.step(
+                stage, learner.step, {**losses, "total": loss}, {**scalars, "gradient_norm": norm}, clips
+            )
             if learner.step % self.config["checkpoint_every"] == 0 or self.stop:
                 self.log.flush()
         except Diverged as error:
-            kept = f"the last good checkpoint is {self.last} (step {self.saved_step})" if self.saved_step else "no checkpoint was written yet"
+            kept = (
+                f"the last good checkpoint is {self.last} (step {self.saved_step})"
+                if self.saved_step
+                else "no checkpoint was written yet"
+            )
             raise Diverged(f"{error}; {kept}; a lower learning rate or --precision fp32 may help") from None
         if self.stop:
             self.save()
-            raise Stopped(f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}")
+            raise Stopped(
+                f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}"
+            )
         if learner.step % self.config["checkpoint_every"] == 0:
             self.save()
 
@@ -148,7 +158,11 @@ class Session:
         """
         state = checkpoint.load(self.last)
         checkpoint.check_same(
-            self.last, state, network=self.config["network"], frames=self.config["frames"], identities=self.identities
+            self.last,
+            state,
+            network=self.config["network"],
+            frames=self.config["frames"],
+            identities=self.identities,
         )
         if state["step"] > self.config["source_steps"]:
             start_adaptation()

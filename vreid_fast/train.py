@@ -21,7 +21,7 @@ from .data.domains import Domains
 from .data.loader import Batch
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
-from .evaluate import Evaluation, TestSettings
+from .evaluate import Evaluation, Protocol
 from .learner import Learner
 from .losses import FeatureMemory, batch_hard_triplet, cross_entropy
 from .models import NetworkOutput, build, load_trunk_weights, recompute_statistics, reversal_strength
@@ -64,14 +64,16 @@ def train(config: Config, resume: bool = False) -> dict:
     if session.finished:
         return read_result(folder)
 
-    test = TestSettings.of(config)
+    protocol = Protocol.of(config)
     with session, batches.source(learner.step, session.total) as loader:
         used = greet(session, domains, loader)
         source = iter(loader)
         while learner.step < config.source_steps:
             source_step(config, session, domains, next(source))
         if learner.step == config.source_steps:
-            session.note_scores(source=Evaluation.of(learner.student, domains.target, test, precision).scores())
+            session.note_scores(
+                source=Evaluation.of(learner.student, domains.target, protocol, precision).scores()
+            )
             start_adaptation(config, learner, domains)
             fill_memory(learner, batches, precision)
         if config.method == "paper":
@@ -83,10 +85,10 @@ def train(config: Config, resume: bool = False) -> dict:
 
         session.save()
         adopt_target_statistics(config, learner, batches, precision)
-        student = Evaluation.of(learner.student, domains.target, test, precision, train=True)
+        student = Evaluation.of(learner.student, domains.target, protocol, precision, train=True)
         session.note_scores(student=student.scores(), student_camera=student.camera_scores())
         if learner.teacher is not None:
-            teacher = Evaluation.of(learner.teacher.network, domains.target, test, precision)
+            teacher = Evaluation.of(learner.teacher.network, domains.target, protocol, precision)
             session.note_scores(teacher=teacher.scores())
         session.finish()
         return write_results(session, student, used)
@@ -129,7 +131,9 @@ def adapt_step(config: Config, session: Session, batches: Batches, source: Batch
 
     ramp = min(1.0, (step + 1) / (config.consistency_ramp * steps)) if config.consistency_ramp else 1.0
     groups = {"identity": (identity, 1.0), "domain": (domain, 1.0), "consistency": (consistency, ramp)}
-    loss = learner.weights({name: part * weighted(terms, config) for name, (terms, part) in groups.items() if terms})
+    loss = learner.weights(
+        {name: part * weighted(terms, config) for name, (terms, part) in groups.items() if terms}
+    )
     scalars = {"learning_rate": rate, "reversal": learner.reversal, **accuracy, **agreement}
     if learner.weights.rule != "fixed":
         scalars |= {f"weight_{name}": weight for name, weight in learner.weights.named().items()}

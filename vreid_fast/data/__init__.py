@@ -1,4 +1,4 @@
-"""Data sets and clips. `read_dataset` turns a SPEC into tracklets, `loader.make_loader` those into batches."""
+"""Data sets and clips: `read_dataset` turns a SPEC into tracklets, `make_loader` those into batches."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from os import PathLike
 
 from vreid_fast.errors import InputError
 
-from .decode import read_frames
 from .formats import FORMATS
+from .images import read_frames
 from .tracklets import Dataset, Tracklet, identity_labels
 
 __all__ = ["FORMATS", "Dataset", "Tracklet", "identity_labels", "read_dataset", "read_frames"]

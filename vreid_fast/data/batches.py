@@ -55,7 +55,9 @@ class Batches:
     def statistics(self, steps: int = 0) -> Loader:
         """The unlabelled target without augmentation; `steps` 0 = one pass, at most 200 batches."""
         steps = steps or min(200, self.target_pass())
-        return self._loader(self.domains.unlabelled, self._target_sampler(), STATISTICS, 0, steps, augment=False)
+        return self._loader(
+            self.domains.unlabelled, self._target_sampler(), STATISTICS, 0, steps, augment=False
+        )
 
     def target_pass(self) -> int:
         """Steps in which the target batches go once over the target."""
@@ -66,13 +68,31 @@ class Batches:
         return CameraSampler(cameras, self.target_batch, self.seed)
 
     def _loader(
-        self, tracklets: list[Tracklet], sampler, stream: int, start: int, steps: int, *, views: int = 1, augment=True
+        self,
+        tracklets: list[Tracklet],
+        sampler,
+        stream: int,
+        start: int,
+        steps: int,
+        *,
+        views: int = 1,
+        augment=True,
     ) -> Loader:
-        chances = {"flip": self.flip, "erase": self.erase, "pad": self.pad} if augment else {"flip": 0, "erase": 0, "pad": 0}
+        chances = (
+            {"flip": self.flip, "erase": self.erase, "pad": self.pad}
+            if augment
+            else {"flip": 0, "erase": 0, "pad": 0}
+        )
         plan = TrainPlan(
             [len(tracklet) for tracklet in tracklets], sampler, frames=self.frames, size=self.size, steps=steps,
             views=views, seed=self.seed, stream=stream, **chances,
         )  # fmt: skip
         return make_loader(
-            tracklets, plan, size=self.size, device=self.device, backend=self.backend, threads=self.threads, start=start
+            tracklets,
+            plan,
+            size=self.size,
+            device=self.device,
+            backend=self.backend,
+            threads=self.threads,
+            start=start,
         )

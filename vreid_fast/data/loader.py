@@ -154,7 +154,7 @@ def make_loader(
                 raise
             if backend == "dali":
                 raise InputError(
-                    "--loader dali: DALI is not installed; pip install nvidia-dali-cuda130, or use --loader torch"
+                    "--loader dali: not installed; pip install nvidia-dali-cuda130 or use --loader torch"
                 ) from error
     from .torch_loader import TorchLoader
 

@@ -38,7 +38,7 @@ class TrainPlan(Sequence[list[ClipRequest]]):
         size: (H, W) of the network's input, pixels.
         steps: length of the plan.
         views: augmentations drawn of each clip.
-        seed, stream: batches are a function of (seed, stream, step); give each loader of a run its own stream.
+        seed, stream: batches are a function of (seed, stream, step); each loader of a run has its own stream.
         flip, erase, pad: see `draw_augmentation`.
     """
 

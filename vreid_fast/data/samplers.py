@@ -36,9 +36,7 @@ class IdentitySampler:
         if found < 2:
             raise InputError(f"source: wanted at least 2 people to tell apart, found {found}")
         if people < 1 or per_person < 1:
-            raise InputError(
-                f"batch of {people} people x {per_person}: both must be at least 1; raise --people or --per_person"
-            )
+            raise InputError(f"batch of {people} people x {per_person}: --people and --per_person start at 1")
         if people > found:
             raise InputError(
                 f"batch of {people} people x {per_person} but the source has {found} people; lower --people"
@@ -90,7 +88,9 @@ class CameraSampler:
 
     def __init__(self, cameras: Sequence[int | None], batch: int, seed: int = 0):
         if not len(cameras) or batch < 1:
-            raise InputError(f"target: wanted tracklets and a batch of at least 1, found {len(cameras)} and {batch}")
+            raise InputError(
+                f"target: batch of {batch} from {len(cameras)} tracklets; both must be at least 1"
+            )
         order = sorted(set(cameras), key=lambda camera: (camera is None, camera or 0))
         self._tracklets = [np.flatnonzero([c == camera for c in cameras]) for camera in order]
         self._batch, self._seed = batch, seed

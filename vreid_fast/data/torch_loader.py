@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .augment import MEAN, STD, Augmentation
-from .decode import read_frames
+from .images import read_frames
 from .loader import Batch, Loader
 from .plans import ClipRequest
 
@@ -33,7 +33,7 @@ class TorchLoader(Loader):
 
     def _clip(self, request: ClipRequest) -> list[Tensor]:
         frames = read_frames(self._tracklets[request.tracklet], request.frames)
-        clip = normalise(torch.stack([resize(torch.from_numpy(frame), self._size) for frame in frames]))
+        clip = normalise(torch.stack([resize(torch.tensor(frame), self._size) for frame in frames]))
         return [augmented(clip, augmentation) for augmentation in request.views]
 
 

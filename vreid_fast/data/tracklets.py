@@ -47,12 +47,9 @@ class Tracklet:
 
     def __str__(self) -> str:
         where = self.video or (os.path.dirname(self.frames[0]) if len(self) else "without frames")
-        known = [
-            f"{name} {value}"
-            for name, value in (("identity", self.identity), ("camera", self.camera), ("clothes", self.clothes))
-            if value is not None
-        ]
-        return f"tracklet {where} ({', '.join([*known, f'{len(self)} frames'])})"
+        known = {"identity": self.identity, "camera": self.camera, "clothes": self.clothes}
+        facts = [f"{name} {value}" for name, value in known.items() if value is not None]
+        return f"tracklet {where} ({', '.join([*facts, f'{len(self)} frames'])})"
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Dataset:
     """Published (identities, tracklets) of a subset."""
 
     def table(self) -> str:
-        """Identities, tracklets and images of each subset, beside the published counts where there are any."""
+        """Identities, tracklets and images of each subset, beside published counts where there are any."""
         rows = [("subset", "identities", "tracklets", "images", "official" if self.official else "")]
         for subset in ("train", "query", "gallery"):
             tracklets = getattr(self, subset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class VideoFacts:
     """FFmpeg's pixel format, such as yuv420p."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def probe(path: str) -> VideoFacts:
     """What a video file holds.
 
@@ -57,7 +57,7 @@ def decode_video(path: str, frames: Sequence[int]) -> np.ndarray:
     import av
     from av.video.reformatter import Interpolation
 
-    # Chroma interpolated and arithmetic exact, to the bit what DALI does; FFmpeg's default is 1 to 2 levels darker.
+    # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
     conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
     wanted, found = set(map(int, frames)), {}
     try:

@@ -36,13 +36,15 @@ def read_folder(path: str) -> Dataset:
     """
     root = Path(path)
     if not root.is_dir():
-        raise InputError(f"folder:{path}: wanted a folder of tracklets, found {'a file' if root.exists() else 'nothing there'}")
+        raise InputError(f"folder:{path}: wanted a folder, found {'a file' if root.exists() else 'nothing'}")
     if (root / TABLE).exists():
         return _read_labelled(f"folder:{path}", root)
     tracklets, notes = _find_tracklets(root)
     if not tracklets:
-        raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
-    notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled, nothing can be scored on them")
+        raise InputError(
+            f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it"
+        )
+    notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
     return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes))
 
 
@@ -61,7 +63,9 @@ def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
             notes.append(f"{folder}: {len(images)} images beside folders are no tracklet and are left out")
         elif images:
             tracklets.append(Tracklet(FramePaths(folder, images)))
-        tracklets += [_video(os.path.join(folder, name)) for name in sorted(files, key=natural_key) if _is(name, VIDEOS)]
+        tracklets += [
+            _video(os.path.join(folder, name)) for name in sorted(files, key=natural_key) if _is(name, VIDEOS)
+        ]
     return tracklets, notes
 
 
@@ -79,7 +83,9 @@ def _video(path: str, **known) -> Tracklet:
 
 def _read_labelled(spec: str, root: Path) -> Dataset:
     rows = _read_rows(root / TABLE)
-    identities, clothes = (_codes([row.get(column, "") for _, row in rows]) for column in ("identity", "clothes"))
+    identities, clothes = (
+        _codes([row.get(column, "") for _, row in rows]) for column in ("identity", "clothes")
+    )
     subsets: dict[str, list[Tracklet]] = {subset: [] for subset in SUBSETS}
     seen: dict[str, int] = {}
     for (line, row), identity, outfit in zip(rows, identities, clothes):
@@ -90,7 +96,7 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
             subsets[subset].append(tracklet)
     notes = ()
     if identities.count(None) == len(identities):
-        notes = (f"{spec}: {TABLE} gives no identity: its tracklets are unlabelled, nothing can be scored on them",)
+        notes = (f"{spec}: {TABLE} gives no identities: nothing can be scored",)
     return Dataset(spec, *subsets.values(), notes)
 
 
@@ -106,7 +112,8 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InputError(
-            f"{file}: no column {', '.join(missing)}; wanted {', '.join(REQUIRED)} (cells may be empty), found {', '.join(columns)}"
+            f"{file}: no column {', '.join(missing)}; wanted {', '.join(REQUIRED)} (unknown identities and "
+            f"cameras are left empty), found {', '.join(columns) or 'nothing'}"
         )
     for line, cells in rows:
         if len(cells) != len(columns):
@@ -117,7 +124,7 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _codes(words: list[str]) -> list[int | None]:
-    """Words as integers: as they stand where all are integers, else numbered in sorted order; empty = None."""
+    """Words as integers: as they stand if all are integers, else numbered in sorted order; empty = None."""
     known = {word for word in words if word}
     if all(re.fullmatch(r"[+-]?\d+", word, re.ASCII) for word in known):
         return [int(word) if word else None for word in words]
@@ -159,7 +166,9 @@ def _subsets(where: str, row: dict, identity: int | None) -> list[str]:
     words = [word.strip() for word in row.get("split", "").split("|") if word.strip()]
     for word in words:
         if word not in SUBSETS:
-            raise InputError(f"{where}, column split: wanted {', '.join(SUBSETS)} joined by |, found {word!r}")
+            raise InputError(
+                f"{where}, column split: wanted {', '.join(SUBSETS)} joined by |, found {word!r}"
+            )
     if identity is None:
         if set(words) - {"train"}:
             raise InputError(f"{where}, column split: {'|'.join(words)} needs an identity, the row has none")

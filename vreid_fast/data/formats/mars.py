@@ -2,8 +2,8 @@
 
 Reference: Zheng et al., MARS: A Video Benchmark for Large-Scale Person Re-identification, ECCV 2016.
 URL: https://github.com/liangzheng06/MARS-evaluation
-Layout: `bbox_train/`, `bbox_test/` with `NAME[:4]/NAME` images, `info/` with `train_name.txt`, `test_name.txt`,
-`tracks_train_info.mat`, `tracks_test_info.mat` and `query_IDX.mat`.
+Layout: images `bbox_train/NAME[:4]/NAME` and `bbox_test/NAME[:4]/NAME`; in `info/` the lists `train_name.txt`
+and `test_name.txt` and the tables `tracks_train_info.mat`, `tracks_test_info.mat` and `query_IDX.mat`.
 Statistics: 1,261 people, 6 cameras; 8,298 training tracklets of 625 people, 12,180 test tracklets, of which
 870 are junk (identity -1, dropped here) and 3,248 distractors (identity 0, kept).
 """
@@ -43,14 +43,15 @@ def read_mars(path: str, *, gallery: str = "with_query") -> Dataset:
     for part in ("info", "bbox_train", "bbox_test"):
         if not (root / part).is_dir():
             raise InputError(
-                f"mars:{path}: no folder {part}; wanted the folder with bbox_train, bbox_test and info (train_name.txt, "
-                "test_name.txt, tracks_train_info.mat, tracks_test_info.mat, query_IDX.mat)"
+                f"mars:{path}: no folder {part}; wanted the folder that holds bbox_train, bbox_test and info"
             )
     train = _read_tracklets(root, "train")
     test = _read_tracklets(root, "test")
     queries = _read_table(root / "info" / "query_IDX.mat", "query_IDX").ravel() - 1
     if not ((queries >= 0) & (queries < len(test))).all():
-        raise InputError(f"{root / 'info' / 'query_IDX.mat'}: rows must be 1 to {len(test)}, found {queries.max() + 1}")
+        raise InputError(
+            f"{root / 'info' / 'query_IDX.mat'}: rows must be 1 to {len(test)}, found {queries.max() + 1}"
+        )
     kept = np.ones(len(test), dtype=bool)
     if gallery == "without_query":
         kept[queries] = False
@@ -68,9 +69,11 @@ def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
     file, names_file = root / "info" / f"tracks_{part}_info.mat", root / "info" / f"{part}_name.txt"
     table = _read_table(file, f"track_{part}_info")
     if table.ndim != 2 or table.shape[1] != 4:
-        raise InputError(f"{file}: wanted rows of first line, last line, identity, camera; found shape {table.shape}")
+        raise InputError(
+            f"{file}: wanted rows of first line, last line, identity, camera; found shape {table.shape}"
+        )
     names = _read_names(names_file)
-    first, last, identities, cameras = table.T
+    first, last, identities, _ = table.T
     for wrong, wanted in (
         ((first < 1) | (first > last), "1 <= first line <= last line"),
         (last > len(names), f"at most the {len(names)} lines of {names_file.name}"),
@@ -82,7 +85,9 @@ def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
     _check_names(names, table, file, names_file)
     return [
         Tracklet(
-            FramePaths(root / f"bbox_{part}" / names[start - 1][:4], names[start - 1 : stop]), identity, camera
+            FramePaths(root / f"bbox_{part}" / names[start - 1][:4], names[start - 1 : stop]),
+            identity,
+            camera,
         )
         for start, stop, identity, camera in table.tolist()
     ]
@@ -103,7 +108,9 @@ def _read_table(file: Path, key: str) -> np.ndarray:
         raise InputError(f"{file}: wanted the variable {key}, found {found}")
     table = content[key]
     if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf" or not table.size:
-        raise InputError(f"{file}: {key} must be a matrix of integers, found {getattr(table, 'dtype', type(table))}")
+        raise InputError(
+            f"{file}: {key} must be a matrix of integers, found {getattr(table, 'dtype', type(table))}"
+        )
     return table.astype(np.int64)
 
 
@@ -124,7 +131,10 @@ def _check_names(names: list[str], table: np.ndarray, file: Path, names_file: Pa
     """Every name of a row must begin with the row's identity and camera: 0001C1, 00-1C2, 0000C6."""
     # All names at once: (lines, 6) characters.
     begins = np.frombuffer("".join(names).encode(), dtype=np.uint8).reshape(-1, NAME_LENGTH)[:, :6]
-    wanted = ["".join(("00-1" if identity == JUNK else f"{identity:04d}", f"C{camera}")) for *_, identity, camera in table.tolist()]
+    wanted = [
+        f"{'00-1' if identity == JUNK else f'{identity:04d}'}C{camera}"
+        for *_, identity, camera in table.tolist()
+    ]
     lengths = table[:, 1] - table[:, 0] + 1
     rows = np.repeat(np.arange(len(table)), lengths)
     lines = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + table[rows, 0] - 1
@@ -133,6 +143,6 @@ def _check_names(names: list[str], table: np.ndarray, file: Path, names_file: Pa
     if wrong.any():
         row, line = int(rows[wrong.argmax()]), int(lines[wrong.argmax()])
         raise InputError(
-            f"{file}: row {row + 1} has identity {table[row, 2]} and camera {table[row, 3]}, but line {line + 1} of "
-            f"{names_file.name} is {names[line]}; the two files do not belong together"
+            f"{file}: row {row + 1} has identity {table[row, 2]} and camera {table[row, 3]}, but line "
+            f"{line + 1} of {names_file.name} is {names[line]}; the two files do not belong together"
         )

@@ -39,7 +39,7 @@ def draw_camera(rng: np.random.Generator, style: Style, number: int) -> Camera:
         yaw=np.radians(style.views[number % len(style.views)] + rng.uniform(-15, 15)),
         pitch=pitch,
         light=Light(towards / np.linalg.norm(towards), rng.uniform(*style.ambient), style.folds),
-        scene=draw_scene(rng, style, pitch),
+        scene=draw_scene(rng, style, number, pitch),
         curve=np.clip(255 * gain[:, None] * level + 0.5, 0, 255).astype(np.uint8),
         resolution=rng.uniform(*style.resolution),
         noise=np.rint(rng.normal(0, rng.uniform(*style.noise), NOISE_BANK)).astype(np.int16),

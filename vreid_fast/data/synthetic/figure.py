@@ -52,10 +52,11 @@ def _legs(person, at, view):
     wide = person.bottom == "trousers"
     for side in ("left", "right"):
         hip, knee, ankle, toe = (at[f"{side}_{name}"] for name in ("hip", "knee", "ankle", "toe"))
-        covered = person.bottom != "skirt"
-        yield _part(
-            hip, knee, (scale * 0.066, scale * 0.06, scale * 0.046), cloth if covered else person.skin, folds=float(covered)
-        )
+        if person.bottom == "skirt":  # hides the thigh down to its hem
+            bare = hip + 0.6 * (knee - hip)
+            yield _part(bare, knee, (scale * 0.05, scale * 0.047, scale * 0.042), person.skin)
+        else:
+            yield _part(hip, knee, (scale * 0.066, scale * 0.06, scale * 0.046), cloth, folds=1.0)
         if wide:
             yield _part(knee, ankle, (scale * 0.046, scale * 0.043, scale * 0.035), cloth, folds=1.0)
         else:

@@ -97,7 +97,7 @@ class Canvas:
         towards = sum(n * d for n, d in zip(surface.normal, self.light.direction.astype(np.float32)))
         shade = self.light.ambient + (1.1 - self.light.ambient) * np.maximum(towards, 0)
         if folds:
-            wave = np.sin(surface.along * 11 + surface.across * 3) * np.sin(surface.along * 23 - surface.across * 5)
+            wave = np.sin(surface.along * 5 + surface.across * 2) * np.sin(surface.along * 13 - surface.across * 3)
             shade *= 1 + folds * wave
         return shade
 

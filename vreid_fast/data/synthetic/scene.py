@@ -13,11 +13,11 @@ GROUNDS = {"paving": (0.66, 0.64, 0.60), "asphalt": (0.45, 0.46, 0.48), "grass":
 WALLS = ((0.72, 0.55, 0.44), (0.82, 0.78, 0.70), (0.62, 0.64, 0.68), (0.86, 0.82, 0.62), (0.55, 0.42, 0.36))
 
 
-def draw_scene(rng: np.random.Generator, style: Style, pitch: float) -> np.ndarray:
-    """A scene (3, ROWS, COLUMNS), RGB in [0, 1], as a camera sees it that looks down by `pitch` radians."""
+def draw_scene(rng: np.random.Generator, style: Style, number: int, pitch: float) -> np.ndarray:
+    """The scene of camera `number`, (3, ROWS, COLUMNS), RGB in [0, 1], seen from `pitch` radians above."""
     image = Image.new("RGB", (COLUMNS * FINE, ROWS * FINE))
     pen = ImageDraw.Draw(image)
-    kind = str(rng.choice(list(GROUNDS)))
+    kind = style.grounds[number % len(style.grounds)]
     ground = np.array(GROUNDS[kind]) * rng.uniform(0.85, 1.1)
     horizon = int(FINE * (FEET - 18 - 230 * np.sin(pitch)))
     _draw_ground(pen, rng, kind, ground, horizon)
@@ -27,6 +27,7 @@ def draw_scene(rng: np.random.Generator, style: Style, pitch: float) -> np.ndarr
         _draw_object(pen, rng, horizon)
     picture = image.resize((COLUMNS, ROWS), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.6))
     scene = np.asarray(picture, np.float32).transpose(2, 0, 1) / 255
+    scene += style.drab * (scene.mean(0) - scene)
     return np.clip(scene * (1 + 0.28 * style.clutter * _grain(rng)), 0, 1)
 
 

@@ -30,6 +30,9 @@ class Style:
     exposure: Range  # gain of the whole image
     gamma: float  # largest natural logarithm of the gamma
     tint: float  # largest gain of one channel against the mean
+    turned: float  # share of walks that go the other way along the lane
+    grounds: tuple[str, ...]  # by camera
+    drab: float  # share of grey mixed into the scene's colours
     clutter: float  # share of a scene's textures and objects, 0..1
 
     # Tracker and sensor.
@@ -54,6 +57,9 @@ STYLES = {
         textured=0.5,
         folds=0.05,
         view_spread=18.0,
+        turned=0.0,
+        grounds=("paving", "asphalt", "grass", "tiles"),
+        drab=0.15,
         views=(20.0, 90.0, 200.0, 300.0),
         pitch=(6.0, 16.0),
         ambient=(0.5, 0.65),
@@ -73,19 +79,22 @@ STYLES = {
         people=72,
         test_people=60,
         cameras=3,
-        grey=0.38,
+        grey=0.44,
         blue=0.18,
-        saturation=(0.2, 0.65),
+        saturation=(0.2, 0.55),
         value=(0.2, 0.8),
         textured=0.4,
-        folds=0.16,
+        folds=0.14,
         view_spread=25.0,
+        turned=0.3,
+        grounds=("asphalt", "paving", "tiles"),
+        drab=0.6,
         views=(55.0, 160.0, 275.0),
         pitch=(10.0, 28.0),
         ambient=(0.6, 0.8),
-        exposure=(0.85, 1.12),
-        gamma=0.2,
-        tint=0.07,
+        exposure=(0.92, 1.08),
+        gamma=0.15,
+        tint=0.05,
         clutter=0.9,
         jitter=2.5,
         occluded=0.25,

@@ -54,7 +54,8 @@ def _stroll(rng, person: Person) -> np.ndarray:
 def _follow(rng, style: Style, camera: Camera) -> View:
     """The tracker's box around the walk: direction, scale and place, each wandering a little."""
     turn = rng.uniform(-0.2, 0.2) * np.linspace(-0.5, 0.5, FRAMES)
-    yaw = camera.yaw + np.radians(rng.uniform(-style.view_spread, style.view_spread)) + turn
+    lane = camera.yaw + np.pi * (rng.random() < style.turned)
+    yaw = lane + np.radians(rng.uniform(-style.view_spread, style.view_spread)) + turn
     wander = np.cumsum(rng.normal(0, 0.35, (FRAMES, 3)), 0) + rng.normal(0, 0.8, 3)
     scale = HEIGHT * (rng.uniform(0.87, 0.92) + 0.006 * style.jitter * wander[:, 0])
     feet = np.array([WIDTH / 2, HEIGHT - 7.0]) + style.jitter * wander[:, 1:]
@@ -91,15 +92,20 @@ def _occlude(rng, canvas: Canvas) -> None:
     colour = rng.uniform(0.15, 0.7) * rng.uniform(0.7, 1.3, 3)
     drift = rng.uniform(-40, 40) * np.linspace(-0.5, 0.5, FRAMES)
     x = rng.uniform(8, WIDTH - 8) + drift
-    near = np.full(FRAMES, 500.0)
     kind = rng.integers(3)
     if kind == 0:
         ends, radius, blunt = ((x, -20.0), (x, HEIGHT + 20.0)), rng.uniform(2.5, 5), 1.0
     elif kind == 1:
-        y = rng.uniform(60, 110)
+        y = rng.uniform(60, 105)
         ends, radius, blunt = ((x, y - 14), (x, y + 14)), rng.uniform(12, 18), 9.0
+        _place(canvas, (x, y), (x, HEIGHT + 9.0), 2.0, (0.4, 0.4, 0.42), 1.0)
     else:
         y = rng.uniform(108, 122)
         ends, radius, blunt = ((x - 90, y + 20), (x + 50, y + 20)), 22.0, 1.0
-    start, end = (np.stack([np.broadcast_to(c, FRAMES) for c in (*place, near)], -1) for place in ends)
-    canvas.capsule(start, end, (radius,) * 3, colour, blunt=blunt)
+    _place(canvas, *ends, radius, colour, blunt)
+
+
+def _place(canvas: Canvas, start, end, radius: float, colour, blunt: float) -> None:
+    """A thing nearer than any person; its ends are (x, y), each a number or (T,)."""
+    ends = (np.stack([np.broadcast_to(c, FRAMES) for c in (*place, 500.0)], -1) for place in (start, end))
+    canvas.capsule(*ends, (radius,) * 3, colour, blunt=blunt)

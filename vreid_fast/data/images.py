@@ -35,13 +35,30 @@ def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
     """
     try:
         encoded = np.fromfile(tracklet.frames[index], dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise _unreadable(tracklet, index, "is missing") from error
     except OSError as error:
-        raise _unreadable(tracklet, index, "is missing" if isinstance(error, FileNotFoundError) else error) from error
+        raise _unreadable(tracklet, index, error) from error
     if not len(encoded):
         raise _unreadable(tracklet, index, "is empty (0 bytes)")
     # Some decoders fill the rest of a cut JPEG with grey; one without its end marker is looked at closely.
     if encoded[:2].tobytes() == b"\xff\xd8" and encoded[-2:].tobytes() != b"\xff\xd9":
         _decode(encoded, tracklet, index)
+    return encoded
+
+
+def read_video(tracklet: Tracklet) -> np.ndarray:
+    """The bytes of a tracklet's video, (bytes,) uint8.
+
+    Raises:
+        InputError: a file that is missing or empty.
+    """
+    try:
+        encoded = np.fromfile(tracklet.video, dtype=np.uint8)
+    except OSError as error:
+        raise InputError(f"video of {tracklet} cannot be read ({error.strerror})") from error
+    if not len(encoded):
+        raise InputError(f"video of {tracklet} is empty (0 bytes)")
     return encoded
 
 
@@ -60,6 +77,4 @@ def _decode(encoded: np.ndarray, tracklet: Tracklet, index: int) -> np.ndarray:
 def _unreadable(tracklet: Tracklet, index: int, problem: str | Exception) -> InputError:
     if isinstance(problem, Exception):
         problem = f"cannot be decoded ({problem})"
-    return InputError(
-        f"image {tracklet.frames[index]} {problem}; it is frame {index} of {tracklet}: replace it or take it out"
-    )
+    return InputError(f"image {tracklet.frames[index]} {problem}; replace it or take it out of {tracklet}")

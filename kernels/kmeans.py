@@ -1,0 +1,129 @@
+"""K-means with k-means++ seeding and restarts, without touching any global random state.
+
+The definition is in kmeans_reference.py. On a GPU small problems run in kmeans_gram_triton.py (all of
+Lloyd's iterations in one launch), large ones in kmeans_large_triton.py.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .backends import choose
+from .counter_random import as_seed
+from .kmeans_reference import kmeans_reference
+
+
+class KMeans(NamedTuple):
+    """Of the best restart; with a leading B for batched problems.
+
+    labels: (N,) int64, for each sample the nearest of `centroids`.
+    centroids: (K, D) float32 (float64 for float64).
+    inertia: () sum of squared distances of the samples to their centroids.
+    counts: (K,) int64 samples of each label.
+    """
+
+    labels: Tensor
+    centroids: Tensor
+    inertia: Tensor
+    counts: Tensor
+
+
+def kmeans(
+    x: Tensor,
+    clusters: int,
+    *,
+    restarts: int = 10,
+    iterations: int = 25,
+    init: str | Tensor = "k-means++",
+    seed: int | Tensor = 0,
+    backend: str | None = None,
+) -> KMeans:
+    """Lloyd's k-means; of `restarts` runs the one of least inertia. No gradient.
+
+    A run assigns the samples to the initial centroids, then repeats up to `iterations` times: centroids
+    become the means of their samples, and samples are assigned again; it stops when no label changes.
+    The rules, as scikit-learn's where it states them:
+
+    - A sample at equal distance of several centroids goes to the lowest index.
+    - An empty cluster is re-seeded at the sample farthest from its own centroid, several at the farthest
+      in turn (lowest cluster index first); a sample that is alone in its cluster is not taken.
+    - Labels match the returned centroids, also when `iterations` ran out.
+    - k-means++ draws from numbers that depend on (seed, problem, restart, centroid) alone.
+    - NaN or infinite input gives labels in range and an inertia that is not finite; nothing is raised,
+      since on a GPU the look would wait for the device.
+
+    Args:
+        x: (N, D) samples, or (B, N, D) for B problems at once; float16 and bfloat16 are summed in float32.
+        clusters: K <= N.
+        restarts: runs from different k-means++ seeds; one run when `init` is a tensor.
+        iterations: at least 1.
+        init: "k-means++", or initial centroids (K, D), or (B, K, D) for batched x.
+        seed: int or 0-d int64 tensor.
+        backend: "reference", "triton" or None for the best present (float64: "reference"). On a GPU the
+            reference waits for the device in every iteration; "triton" never does.
+
+    Raises:
+        ValueError: a wrong shape or number, or more clusters than samples.
+    """
+    if x.dim() not in (2, 3) or not x.is_floating_point():
+        raise ValueError(f"kmeans: x must be floats (N, D) or (B, N, D), got {tuple(x.shape)} {x.dtype}")
+    samples = x.shape[-2]
+    if not 1 <= clusters <= samples or x.shape[-1] == 0:
+        raise ValueError(
+            f"kmeans: clusters must be in 1..N, got {clusters} clusters for x {tuple(x.shape)} with "
+            f"N = {samples}; pass more samples or ask for fewer clusters"
+        )
+    if restarts < 1 or iterations < 1:
+        raise ValueError(f"kmeans: restarts and iterations must be at least 1, got {restarts} and {iterations}")
+    if isinstance(init, Tensor):
+        wanted = (*x.shape[:-2], clusters, x.shape[-1])
+        if init.shape not in (wanted, wanted[-2:]):
+            raise ValueError(f"kmeans: init must be {wanted} for x {tuple(x.shape)}, got {tuple(init.shape)}")
+        init = init.detach().to(x.device).expand(wanted)
+        init = init if x.dim() == 3 else init[None]
+        restarts = 1
+    elif init != "k-means++":
+        raise ValueError(f"kmeans: init must be 'k-means++' or a tensor of centroids, got {init!r}")
+    else:
+        init = None
+    if backend is None and x.dtype == torch.float64:
+        backend = "reference"
+    backend = choose("kmeans", backend, x.device)
+    problems = x.detach() if x.dim() == 3 else x.detach()[None]
+    found = torch.ops.vreid_fast.kmeans(
+        problems, clusters, restarts, iterations, init, as_seed(seed, x.device), backend
+    )
+    return KMeans(*(found if x.dim() == 3 else (tensor[0] for tensor in found)))
+
+
+@torch.library.custom_op("vreid_fast::kmeans", mutates_args=())
+def _kmeans(
+    x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor, backend: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D)."""
+    if backend == "reference":
+        run = kmeans_reference
+    else:
+        from .kmeans_gram_triton import fits, kmeans_gram
+        from .kmeans_large_triton import kmeans_large
+
+        run = kmeans_gram if fits(x.shape[1], clusters) else kmeans_large
+    labels, centroids, inertia = run(x, clusters, restarts, iterations, init, seed)
+    counts = torch.zeros(centroids.shape[:2], dtype=torch.int64, device=x.device)
+    counts.scatter_add_(1, labels, torch.ones_like(labels))
+    return labels, centroids, inertia, counts
+
+
+@_kmeans.register_fake
+def _(x, clusters, restarts, iterations, init, seed, backend):
+    problems, samples, width = x.shape
+    accumulate = torch.promote_types(x.dtype, torch.float32) if backend == "reference" else torch.float32
+    return (
+        x.new_empty((problems, samples), dtype=torch.int64),
+        x.new_empty((problems, clusters, width), dtype=accumulate),
+        x.new_empty((problems,), dtype=accumulate),
+        x.new_empty((problems, clusters), dtype=torch.int64),
+    )

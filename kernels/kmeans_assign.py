@@ -1,0 +1,80 @@
+"""Nearest centroid of each sample. The Triton kernel is in kmeans_assign_triton.py."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .backends import choose
+
+# Elements of the largest intermediate of the reference: 16 MB in float32.
+_CHUNK = 2**22
+
+
+def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -> tuple[Tensor, Tensor]:
+    """The nearest centroid of each sample by Euclidean distance; no gradient.
+
+    Centroids are ranked by |c|^2 - 2 x.c in float32 or better (of equals the lowest index wins), and the
+    distance to the winner is then taken directly, so that it is accurate near zero. The N x K matrix of
+    distances is never held whole. A sample with NaN gets a label in range and distance NaN.
+
+    Args:
+        x: (N, D) samples, or (B, N, D) for B problems at once.
+        centroids: (K, D) or (B, K, D), of any float type.
+        backend: "reference", "triton" or None for the best present (float64: "reference").
+
+    Returns:
+        labels (N,) or (B, N) int64; squared distances of the same shape, float32 (float64 for float64).
+
+    Raises:
+        ValueError: shapes that do not match, or no centroid.
+    """
+    if x.dim() not in (2, 3) or centroids.dim() != x.dim() or not x.is_floating_point():
+        raise ValueError(
+            "kmeans_assign: x and centroids must be floats (N, D) and (K, D), or (B, N, D) and (B, K, D), got "
+            f"{tuple(x.shape)} {x.dtype} and {tuple(centroids.shape)}; add or drop the axis of problems"
+        )
+    if x.shape[:-2] != centroids.shape[:-2] or x.shape[-1] != centroids.shape[-1] or 0 in centroids.shape[-2:]:
+        raise ValueError(
+            f"kmeans_assign: centroids must be (K, D) with K >= 1 and D = {x.shape[-1]} for x "
+            f"{tuple(x.shape)}, got {tuple(centroids.shape)}; give both the same problems and features"
+        )
+    if backend is None and x.dtype == torch.float64:
+        backend = "reference"
+    backend = choose("kmeans_assign", backend, x.device)
+    problems = (x, centroids) if x.dim() == 3 else (x[None], centroids[None])
+    labels, distances = torch.ops.vreid_fast.kmeans_assign(*(t.detach() for t in problems), backend)
+    return (labels, distances) if x.dim() == 3 else (labels[0], distances[0])
+
+
+def kmeans_assign_reference(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`kmeans_assign` in plain torch for x (B, N, D) and centroids (B, K, D)."""
+    accumulate = torch.promote_types(x.dtype, torch.float32)
+    centroids = centroids.to(accumulate)
+    squares = centroids.square().sum(-1)[:, None]
+    rows = max(1, _CHUNK // (max(1, len(x)) * max(centroids.shape[1:])))
+    labels = x.new_empty(x.shape[:2], dtype=torch.int64)
+    distances = x.new_empty(x.shape[:2], dtype=accumulate)
+    for first in range(0, x.shape[1], rows):
+        chunk = x[:, first : first + rows].to(accumulate)
+        nearest = torch.baddbmm(squares, chunk, centroids.mT, alpha=-2).min(-1).indices
+        chosen = centroids.gather(1, nearest[..., None].expand_as(chunk))
+        labels[:, first : first + rows] = nearest
+        distances[:, first : first + rows] = (chunk - chosen).square().sum(-1)
+    return labels, distances
+
+
+@torch.library.custom_op("vreid_fast::kmeans_assign", mutates_args=())
+def _assign(x: Tensor, centroids: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+    """labels (B, N) int64 and squared distances (B, N) of x (B, N, D) and centroids (B, K, D)."""
+    if backend == "reference":
+        return kmeans_assign_reference(x, centroids)
+    from .kmeans_assign_triton import assign
+
+    return assign(x, centroids)
+
+
+@_assign.register_fake
+def _(x, centroids, backend):
+    accumulate = torch.promote_types(x.dtype, torch.float32) if backend == "reference" else torch.float32
+    return x.new_empty(x.shape[:2], dtype=torch.int64), x.new_empty(x.shape[:2], dtype=accumulate)

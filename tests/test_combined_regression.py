@@ -1,0 +1,217 @@
+"""combined_regression: every backend against Eq. 9 written out group by group in float64."""
+
+import pytest
+import torch
+from cases import TOLERANCE, make
+from interpreted import RUNS, TRITON_RUNS
+from vreid_fast.kernels.combined_regression import combined_regression, combined_regression_reference
+from vreid_fast.kernels.counter_random import as_seed, random_bits
+
+NAMES = ("clips", "weight1", "bias1", "weight2", "bias2")
+# (N, D, J, S, hidden): single elements, odd sizes, more than one tile of each axis.
+SIZES = ((1, 1, 1, 1, 1), (5, 7, 3, 4, 6), (20, 300, 18, 3, 33), (6, 9, 1, 8, 20), (4, 70, 66, 2, 5))
+STRENGTH = 0.7
+
+
+def arguments(size, dtype=torch.float64, device="cpu"):
+    """(clips, domains, groups, weight1, bias1, weight2, bias2), the floats being leaves."""
+    samples, width, rows, slots, hidden = size
+    random = torch.Generator().manual_seed(sum(size))
+    groups = torch.randint(samples, (rows, slots), generator=random)
+    lengths = torch.randint(1, slots + 1, (rows,), generator=random)
+    groups[torch.arange(slots) >= lengths[:, None]] = -1
+    domains = torch.randint(2, (samples,), generator=random)
+    clips = make((samples, width), dtype=dtype, device=device, layout="reversed")
+    weight1 = make((hidden, width), dtype=dtype, device=device, seed=1) / width**0.5
+    bias1 = make((hidden,), dtype=dtype, device=device, seed=2)
+    weight2 = make((2, hidden), dtype=dtype, device=device, seed=3)
+    bias2 = make((2,), dtype=dtype, device=device, seed=4)
+    leaves = [tensor.requires_grad_() for tensor in (clips, weight1, bias1, weight2, bias2)]
+    return leaves[0], domains.to(device), groups.to(device), *leaves[1:]
+
+
+def leaves_of(given):
+    return given[0], *given[3:]
+
+
+def written_out(given, kept=1.0):
+    """loss, predictions, combined of Eq. 9 without reversal; `kept` multiplies the hidden units."""
+    clips, domains, groups, weight1, bias1, weight2, bias2 = given
+    combined, predictions, shares = [], [], []
+    for row in groups:
+        members = row[row >= 0]
+        combined.append(clips[members].mean(0))
+        target = domains[members].double().mean()
+        shares.append(torch.stack([1 - target, target]))
+    combined = torch.stack(combined)
+    hidden = (combined @ weight1.T + bias1).clamp(min=0) * kept
+    predictions = (hidden @ weight2.T + bias2).softmax(1)
+    loss = ((predictions - torch.stack(shares)) ** 2).mean(1).mean()
+    return loss, predictions, combined
+
+
+def in_float64(given):
+    return [t.detach().cpu().double().requires_grad_() if t.is_floating_point() else t.cpu() for t in given]
+
+
+def assert_close(name, found, wanted, tolerance):
+    torch.testing.assert_close(
+        found.double().cpu(), wanted, **tolerance, msg=lambda difference: f"{name}: {difference}"
+    )
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_values_and_gradients(size, dtype, backend, device):
+    given = arguments(size, dtype, device)
+    exact = in_float64(given)
+    found = combined_regression(*given, STRENGTH, backend=backend)
+    assert found.combined.dtype == dtype and found.loss.dtype == torch.float32
+    wanted = written_out(exact)
+    for name, one, other in zip(found._fields, found, wanted, strict=True):
+        assert_close(name, one, other, TOLERANCE[dtype])
+    found.loss.backward()
+    wanted[0].backward()
+    exact[0].grad *= -STRENGTH
+    for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
+        assert one.grad.dtype == dtype
+        assert_close(f"gradient of {name}", one.grad, other.grad, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_all_outputs_are_differentiable(backend, device):
+    given = arguments((5, 7, 3, 4, 6), torch.float32, device)
+    exact = in_float64(given)
+    grad_predictions, grad_combined = make((3, 2), seed=7), make((3, 7), seed=8)
+    loss, predictions, combined = combined_regression(*given, torch.tensor(STRENGTH), backend=backend)
+    total = 3 * loss + (predictions.double().cpu() * grad_predictions).sum()
+    (total + (combined.double().cpu() * grad_combined).sum()).backward()
+    loss, predictions, combined = written_out(exact)
+    (3 * loss + (predictions * grad_predictions).sum()).backward(retain_graph=True)
+    # What passes the head is reversed, what comes straight from `combined` is not.
+    straight = torch.autograd.grad((combined * grad_combined).sum(), exact[0])[0]
+    exact[0].grad = -STRENGTH * exact[0].grad + straight
+    for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
+        assert_close(f"gradient of {name}", one.grad, other.grad, TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("seed", (0, 2**33 + 1, -1))
+def test_dropout_is_a_function_of_the_seed(seed, backend, device):
+    given = arguments((8, 9, 17, 3, 20), torch.float32, device)
+    exact = in_float64(given)
+    bits = random_bits(torch.tensor(seed), torch.arange(17)[:, None], torch.arange(20))
+    kept = (bits >= 0.4 * 2**32).double() / 0.6
+    assert 0.3 < (kept == 0).double().mean() < 0.5
+    generator = torch.get_rng_state()
+    found = combined_regression(*given, STRENGTH, dropout=0.4, seed=seed, backend=backend)
+    assert torch.equal(torch.get_rng_state(), generator)
+    again = combined_regression(
+        *given, STRENGTH, dropout=0.4, seed=torch.tensor(seed, device=device), backend=backend
+    )
+    assert torch.equal(found.loss, again.loss)
+    wanted = written_out(exact, kept)
+    found.loss.backward()
+    wanted[0].backward()
+    exact[0].grad *= -STRENGTH
+    assert_close("loss", found.loss, wanted[0], TOLERANCE[torch.float32])
+    for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
+        assert_close(f"gradient of {name}", one.grad, other.grad, TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_mixed_dtypes_and_strided_inputs(backend, device):
+    given = list(arguments((5, 8, 3, 4, 6), torch.float32, device))
+    given[0] = given[0].detach().bfloat16().requires_grad_()
+    given[2] = torch.stack([given[2], given[2]], -1)[..., 0]
+    given[3] = given[3].detach().T.contiguous().T.requires_grad_()
+    exact = in_float64(given)
+    found = combined_regression(*given, STRENGTH, backend=backend)
+    wanted = written_out(exact)
+    found.loss.backward()
+    wanted[0].backward()
+    exact[0].grad *= -STRENGTH
+    assert_close("loss", found.loss, wanted[0], TOLERANCE[torch.bfloat16])
+    for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
+        assert_close(f"gradient of {name}", one.grad, other.grad, TOLERANCE[torch.bfloat16])
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_clips_outside_a_group_do_not_leak_into_it(backend, device):
+    given = arguments((5, 7, 3, 4, 6), torch.float32, device)
+    with torch.no_grad():
+        given[0][4] = float("nan")
+    given[2].clamp_(max=3)
+    found = combined_regression(*given, STRENGTH, backend=backend)
+    found.loss.backward()
+    assert found.loss.isfinite()
+    assert given[0].grad.isfinite().all() and not given[0].grad[4].any()
+
+
+@pytest.mark.parametrize("dropout", (0.0, 0.5))
+def test_gradcheck_of_the_reference(dropout):
+    # With strength -1 the reversal is the identity, so that numerical gradients agree.
+    clips, domains, groups, *head = arguments((5, 4, 3, 4, 6))
+    rest = torch.tensor(-1.0), dropout, as_seed(3, clips.device)
+
+    def outputs(clips, *head):
+        return tuple(combined_regression_reference(clips, domains, groups, *head, *rest))
+
+    assert torch.autograd.gradcheck(outputs, (clips, *head))
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_opcheck(backend, device):
+    given = arguments((5, 4, 3, 4, 6), torch.float32, device)
+    strength, seed = torch.tensor(STRENGTH, device=device), as_seed(3, torch.device(device))
+    forward = torch.ops.vreid_fast.combined_regression
+    torch.library.opcheck(forward.default, (*given, strength, 0.25, seed))
+    clips, _, groups, weight1, _, weight2, _ = given = [tensor.detach() for tensor in given]
+    loss, predictions, combined, *saved = forward(*given, strength, 0.25, seed)
+    grads = loss, predictions.clone(), combined.clone()
+    torch.library.opcheck(
+        torch.ops.vreid_fast.combined_regression_backward.default,
+        (*grads, clips, groups, weight1, weight2, strength, 0.25, predictions, combined, *saved),
+    )
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_compiles_without_a_graph_break(backend, device):
+    def loss(*given):
+        return combined_regression(*given, dropout=0.5, seed=1, backend=backend).loss
+
+    one, other = (arguments((5, 4, 3, 4, 6), torch.float32, device) for _ in range(2))
+    loss(*one, torch.tensor(STRENGTH, device=device)).backward()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    compiled(*other, torch.tensor(STRENGTH, device=device)).backward()
+    for name, left, right in zip(NAMES, leaves_of(one), leaves_of(other), strict=True):
+        assert_close(name, left.grad, right.grad.double().cpu(), TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize(
+    "at, value, message",
+    (
+        (0, torch.zeros(5), r"clips must be \(N, D\), got \(5,\)"),
+        (1, torch.zeros(4, dtype=torch.int64), r"domains must be \(5,\), got \(4,\)"),
+        (2, torch.zeros(3, dtype=torch.int64), r"groups must be \(J, S\) int64"),
+        (2, torch.zeros(0, 3, dtype=torch.int64), r"groups must be \(J, S\) int64"),
+        (2, torch.tensor([[0, 5]]), r"groups must hold -1..4, got 0..5"),
+        (2, torch.tensor([[0, 1], [-1, -1]]), "groups must not be empty, got row 1 all -1"),
+        (3, torch.zeros(6, 5), r"weight1 must be \(6, 4\), got \(6, 5\)"),
+        (5, torch.zeros(3, 6), r"weight2 must be \(2, 6\), got \(3, 6\)"),
+    ),
+)
+def test_errors(at, value, message):
+    given = list(arguments((5, 4, 3, 4, 6)))
+    given[at] = value
+    with pytest.raises(ValueError, match=message):
+        combined_regression(*given, STRENGTH)
+
+
+def test_dropout_and_dtype_errors():
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
+        combined_regression(*arguments((5, 4, 3, 4, 6)), STRENGTH, dropout=1.0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with pytest.raises(TypeError, match="clips must be float32, bfloat16 or float16 on backend 'triton'"):
+        combined_regression(*arguments((5, 4, 3, 4, 6), device=device), STRENGTH, backend="triton")
