@@ -12,6 +12,7 @@ import triton.language as tl
 
 from .combined_regression import dropped_below
 from .counter_random_triton import random_bits
+from .dot_triton import operand_type, precision
 
 
 @triton.jit
@@ -178,14 +179,12 @@ def forward(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, see
         clips, domains, groups, combined, shares, sizes, samples, width, slots, *clips.stride(), BLOCK_D=256
     )
     hidden = float32(rows, units)
-    same = combined.dtype == weight1.dtype
-    half = same and combined.dtype != torch.float32
-    block_d = 128 if half else 64
+    operands = operand_type(combined, weight1)
     combined_regression_hidden_kernel[(triton.cdiv(rows, 16), triton.cdiv(units, 16))](
         combined, weight1, bias1.contiguous(), hidden, seed, rows, units, width,
         dropped_below(dropout), 1 / (1 - dropout), DROPOUT=dropout > 0,
-        TYPE=_TYPES[combined.dtype] if same else tl.float32, PRECISION=_precision(),
-        BLOCK_J=16, BLOCK_H=16, BLOCK_D=block_d, num_warps=4, num_stages=4,
+        TYPE=operands, PRECISION=precision(),
+        BLOCK_J=16, BLOCK_H=16, BLOCK_D=64 if operands == tl.float32 else 128, num_warps=4, num_stages=4,
     )  # fmt: skip
     predictions, losses = float32(rows, 2), float32(rows)
     combined_regression_head_kernel[(triton.cdiv(rows, 4),)](
@@ -221,11 +220,3 @@ def backward(
         samples, width, rows, groups.shape[1], BLOCK_N=16, BLOCK_J=16, BLOCK_D=64,
     )  # fmt: skip
     return grad_clips, grad_weight1, grad_bias1, grad_weight2, grad_bias2
-
-
-_TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-
-
-def _precision() -> str:
-    """How float32 products are taken: torch's own setting for its matrix products."""
-    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"

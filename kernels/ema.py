@@ -1,7 +1,7 @@
 """The exponential moving average of a student network's state: the mean teacher (arXiv 1703.01780).
 
 Update k = 0, 1, 2, ... is theta_teacher = a * theta_teacher + (1 - a) * theta_student with
-a = min(1 - 1 / (k + 1), decay) (arXiv 2402.02108, eq. 1) or, without warm-up, a = decay.
+a = min(1 - 1 / (k + 1), decay) (arXiv 2402.02108, eq. 11) or, without warm-up, a = decay.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def kmeans(
     - An empty cluster is re-seeded at the sample farthest from its own centroid, several at the farthest
       in turn (lowest cluster index first); a sample that is alone in its cluster is not taken.
     - Labels match the returned centroids, also when `iterations` ran out.
-    - k-means++ draws from numbers that depend on (seed, problem, restart, centroid) alone.
+    - Seeding is greedy k-means++ as in scikit-learn, from numbers that are a function of (seed, problem,
+      restart, centroid) alone.
     - NaN or infinite input gives labels in range and an inertia that is not finite; nothing is raised,
       since on a GPU the look would wait for the device.
 

@@ -7,6 +7,8 @@ Shapes: B problems, R restarts, N samples, K clusters, D features.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -82,24 +84,36 @@ class _Products:
 
 
 def _seed(products: _Products, clusters: int, restarts: int, seed: Tensor) -> tuple[Tensor, Tensor]:
-    """k-means++: labels and squared distances (B, R, N) of the samples to K of them, drawn in turn.
+    """Greedy k-means++: labels and squared distances (B, R, N) of the samples to K of them.
 
-    Each centroid is a sample drawn with probability proportional to its squared distance to the nearest
-    centroid so far: the first whose cumulated distance exceeds a uniform share of the total.
+    For each centroid a few samples are drawn with probability proportional to the squared distance to the
+    nearest centroid so far (the first sample whose cumulated distance exceeds a uniform share of the
+    total); the one that leaves the least sum of distances is taken.
     """
     problems, samples = products.squares.shape
-    run = torch.arange(problems * restarts, device=seed.device).view(problems, restarts)
+    trials = seeding_trials(clusters)
+    run = torch.arange(problems * restarts, device=seed.device).view(problems, restarts, 1)
+    drawn = uniform(seed, run, torch.arange(clusters * trials, device=seed.device))
+    drawn = drawn.view(problems, restarts, clusters, trials)
     picked = (random_bits(seed, run, torch.zeros_like(run)) * samples) >> 32
-    distances = products.to_samples(picked)
+    distances = products.to_samples(picked[..., 0])
     labels = torch.zeros_like(distances, dtype=torch.int64)
     for cluster in range(1, clusters):
         cumulated = distances.cumsum(-1)
-        share = uniform(seed, run, torch.full_like(run, cluster))[..., None] * cumulated[..., -1:]
-        picked = (cumulated <= share).sum(-1).clamp(max=samples - 1)
-        candidates = products.to_samples(picked)
-        labels = torch.where(candidates < distances, cluster, labels)
-        distances = torch.minimum(distances, candidates)
+        shares = drawn[:, :, cluster] * cumulated[..., -1:]
+        picked = torch.searchsorted(cumulated, shares, right=True).clamp(max=samples - 1)
+        candidates = products.to_samples(picked.flatten(1)).view(*picked.shape, samples)
+        candidates = torch.minimum(candidates, distances[:, :, None])
+        best = candidates.sum(-1).argmin(-1)[..., None, None].expand(-1, -1, 1, samples)
+        nearer = candidates.gather(2, best)[:, :, 0]
+        labels = torch.where(nearer < distances, cluster, labels)
+        distances = nearer
     return labels, distances
+
+
+def seeding_trials(clusters: int) -> int:
+    """Samples drawn for each centroid of greedy k-means++; scikit-learn's number."""
+    return 2 + int(math.log(clusters))
 
 
 def _nearest(samples: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,14 +130,14 @@ def _fill_empty(labels: Tensor, distances: Tensor, clusters: int) -> Tensor:
     empty = counts == 0
     if not empty.any():
         return labels
-    order = distances.argsort(-1, descending=True, stable=True)
+    order = distances.argsort(dim=-1, descending=True, stable=True)
     ordered = labels.gather(-1, order)
     # The nearest sample of each cluster stays: the last of the cluster in this order.
     place = torch.arange(labels.shape[-1], device=labels.device).expand_as(labels)
     last = torch.zeros_like(counts).scatter_reduce_(-1, ordered, place, "amax")
     movable = place != last.gather(-1, ordered)
     turn = movable.cumsum(-1) - 1
-    targets = empty.to(torch.int8).argsort(-1, descending=True, stable=True)
+    targets = empty.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
     target = targets.gather(-1, turn.clamp(0, clusters - 1))
     moves = movable & (turn < empty.sum(-1, keepdim=True))
     return labels.scatter(-1, order, torch.where(moves, target, ordered))

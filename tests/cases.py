@@ -18,19 +18,20 @@ TOLERANCE = {
 
 
 def relaid(values: torch.Tensor, layout: str) -> torch.Tensor:
-    """A tensor equal to `values` whose memory is arranged as `layout` says.
+    """A new tensor equal to `values` whose memory is arranged as `layout` says.
 
     contiguous: row-major; channels_last: axis 1 innermost (from 3 axes on); reversed: axes stored in
     reverse order; strided: every second element of memory that holds NaN (or -1) between;
     offset: row-major but starting one element in, so that nothing is aligned to 16 bytes.
     """
-    if layout == "contiguous":
-        return values.contiguous()
+    row_major = torch.contiguous_format
+    if layout == "contiguous" or (layout == "channels_last" and values.ndim < 3):
+        return values.clone(memory_format=row_major)
     if layout == "channels_last":
-        return values.movedim(1, -1).contiguous().movedim(-1, 1) if values.ndim > 2 else values.contiguous()
+        return values.movedim(1, -1).clone(memory_format=row_major).movedim(-1, 1)
     if layout == "reversed":
         axes = tuple(reversed(range(values.ndim)))
-        return values.permute(axes).contiguous().permute(axes)
+        return values.permute(axes).clone(memory_format=row_major).permute(axes)
     filler = float("nan") if values.is_floating_point() else -1
     if layout == "strided":
         memory = values.new_full((*values.shape, 2), filler)

@@ -23,8 +23,10 @@ def arguments(size, dtype=torch.float64, device="cpu"):
     domains = torch.randint(2, (samples,), generator=random)
     clips = make((samples, width), dtype=dtype, device=device, layout="reversed")
     weight1 = make((hidden, width), dtype=dtype, device=device, seed=1) / width**0.5
+    # Far from zero, so that rounding takes no unit across the kink of ReLU.
     bias1 = make((hidden,), dtype=dtype, device=device, seed=2)
-    weight2 = make((2, hidden), dtype=dtype, device=device, seed=3)
+    bias1 = bias1 + 3 * bias1.sign()
+    weight2 = make((2, hidden), dtype=dtype, device=device, seed=3) / (3 * hidden**0.5)
     bias2 = make((2,), dtype=dtype, device=device, seed=4)
     leaves = [tensor.requires_grad_() for tensor in (clips, weight1, bias1, weight2, bias2)]
     return leaves[0], domains.to(device), groups.to(device), *leaves[1:]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from cases import DEVICES, DTYPES, LAYOUTS, SHAPES, make
 from torch._dynamo.testing import CompileCounterWithBackend
-
 from vreid_fast.kernels import gradient_reversal
+from vreid_fast.kernels.backends import load_extension
 
 BACKENDS = ("cpp", "reference")
 STRENGTH = 0.375  # exact in every dtype
@@ -107,6 +107,7 @@ def test_one_compilation_serves_a_schedule(device, backend):
 
 
 def test_opcheck():
+    load_extension()
     op = torch.ops.vreid_fast.gradient_reversal
     x = make((3, 4)).requires_grad_()
     torch.library.opcheck(op.default, (x, STRENGTH))

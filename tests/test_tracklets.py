@@ -30,7 +30,7 @@ def test_identity_labels_are_sorted_and_skip_the_unknown():
 
 def test_the_table_counts_each_subset():
     rows = [Tracklet(range(600), identity) for identity in (1, 1, None)]
-    data = Dataset("folder:x", rows, rows[:1], [], official={"train": (625, 8298)})
+    data = Dataset("folder:x", rows, rows[:1], [], official={"train": "625 identities, 8,298 tracklets"})
     header, train, query, gallery = data.table().splitlines()
     assert header.split() == ["subset", "identities", "tracklets", "images", "official"]
     assert train.split() == ["train", "1", "3", "1,800", "625", "identities,", "8,298", "tracklets"]

@@ -134,7 +134,8 @@ def adapt_step(config: Config, session: Session, batches: Batches, source: Batch
     loss = learner.weights(
         {name: part * weighted(terms, config) for name, (terms, part) in groups.items() if terms}
     )
-    scalars = {"learning_rate": rate, "reversal": learner.reversal, **accuracy, **agreement}
+    schedules = {"learning_rate": rate, "reversal": learner.reversal, "ema_decay": learner.teacher.updater.decay_now}
+    scalars = {**schedules, **accuracy, **agreement}
     if learner.weights.rule != "fixed":
         scalars |= {f"weight_{name}": weight for name, weight in learner.weights.named().items()}
     session.advance(

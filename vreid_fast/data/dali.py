@@ -171,9 +171,7 @@ def _augment(frames, view: int, size: tuple[int, int], layout: str):
     flip, shift = source(name=f"flip{view}", ndim=0), source(name=f"shift{view}", ndim=1)
     source = partial(fn.external_source, dtype=types.FLOAT, ndim=1)
     anchor, extent = source(name=f"anchor{view}"), source(name=f"extent{view}")
-    frames = fn.crop_mirror_normalize(
-        frames, mirror=flip, mean=MEAN, std=STD, output_layout=layout, dtype=types.FLOAT
-    )
+    frames = fn.crop_mirror_normalize(frames, mirror=flip, mean=MEAN, std=STD, output_layout=layout, dtype=types.FLOAT)
     frames = fn.slice(
         frames, start=shift, shape=list(size), axis_names="HW", out_of_bounds_policy="pad", fill_values=0.0
     )

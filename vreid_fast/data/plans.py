@@ -90,9 +90,7 @@ class TestPlan(Sequence[list[ClipRequest]]):
 
     __test__ = False  # no test case, whatever its name
 
-    def __init__(
-        self, lengths: Sequence[int], frames: int, *, batch: int = 64, mode: Literal["even", "all"] = "even"
-    ):
+    def __init__(self, lengths: Sequence[int], frames: int, *, batch: int = 64, mode: Literal["even", "all"] = "even"):
         if mode not in ("even", "all"):
             raise ValueError(f"TestPlan: mode must be even or all, got {mode!r}")
         self._lengths, self._frames, self._batch, self._mode = lengths, frames, batch, mode

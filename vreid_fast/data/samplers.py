@@ -88,9 +88,7 @@ class CameraSampler:
 
     def __init__(self, cameras: Sequence[int | None], batch: int, seed: int = 0):
         if not len(cameras) or batch < 1:
-            raise InputError(
-                f"target: batch of {batch} from {len(cameras)} tracklets; both must be at least 1"
-            )
+            raise InputError(f"target: batch of {batch} from {len(cameras)} tracklets; both must be at least 1")
         order = sorted(set(cameras), key=lambda camera: (camera is None, camera or 0))
         self._tracklets = [np.flatnonzero([c == camera for c in cameras]) for camera in order]
         self._batch, self._seed = batch, seed

@@ -63,8 +63,8 @@ class Dataset:
     gallery: list[Tracklet]
     notes: tuple[str, ...] = ()
     """What a user should be told."""
-    official: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Published (identities, tracklets) of a subset."""
+    official: Mapping[str, str] = field(default_factory=dict)
+    """Published size of a subset, in words."""
 
     def table(self) -> str:
         """Identities, tracklets and images of each subset, beside published counts where there are any."""
@@ -73,14 +73,7 @@ class Dataset:
             tracklets = getattr(self, subset)
             identities = {tracklet.identity for tracklet in tracklets} - {None}
             counts = (len(identities), len(tracklets), sum(map(len, tracklets)))
-            published = self.official.get(subset)
-            rows.append(
-                (
-                    subset,
-                    *(f"{count:,}" for count in counts),
-                    f"{published[0]:,} identities, {published[1]:,} tracklets" if published else "",
-                )
-            )
+            rows.append((subset, *(f"{count:,}" for count in counts), self.official.get(subset, "")))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join(
             "  ".join(

@@ -41,9 +41,7 @@ def read_folder(path: str) -> Dataset:
         return _read_labelled(f"folder:{path}", root)
     tracklets, notes = _find_tracklets(root)
     if not tracklets:
-        raise InputError(
-            f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it"
-        )
+        raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
     notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
     return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes))
 
@@ -83,9 +81,7 @@ def _video(path: str, **known) -> Tracklet:
 
 def _read_labelled(spec: str, root: Path) -> Dataset:
     rows = _read_rows(root / TABLE)
-    identities, clothes = (
-        _codes([row.get(column, "") for _, row in rows]) for column in ("identity", "clothes")
-    )
+    identities, clothes = (_codes([row.get(column, "") for _, row in rows]) for column in ("identity", "clothes"))
     subsets: dict[str, list[Tracklet]] = {subset: [] for subset in SUBSETS}
     seen: dict[str, int] = {}
     for (line, row), identity, outfit in zip(rows, identities, clothes):
@@ -166,9 +162,7 @@ def _subsets(where: str, row: dict, identity: int | None) -> list[str]:
     words = [word.strip() for word in row.get("split", "").split("|") if word.strip()]
     for word in words:
         if word not in SUBSETS:
-            raise InputError(
-                f"{where}, column split: wanted {', '.join(SUBSETS)} joined by |, found {word!r}"
-            )
+            raise InputError(f"{where}, column split: wanted {', '.join(SUBSETS)} joined by |, found {word!r}")
     if identity is None:
         if set(words) - {"train"}:
             raise InputError(f"{where}, column split: {'|'.join(words)} needs an identity, the row has none")

@@ -18,9 +18,8 @@ from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
 
-# (identities, tracklets); the distractors count as one identity.
-TRAIN, QUERY = (625, 8_298), (626, 1_980)
-GALLERY = {"with_query": (636, 11_310), "without_query": (622, 9_330)}
+TRAIN, QUERY = "625 identities, 8,298 tracklets", "626 identities, 1,980 tracklets"
+GALLERY = {"with_query": "11,310 tracklets", "without_query": "9,330 tracklets"}
 
 JUNK = -1
 NAME_LENGTH = len("0001C1T0001F001.jpg")
@@ -49,9 +48,7 @@ def read_mars(path: str, *, gallery: str = "with_query") -> Dataset:
     test = _read_tracklets(root, "test")
     queries = _read_table(root / "info" / "query_IDX.mat", "query_IDX").ravel() - 1
     if not ((queries >= 0) & (queries < len(test))).all():
-        raise InputError(
-            f"{root / 'info' / 'query_IDX.mat'}: rows must be 1 to {len(test)}, found {queries.max() + 1}"
-        )
+        raise InputError(f"{root / 'info' / 'query_IDX.mat'}: rows must be 1 to {len(test)}, found {queries.max() + 1}")
     kept = np.ones(len(test), dtype=bool)
     if gallery == "without_query":
         kept[queries] = False
@@ -69,9 +66,7 @@ def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
     file, names_file = root / "info" / f"tracks_{part}_info.mat", root / "info" / f"{part}_name.txt"
     table = _read_table(file, f"track_{part}_info")
     if table.ndim != 2 or table.shape[1] != 4:
-        raise InputError(
-            f"{file}: wanted rows of first line, last line, identity, camera; found shape {table.shape}"
-        )
+        raise InputError(f"{file}: wanted rows of first line, last line, identity, camera; found shape {table.shape}")
     names = _read_names(names_file)
     first, last, identities, _ = table.T
     for wrong, wanted in (
@@ -98,7 +93,8 @@ def _read_table(file: Path, key: str) -> np.ndarray:
     from scipy.io import loadmat
 
     try:
-        content = loadmat(file)
+        with open(file, "rb") as stream:
+            content = loadmat(stream)
     except FileNotFoundError:
         raise InputError(f"{file} is missing; it is part of the MARS evaluation tables") from None
     except Exception as error:  # what scipy raises on a damaged file is open-ended
@@ -108,9 +104,7 @@ def _read_table(file: Path, key: str) -> np.ndarray:
         raise InputError(f"{file}: wanted the variable {key}, found {found}")
     table = content[key]
     if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf" or not table.size:
-        raise InputError(
-            f"{file}: {key} must be a matrix of integers, found {getattr(table, 'dtype', type(table))}"
-        )
+        raise InputError(f"{file}: {key} must be a matrix of integers, found {getattr(table, 'dtype', type(table))}")
     return table.astype(np.int64)
 
 
@@ -132,8 +126,7 @@ def _check_names(names: list[str], table: np.ndarray, file: Path, names_file: Pa
     # All names at once: (lines, 6) characters.
     begins = np.frombuffer("".join(names).encode(), dtype=np.uint8).reshape(-1, NAME_LENGTH)[:, :6]
     wanted = [
-        f"{'00-1' if identity == JUNK else f'{identity:04d}'}C{camera}"
-        for *_, identity, camera in table.tolist()
+        f"{'00-1' if identity == JUNK else f'{identity:04d}'}C{camera}" for *_, identity, camera in table.tolist()
     ]
     lengths = table[:, 1] - table[:, 0] + 1
     rows = np.repeat(np.arange(len(table)), lengths)

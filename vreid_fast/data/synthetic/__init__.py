@@ -11,15 +11,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vreid_fast.data.tracklets import Dataset, Tracklet
 from vreid_fast.errors import InputError
 
-from .cache import Row, cache_folder, cached_tree, frame_name
+from ..tracklets import Dataset, FramePaths, Tracklet
+from .cache import Row, cache_folder, cached_tree
 from .style import STYLES, Style
 from .walk import FRAMES, film
 
 VERSION = 1  # of the generator: what it draws for a seed
 TRACKLETS = 2  # by each person and camera
+FRAME_NAMES = tuple(f"F{frame:03d}.jpg" for frame in range(1, FRAMES + 1))
 
 
 def read_synthetic(
@@ -48,9 +49,10 @@ def read_synthetic(
 
     subsets: dict[str, list[Tracklet]] = {"train": [], "query": [], "gallery": []}
     for row in rows:
-        frames = [str(folder / row.path / frame_name(frame)) for frame in range(row.frames)]
+        frames = FramePaths(folder / row.path, FRAME_NAMES)
+        tracklet = Tracklet(frames, identity=row.identity, camera=row.camera)
         for subset in row.split.split("|"):
-            subsets[subset].append(Tracklet(frames, identity=row.identity, camera=row.camera))
+            subsets[subset].append(tracklet)
     return Dataset("synthetic" if style == "source" else f"synthetic:{style}", **subsets)
 
 
@@ -92,5 +94,5 @@ def _render(folder: Path, style: str, seed: int, rows: list[Row]) -> None:
 def _write_tracklet(folder: Path, style: str, seed: int, row: Row) -> None:
     tracklet = int(row.path.rpartition("T")[2])
     (folder / row.path).mkdir()
-    for frame, file in enumerate(film(style, seed, row.identity, row.camera - 1, tracklet)):
-        (folder / row.path / frame_name(frame)).write_bytes(file)
+    for name, file in zip(FRAME_NAMES, film(style, seed, row.identity, row.camera - 1, tracklet)):
+        (folder / row.path / name).write_bytes(file)

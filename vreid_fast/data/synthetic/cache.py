@@ -38,11 +38,6 @@ def cache_folder(cache: str | os.PathLike | None) -> Path:
     return Path(base) / "vreid_fast"
 
 
-def frame_name(frame: int) -> str:
-    """File name of frame `frame` (from 0)."""
-    return f"F{frame + 1:03d}.jpg"
-
-
 def cached_tree(folder: Path, rows: list[Row], write: Callable[[Path], None]) -> Path:
     """`folder`, holding the tracklets of `rows`; `write(path)` fills a new one unless a complete one is there.
 

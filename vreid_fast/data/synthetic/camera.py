@@ -28,19 +28,39 @@ class Camera:
     quality: int  # of the JPEG files
 
 
-def draw_camera(rng: np.random.Generator, style: Style, number: int) -> Camera:
-    """Camera `number` (from 0) of `style`."""
-    pitch = np.radians(rng.uniform(*style.pitch))
+def draw_cameras(rng: np.random.Generator, style: Style) -> list[Camera]:
+    """The cameras of `style`.
+
+    Their differences are drawn together, evenly spaced and shuffled: every seed has other cameras, yet
+    no seed has three equal ones or three extremes, and data sets of different seeds are about as hard.
+    """
+    spaced = {
+        "pitch": _spaced(rng, *np.radians(style.pitch), style.cameras),
+        "exposure": _spaced(rng, *style.exposure, style.cameras),
+        "gamma": np.exp(_spaced(rng, -style.gamma, style.gamma, style.cameras)),
+        "hue": rng.random() + _spaced(rng, 0, 1, style.cameras),
+    }
+    return [
+        _draw_camera(rng, style, number, **{name: values[number] for name, values in spaced.items()})
+        for number in range(style.cameras)
+    ]
+
+
+def _spaced(rng, low: float, high: float, count: int) -> np.ndarray:
+    """`count` values, one from the middle of each equal part of the range, shuffled."""
+    return rng.permutation(low + (high - low) * (np.arange(count) + rng.uniform(0.3, 0.7)) / count)
+
+
+def _draw_camera(rng, style: Style, number: int, pitch: float, exposure: float, gamma: float, hue: float) -> Camera:
     towards = np.array([rng.uniform(-0.8, 0.8), -rng.uniform(0.5, 0.9), rng.uniform(0.5, 0.9)])
-    gain = rng.uniform(*style.exposure) * (1 + rng.uniform(-style.tint, style.tint, 3))
-    gamma = np.exp(rng.uniform(-style.gamma, style.gamma))
+    cast = 1 + style.tint * np.cos(2 * np.pi * (hue + np.arange(3) / 3))
     level = np.linspace(0, 1, 256) ** gamma
     return Camera(
         yaw=np.radians(style.views[number % len(style.views)] + rng.uniform(-15, 15)),
         pitch=pitch,
         light=Light(towards / np.linalg.norm(towards), rng.uniform(*style.ambient), style.folds),
         scene=draw_scene(rng, style, number, pitch),
-        curve=np.clip(255 * gain[:, None] * level + 0.5, 0, 255).astype(np.uint8),
+        curve=np.clip(255 * exposure * cast[:, None] * level + 0.5, 0, 255).astype(np.uint8),
         resolution=rng.uniform(*style.resolution),
         noise=np.rint(rng.normal(0, rng.uniform(*style.noise), NOISE_BANK)).astype(np.int16),
         quality=int(rng.integers(style.quality[0], style.quality[1] + 1)),

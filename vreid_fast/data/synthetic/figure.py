@@ -15,7 +15,9 @@ def draw_shadow(canvas: Canvas, pose: dict[str, np.ndarray], view: View) -> None
         heel, toe = (_on_ground(pose[f"{side}_{name}"]) for name in ("ankle", "toe"))
         lift = np.maximum(pose[f"{side}_toe"][:, 1] - 0.02, 0)
         radius = view.scale * 0.035 / (1 + 20 * lift)
-        canvas.capsule(view.project(heel), view.project(toe), (radius,) * 3, SHADOW, softness=3, opacity=0.45, lit=False)
+        canvas.capsule(
+            view.project(heel), view.project(toe), (radius,) * 3, SHADOW, softness=3, opacity=0.45, lit=False
+        )
     foot = view.project(_on_ground(pose["pelvis"]))
     away = -canvas.light.direction[0] * view.scale * 0.7
     tip = foot + np.stack([away, -0.12 * np.abs(away), np.zeros_like(away)], -1)
@@ -110,7 +112,15 @@ def _torso(person, pose, at, view):
         spread = np.abs(at["left_knee"][:, 0] - at["right_knee"][:, 0]) / 2
         flare = hips * 1.02 + 0.55 * spread
         cloth = wear(person.bottom_cloth, view)
-        yield _part(belt, view.project(knees), (waist * 1.02, hips * 1.1, flare), cloth, blunt=6, folds=1.0, lift=view.scale * 0.12)
+        yield _part(
+            belt,
+            view.project(knees),
+            (waist * 1.02, hips * 1.1, flare),
+            cloth,
+            blunt=6,
+            folds=1.0,
+            lift=view.scale * 0.12,
+        )
 
 
 def _head(person, pose, at, view):

@@ -38,8 +38,10 @@ def joints(person: Person, cycle: np.ndarray) -> dict[str, np.ndarray]:
 
         # Arms swing against the leg of their own side, and the shoulders turn a little with them.
         turn = np.radians(5) * person.arm_swing * -wave
-        shoulder = chest + person.shoulders * sign * np.stack([np.cos(turn), np.zeros_like(turn), sign * np.sin(turn)], -1)
-        shoulder = shoulder - np.array([0.0, 0.012, 0.0])
+        shoulder = chest + person.shoulders * sign * np.stack(
+            [np.cos(turn), np.zeros_like(turn), sign * np.sin(turn)], -1
+        )
+        shoulder = shoulder - np.array([0.0, 0.022, 0.0])
         swing = np.radians(-22 * person.arm_swing * wave + 2)
         bend = np.radians(person.elbow + 12 * person.arm_swing * np.maximum(-wave, 0))
         elbow = shoulder + UPPER_ARM * _swing(swing) + across * 0.018
@@ -51,7 +53,9 @@ def joints(person: Person, cycle: np.ndarray) -> dict[str, np.ndarray]:
             pose[f"{side}_{name}"] = position
 
     # The lower foot stands on the ground; this makes the body rise and fall twice a cycle.
-    lowest = np.minimum.reduce([pose[f"{side}_{name}"][:, 1] for side in ("left", "right") for name in ("ankle", "toe")])
+    lowest = np.minimum.reduce(
+        [pose[f"{side}_{name}"][:, 1] for side in ("left", "right") for name in ("ankle", "toe")]
+    )
     for position in pose.values():
         position[:, 1] += 0.02 - lowest
     return pose

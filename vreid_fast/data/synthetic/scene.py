@@ -9,7 +9,12 @@ ROWS, COLUMNS = 200, 448  # pixels; a frame is a 128 x 64 window of it
 FEET = 158  # row on which people walk when the tracker centres them
 FINE = 2  # drawn at this multiple and reduced
 
-GROUNDS = {"paving": (0.66, 0.64, 0.60), "asphalt": (0.45, 0.46, 0.48), "grass": (0.42, 0.55, 0.30), "tiles": (0.72, 0.66, 0.58)}
+GROUNDS = {
+    "paving": (0.66, 0.64, 0.60),
+    "asphalt": (0.45, 0.46, 0.48),
+    "grass": (0.42, 0.55, 0.30),
+    "tiles": (0.72, 0.66, 0.58),
+}
 WALLS = ((0.72, 0.55, 0.44), (0.82, 0.78, 0.70), (0.62, 0.64, 0.68), (0.86, 0.82, 0.62), (0.55, 0.42, 0.36))
 
 

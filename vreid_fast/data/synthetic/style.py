@@ -33,6 +33,7 @@ class Style:
     turned: float  # share of walks that go the other way along the lane
     grounds: tuple[str, ...]  # by camera
     drab: float  # share of grey mixed into the scene's colours
+    weather: float  # standard deviation of the log of the light, from walk to walk
     clutter: float  # share of a scene's textures and objects, 0..1
 
     # Tracker and sensor.
@@ -66,6 +67,7 @@ STYLES = {
         exposure=(0.95, 1.08),
         gamma=0.08,
         tint=0.03,
+        weather=0.03,
         clutter=0.25,
         jitter=1.2,
         occluded=0.0,
@@ -79,10 +81,10 @@ STYLES = {
         people=72,
         test_people=60,
         cameras=3,
-        grey=0.44,
+        grey=0.5,
         blue=0.18,
-        saturation=(0.2, 0.55),
-        value=(0.2, 0.8),
+        saturation=(0.15, 0.5),
+        value=(0.2, 0.65),
         textured=0.4,
         folds=0.14,
         view_spread=25.0,
@@ -95,12 +97,13 @@ STYLES = {
         exposure=(0.92, 1.08),
         gamma=0.15,
         tint=0.05,
+        weather=0.14,
         clutter=0.9,
-        jitter=2.5,
-        occluded=0.25,
-        crowded=0.15,
-        resolution=(0.5, 0.85),
-        noise=(2.0, 6.0),
-        quality=(45, 75),
+        jitter=3.0,
+        occluded=0.35,
+        crowded=0.25,
+        resolution=(0.38, 0.6),
+        noise=(4.0, 9.0),
+        quality=(40, 70),
     ),
 }

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .camera import HEIGHT, WIDTH, Camera, View, draw_camera, expose
+from .camera import HEIGHT, WIDTH, Camera, View, draw_cameras, expose
 from .figure import draw_person as draw_figure
 from .figure import draw_shadow
 from .gait import CYCLE_LENGTH, joints
@@ -22,15 +22,17 @@ def random(style: Style, seed: int, *words: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence((seed, style.stream, *words)))
 
 
-@lru_cache(maxsize=16)
-def camera_of(style: str, seed: int, number: int) -> Camera:
-    return draw_camera(random(STYLES[style], seed, CAMERAS, number), STYLES[style], number)
+@lru_cache(maxsize=4)
+def cameras(style_name: str, seed: int) -> list[Camera]:
+    """The cameras of a data set; drawn once in each process."""
+    style = STYLES[style_name]
+    return draw_cameras(random(style, seed, CAMERAS), style)
 
 
 def film(style_name: str, seed: int, identity: int, camera_number: int, tracklet: int) -> list[bytes]:
     """The JPEG files of one tracklet; a pure function of its arguments."""
     style = STYLES[style_name]
-    camera = camera_of(style_name, seed, camera_number)
+    camera = cameras(style_name, seed)[camera_number]
     person = draw_person(random(style, seed, PEOPLE, identity), style)
     rng = random(style, seed, WALKS, identity, camera_number, tracklet)
 
@@ -44,7 +46,8 @@ def film(style_name: str, seed: int, identity: int, camera_number: int, tracklet
     draw_figure(canvas, person, pose, view)
     if rng.random() < style.occluded:
         _occlude(rng, canvas)
-    return expose(camera, canvas.colour, rng)
+    light = rng.normal(0, style.weather) + rng.normal(0, style.weather / 2, 3)
+    return expose(camera, canvas.colour * np.exp(light)[:, None, None, None], rng)
 
 
 def _stroll(rng, person: Person) -> np.ndarray:
@@ -81,7 +84,9 @@ def _pass_by(rng, style: Style, canvas: Canvas, view: View) -> None:
     side = rng.choice((-1, 1))
     path = np.linspace(rng.uniform(20, 44), rng.uniform(6, 40), FRAMES) * side
     feet = view.feet + np.stack([path, np.full(FRAMES, -rng.uniform(3, 10))], -1)
-    beside = View(view.yaw * 0 + rng.uniform(0, 2 * np.pi), view.pitch, view.scale * rng.uniform(0.82, 0.95), feet, -400.0)
+    beside = View(
+        view.yaw * 0 + rng.uniform(0, 2 * np.pi), view.pitch, view.scale * rng.uniform(0.82, 0.95), feet, -400.0
+    )
     pose = joints(other, _stroll(rng, other))
     draw_shadow(canvas, pose, beside)
     draw_figure(canvas, other, pose, beside)

@@ -1,0 +1,54 @@
+"""``python -m vreid_fast.kernels``: which op has which backend on this machine, and why one is missing."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+
+import torch
+
+from .backends import OPS, choose, has_triton, load_extension, why_missing
+
+BACKENDS = ("cpp", "triton", "reference")
+
+
+def report() -> str:
+    """The versions, one table per kind of device, and a line for every backend that is missing."""
+    lines = [_versions()]
+    for device in ("cpu", "cuda"):
+        lines += ["", *_table(device)]
+    if not torch.cuda.is_available():
+        lines.append("no CUDA device is visible: the second table is what one would have")
+    return "\n".join(lines)
+
+
+def _versions() -> str:
+    triton = importlib.import_module("triton").__version__ if has_triton() else "none"
+    extension = load_extension()
+    built = "none"
+    if extension is not None:
+        facts = extension.build_facts()
+        cuda = f"CUDA {facts['cuda']} for {facts['architectures']}" if extension.has_cuda() else "CPU only"
+        built = f"built with torch {facts['torch']}, {cuda}"
+    return f"python {platform.python_version()}, torch {torch.__version__}, triton {triton}, extension: {built}"
+
+
+def _table(device: str) -> list[str]:
+    """`taken` marks what backend=None takes, `yes` what can be asked for, `-` what the op does not have."""
+    width = max(map(len, OPS)) + 2
+    lines = [f"{device + ' tensors':{width}}" + "".join(f"{backend:12}" for backend in BACKENDS).rstrip()]
+    for op, known in OPS.items():
+        cells = [_cell(op, backend, device) if backend in known else "-" for backend in BACKENDS]
+        lines.append(f"{op:{width}}" + "".join(f"{cell:12}" for cell in cells).rstrip())
+    reasons = {backend: why_missing(backend, device) for backend in BACKENDS}
+    return lines + [f"  {backend} is missing: {reason}" for backend, reason in reasons.items() if reason]
+
+
+def _cell(op: str, backend: str, device: str) -> str:
+    if why_missing(backend, device) is not None:
+        return "missing"
+    return "taken" if choose(op, None, device) == backend else "yes"
+
+
+if __name__ == "__main__":
+    print(report())

@@ -1,0 +1,110 @@
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from vreid_fast.kernels import backends
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretends what is installed: machine(extension=None|"cpu"|"cuda", triton=bool, interpreted=bool)."""
+
+    def pretend(extension=None, triton=False, interpreted=False):
+        module = SimpleNamespace(has_cuda=lambda: extension == "cuda") if extension else None
+        monkeypatch.setattr(backends, "load_extension", lambda: module)
+        monkeypatch.setattr(backends, "has_triton", lambda: triton)
+        monkeypatch.setenv("TRITON_INTERPRET", "1" if interpreted else "0")
+
+    return pretend
+
+
+def test_extension_is_built_for_the_torch_that_runs():
+    extension = backends.load_extension()
+    assert extension is not None, "build it: pip install --no-build-isolation -e ."
+    facts = extension.build_facts()
+    assert facts["torch"] == torch.__version__
+    assert extension.has_cuda() == bool(facts["cuda"]) == bool(facts["architectures"])
+
+
+@pytest.mark.parametrize(
+    ("installed", "device", "op", "taken"),
+    [
+        ({}, "cpu", "ema", "reference"),
+        ({}, "cuda", "kmeans", "reference"),
+        ({"extension": "cpu"}, "cpu", "ema", "cpp"),
+        ({"extension": "cpu"}, "cuda", "ema", "reference"),
+        ({"extension": "cuda"}, "cuda", "ema", "cpp"),
+        ({"extension": "cuda"}, "mps", "ema", "reference"),
+        ({"extension": "cuda", "triton": True}, "cuda", "kmeans", "triton"),
+        ({"extension": "cuda", "triton": True}, "cpu", "kmeans", "reference"),
+        ({"triton": True, "interpreted": True}, "cpu", "kmeans", "reference"),
+        ({"triton": True, "interpreted": True}, "cuda", "kmeans", "triton"),
+    ],
+)
+def test_best_backend_present_is_taken(installed, device, op, taken, machine):
+    machine(**installed)
+    assert backends.choose(op, None, device) == taken
+
+
+@pytest.mark.parametrize(
+    ("installed", "device", "op", "asked", "reason"),
+    [
+        ({}, "cpu", "ema", "cpp", "extension is not built"),
+        ({"extension": "cpu"}, "cuda", "ema", "cpp", "built without CUDA"),
+        ({"extension": "cuda"}, "mps", "ema", "cpp", "no C.. kernel for mps tensors"),
+        ({}, "cuda", "kmeans", "triton", "triton is not installed"),
+        ({"triton": True}, "cpu", "kmeans", "triton", "only when interpreted"),
+    ],
+)
+def test_missing_backend_that_was_asked_for_is_an_error(installed, device, op, asked, reason, machine):
+    machine(**installed)
+    with pytest.raises(RuntimeError, match=f"{op}: backend '{asked}' is missing here: .*{reason}"):
+        backends.choose(op, asked, device)
+
+
+def test_asked_for_backends_are_given(machine):
+    machine(extension="cuda", triton=True, interpreted=True)
+    for op, known in backends.OPS.items():
+        for device in ("cpu", "cuda"):
+            assert [backends.choose(op, backend, device) for backend in known] == list(known)
+
+
+def test_unknown_backend_is_an_error():
+    with pytest.raises(ValueError, match="ema: backend must be one of cpp, reference or None, got 'triton'"):
+        backends.choose("ema", "triton", "cpu")
+    with pytest.raises(ValueError, match="backend must be one of reference, cpp, triton, got 'cuda'"):
+        backends.why_missing("cuda")
+
+
+def test_every_op_has_a_reference_and_a_public_name():
+    import vreid_fast.kernels as kernels
+
+    for op, known in backends.OPS.items():
+        assert known[-1] == "reference"
+        assert hasattr(kernels, {"ema": "EmaUpdater"}.get(op, op))
+
+
+@pytest.mark.parametrize("cwd", [ROOT, "/"], ids=["root", "elsewhere"])
+def test_command_prints_ops_by_backends_and_why_one_is_missing(cwd):
+    command = [sys.executable, "-m", "vreid_fast.kernels"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=True)
+    assert ran.stderr == ""
+    header, cpu, cuda = ran.stdout.split("\n\n")
+    assert f"torch {torch.__version__}" in header
+    for table, device in ((cpu, "cpu"), (cuda, "cuda")):
+        rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
+        assert rows[device] == ["tensors", "cpp", "triton", "reference"]
+        for op, known in backends.OPS.items():
+            cells = dict(zip(("cpp", "triton", "reference"), rows[op]))
+            assert cells.pop(backends.choose(op, None, device)) == "taken"
+            for backend, cell in cells.items():
+                missing = backends.why_missing(backend, device)
+                assert cell == ("-" if backend not in known else "missing" if missing else "yes")
+        for backend in ("cpp", "triton"):
+            reason = backends.why_missing(backend, device)
+            assert (f"{backend} is missing: {reason}" in table) == (reason is not None)

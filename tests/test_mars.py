@@ -1,0 +1,114 @@
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+
+from vreid_fast.data import read_dataset
+from vreid_fast.errors import InputError
+
+savemat = pytest.importorskip("scipy.io").savemat
+
+NAMES = {
+    "train": ["0001C1T0001F001.jpg", "0001C1T0001F002.jpg", "0001C2T0001F001.jpg", "0003C6T0002F001.jpg"],
+    "test": ["00-1C2T0081F201.jpg", "0000C4T0001F001.jpg", "0000C4T0001F002.jpg", "0002C1T0001F001.jpg", "0002C3T0001F001.jpg"],
+}  # fmt: skip
+TABLES = {
+    "train": [[1, 2, 1, 1], [3, 3, 1, 2], [4, 4, 3, 6]],
+    "test": [[1, 1, -1, 2], [2, 3, 0, 4], [4, 4, 2, 1], [5, 5, 2, 3]],
+}
+QUERIES = [[3]]
+
+
+def write_mars(root, names=NAMES, tables=TABLES, queries=QUERIES):
+    for folder in ("info", "bbox_train", "bbox_test"):
+        (root / folder).mkdir(exist_ok=True)
+    for part in ("train", "test"):
+        (root / "info" / f"{part}_name.txt").write_bytes("".join(f"{name}\r\n" for name in names[part]).encode())
+        savemat(root / "info" / f"tracks_{part}_info.mat", {f"track_{part}_info": np.array(tables[part], np.int32)})
+    savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.array(queries, np.uint16)})
+    return f"mars:{root}"
+
+
+def test_a_small_tree(tmp_path):
+    data = read_dataset(write_mars(tmp_path))
+    assert [(t.identity, t.camera, len(t)) for t in data.train] == [(1, 1, 2), (1, 2, 1), (3, 6, 1)]
+    assert list(data.train[0].frames) == [f"{tmp_path}/bbox_train/0001/{name}" for name in NAMES["train"][:2]]
+    assert [(t.identity, t.camera) for t in data.query] == [(2, 1)]
+    assert [(t.identity, t.camera) for t in data.gallery] == [(0, 4), (2, 1), (2, 3)]
+    assert data.gallery[1] is data.query[0]
+    without = read_dataset(f"mars:{tmp_path}", mars_gallery="without_query")
+    assert [(t.identity, t.camera) for t in without.gallery] == [(0, 4), (2, 3)]
+
+
+def test_the_real_tables(shared, tmp_path):
+    given = shared("data/mars_meta")
+    for folder in ("info", "bbox_train", "bbox_test"):
+        (tmp_path / folder).mkdir()
+    for table in ("tracks_train_info", "tracks_test_info", "query_IDX"):
+        shutil.copy(given / f"{table}.mat", tmp_path / "info")
+    for part in ("train", "test"):
+        lines = gzip.open(given / f"reconstructed_{part}_name.txt.gz").read().replace(b"\n", b"\r\n")
+        (tmp_path / "info" / f"{part}_name.txt").write_bytes(lines)
+    data = read_dataset(f"mars:{tmp_path}")
+    assert len(data.train) == 8_298 and len({t.identity for t in data.train}) == 625
+    assert sum(map(len, data.train)) == 509_914
+    assert len(data.query) == 1_980 and len(data.gallery) == 11_310
+    assert {t.camera for t in data.gallery} == {1, 2, 3, 4, 5, 6}
+    assert sum(t.identity == 0 for t in data.gallery) == 3_248 and min(t.identity for t in data.gallery) == 0
+    without = read_dataset(f"mars:{tmp_path}", mars_gallery="without_query")
+    assert len(without.gallery) == 9_330 and len(without.query) == 1_980
+    for read in (data, without):
+        for row in read.table().splitlines()[1:]:
+            subset, identities, tracklets, _, *official = row.split()
+            assert official[-2:] == [tracklets, "tracklets"], subset
+            assert subset == "gallery" or official[0] == identities
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"tables": {**TABLES, "train": [[1, 2, 1, 1], [3, 3, 2, 2]]}}, r"row 2 has identity 2 and camera 2, but line 3 of train_name.txt is 0001C2"),
+        ({"tables": {**TABLES, "test": [[1, 1, -1, 2], [2, 3, 0, 5]]}}, r"row 2 has identity 0 and camera 5, but line 2 of test_name"),
+        ({"tables": {**TABLES, "train": [[1, 3, 1, 1]]}}, r"row 1 has identity 1 and camera 1, but line 3"),
+        ({"tables": {**TABLES, "train": [[1, 2, 1, 1], [4, 5, 3, 6]]}}, r"row 2 is \[4, 5, 3, 6\]; wanted at most the 4 lines of train_name.txt"),
+        ({"tables": {**TABLES, "train": [[2, 1, 1, 1]]}}, r"row 1 is .* wanted 1 <= first line <= last line"),
+        ({"tables": {**TABLES, "train": [[0, 1, 1, 1]]}}, r"row 1 is .* wanted 1 <= first line"),
+        ({"tables": {**TABLES, "train": [[1, 1, -2, 1]]}}, r"identity of at least -1"),
+        ({"tables": {**TABLES, "train": [[1, 2, 1]]}}, r"wanted rows of first line, last line, identity, camera; found shape \(1, 3\)"),
+        ({"queries": [[5]]}, r"query_IDX.mat: rows must be 1 to 4, found 5"),
+        ({"queries": [[0]]}, r"query_IDX.mat: rows must be 1 to 4"),
+        ({"names": {**NAMES, "test": ["0002C1T0001F1.jpg"]}}, r"test_name.txt: line 1 is '0002C1T0001F1.jpg'; wanted a name such as"),
+    ],
+)  # fmt: skip
+def test_tables_that_do_not_hold(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        read_dataset(write_mars(tmp_path, **change))
+
+
+@pytest.mark.parametrize("name", ["train_name.txt", "test_name.txt", "tracks_train_info.mat", "query_IDX.mat"])
+def test_missing_and_damaged_tables(tmp_path, name):
+    spec = write_mars(tmp_path)
+    (tmp_path / "info" / name).write_bytes(b"\xff\x00damaged" * 20)
+    with pytest.raises(InputError, match=f"{name}: "):
+        read_dataset(spec)
+    (tmp_path / "info" / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        read_dataset(spec)
+
+
+def test_a_table_under_another_name(tmp_path):
+    spec = write_mars(tmp_path)
+    savemat(tmp_path / "info" / "query_IDX.mat", {"other": [[1]]})
+    with pytest.raises(InputError, match="wanted the variable query_IDX, found other"):
+        read_dataset(spec)
+    savemat(tmp_path / "info" / "query_IDX.mat", {"query_IDX": "words"})
+    with pytest.raises(InputError, match="query_IDX must be a matrix of integers"):
+        read_dataset(spec)
+
+
+def test_another_folder_is_no_mars(tmp_path):
+    with pytest.raises(InputError, match="no folder info; wanted the folder that holds bbox_train"):
+        read_dataset(f"mars:{tmp_path}")
+    with pytest.raises(InputError, match="--mars_gallery both: wanted one of with_query, without_query"):
+        read_dataset(write_mars(tmp_path), mars_gallery="both")
