@@ -33,7 +33,7 @@ setup(
     name="vreid-fast",
     version=re.search(r'__version__ = "(.+)"', (ROOT / "vreid_fast" / "__init__.py").read_text()).group(1),
     description="Video person re-identification from synthetic to real cameras, fast",
-    license="MIT",
+    license="Apache-2.0",
     python_requires=">=3.11",
     packages=[*find_packages(include=["vreid_fast", "vreid_fast.*"]), "vreid_fast.kernels"],
     package_dir={"vreid_fast.kernels": "kernels"},

@@ -8,14 +8,11 @@ _HALF = {torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
 def operand_type(*tensors: torch.Tensor) -> tl.dtype:
-    """The half type that all `tensors` share, otherwise float32.
-
-    Interpreted, always float32: the interpreter would multiply the bit patterns of bfloat16.
-    """
+    """The half type that all `tensors` share, otherwise float32."""
     dtypes = {tensor.dtype for tensor in tensors}
-    if len(dtypes) > 1 or triton.knobs.runtime.interpret:
-        return tl.float32
-    return _HALF.get(dtypes.pop(), tl.float32)
+    if triton.knobs.runtime.interpret and torch.bfloat16 in dtypes:
+        return tl.float32  # the interpreter would multiply bit patterns
+    return _HALF.get(dtypes.pop(), tl.float32) if len(dtypes) == 1 else tl.float32
 
 
 def precision() -> str:

@@ -11,8 +11,14 @@ savemat = pytest.importorskip("scipy.io").savemat
 
 NAMES = {
     "train": ["0001C1T0001F001.jpg", "0001C1T0001F002.jpg", "0001C2T0001F001.jpg", "0003C6T0002F001.jpg"],
-    "test": ["00-1C2T0081F201.jpg", "0000C4T0001F001.jpg", "0000C4T0001F002.jpg", "0002C1T0001F001.jpg", "0002C3T0001F001.jpg"],
-}  # fmt: skip
+    "test": [
+        "00-1C2T0081F201.jpg",
+        "0000C4T0001F001.jpg",
+        "0000C4T0001F002.jpg",
+        "0002C1T0001F001.jpg",
+        "0002C3T0001F001.jpg",
+    ],
+}
 TABLES = {
     "train": [[1, 2, 1, 1], [3, 3, 1, 2], [4, 4, 3, 6]],
     "test": [[1, 1, -1, 2], [2, 3, 0, 4], [4, 4, 2, 1], [5, 5, 2, 3]],
@@ -48,7 +54,7 @@ def test_the_real_tables(shared, tmp_path):
     for table in ("tracks_train_info", "tracks_test_info", "query_IDX"):
         shutil.copy(given / f"{table}.mat", tmp_path / "info")
     for part in ("train", "test"):
-        lines = gzip.open(given / f"reconstructed_{part}_name.txt.gz").read().replace(b"\n", b"\r\n")
+        lines = gzip.decompress((given / f"reconstructed_{part}_name.txt.gz").read_bytes()).replace(b"\n", b"\r\n")
         (tmp_path / "info" / f"{part}_name.txt").write_bytes(lines)
     data = read_dataset(f"mars:{tmp_path}")
     assert len(data.train) == 8_298 and len({t.identity for t in data.train}) == 625
@@ -66,24 +72,36 @@ def test_the_real_tables(shared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    "part, rows, message",
     [
-        ({"tables": {**TABLES, "train": [[1, 2, 1, 1], [3, 3, 2, 2]]}}, r"row 2 has identity 2 and camera 2, but line 3 of train_name.txt is 0001C2"),
-        ({"tables": {**TABLES, "test": [[1, 1, -1, 2], [2, 3, 0, 5]]}}, r"row 2 has identity 0 and camera 5, but line 2 of test_name"),
-        ({"tables": {**TABLES, "train": [[1, 3, 1, 1]]}}, r"row 1 has identity 1 and camera 1, but line 3"),
-        ({"tables": {**TABLES, "train": [[1, 2, 1, 1], [4, 5, 3, 6]]}}, r"row 2 is \[4, 5, 3, 6\]; wanted at most the 4 lines of train_name.txt"),
-        ({"tables": {**TABLES, "train": [[2, 1, 1, 1]]}}, r"row 1 is .* wanted 1 <= first line <= last line"),
-        ({"tables": {**TABLES, "train": [[0, 1, 1, 1]]}}, r"row 1 is .* wanted 1 <= first line"),
-        ({"tables": {**TABLES, "train": [[1, 1, -2, 1]]}}, r"identity of at least -1"),
-        ({"tables": {**TABLES, "train": [[1, 2, 1]]}}, r"wanted rows of first line, last line, identity, camera; found shape \(1, 3\)"),
-        ({"queries": [[5]]}, r"query_IDX.mat: rows must be 1 to 4, found 5"),
-        ({"queries": [[0]]}, r"query_IDX.mat: rows must be 1 to 4"),
-        ({"names": {**NAMES, "test": ["0002C1T0001F1.jpg"]}}, r"test_name.txt: line 1 is '0002C1T0001F1.jpg'; wanted a name such as"),
+        (
+            "train",
+            [[1, 2, 1, 1], [3, 3, 2, 2]],
+            "row 2 has identity 2 and camera 2, but line 3 of train_name.txt is 0001C2",
+        ),
+        ("test", [[1, 1, -1, 2], [2, 3, 0, 5]], "row 2 has identity 0 and camera 5, but line 2 of test_name.txt"),
+        ("train", [[1, 3, 1, 1]], "row 1 has identity 1 and camera 1, but line 3"),
+        ("train", [[1, 2, 1, 1], [4, 5, 3, 6]], r"row 2 is \[4, 5, 3, 6\]; wanted at most the 4 lines of train_name"),
+        ("train", [[2, 1, 1, 1]], "row 1 is .* wanted 1 <= first line <= last line"),
+        ("train", [[0, 1, 1, 1]], "row 1 is .* wanted 1 <= first line"),
+        ("train", [[1, 1, -2, 1]], "identity of at least -1"),
+        ("train", [[1, 2, 1]], r"wanted rows of first line, last line, identity, camera; found shape \(1, 3\)"),
     ],
-)  # fmt: skip
-def test_tables_that_do_not_hold(tmp_path, change, message):
-    with pytest.raises(InputError, match=message):
-        read_dataset(write_mars(tmp_path, **change))
+)
+def test_tables_that_do_not_hold(tmp_path, part, rows, message):
+    with pytest.raises(InputError, match=f"tracks_{part}_info.mat: .*{message}"):
+        read_dataset(write_mars(tmp_path, tables={**TABLES, part: rows}))
+
+
+@pytest.mark.parametrize("row", [0, 5])
+def test_queries_beyond_the_table(tmp_path, row):
+    with pytest.raises(InputError, match="query_IDX.mat: rows must be 1 to 4"):
+        read_dataset(write_mars(tmp_path, queries=[[row]]))
+
+
+def test_a_name_of_another_form(tmp_path):
+    with pytest.raises(InputError, match="test_name.txt: line 1 is '0002C1T0001F1.jpg'; wanted a name such as"):
+        read_dataset(write_mars(tmp_path, names={**NAMES, "test": ["0002C1T0001F1.jpg"]}))
 
 
 @pytest.mark.parametrize("name", ["train_name.txt", "test_name.txt", "tracks_train_info.mat", "query_IDX.mat"])
