@@ -217,6 +217,6 @@ def backward(
     grad_clips = clips.new_empty(samples, width)
     combined_regression_scatter_kernel[(triton.cdiv(samples, 16), triton.cdiv(width, 64))](
         grad_features, grad_combined.contiguous(), groups, sizes, strength, grad_clips,
-        samples, width, rows, groups.shape[1], BLOCK_N=16, BLOCK_J=16, BLOCK_D=64,
+        samples, width, rows, groups.shape[1], BLOCK_N=16, BLOCK_J=16, BLOCK_D=128,
     )  # fmt: skip
     return grad_clips, grad_weight1, grad_bias1, grad_weight2, grad_bias2

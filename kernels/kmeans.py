@@ -111,7 +111,7 @@ def _kmeans(
         from .kmeans_gram_triton import fits, kmeans_gram
         from .kmeans_large_triton import kmeans_large
 
-        run = kmeans_gram if fits(x.shape[1], clusters) else kmeans_large
+        run = kmeans_gram if fits(x.shape[1]) else kmeans_large
     labels, centroids, inertia = run(x, clusters, restarts, iterations, init, seed)
     counts = torch.zeros(centroids.shape[:2], dtype=torch.int64, device=x.device)
     counts.scatter_add_(1, labels, torch.ones_like(labels))

@@ -21,7 +21,7 @@ def kmeans_assign_kernel(
     """
     tiles = tl.cdiv(samples, BLOCK_N)
     problem = (tl.program_id(0) // tiles).to(tl.int64)
-    if TRACKED:
+    if TRACKED:  # noqa: SIM102, a constexpr is looked at first and alone
         if tl.load(running + problem) == 0:
             return
     sample = (tl.program_id(0) % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -59,7 +59,7 @@ def kmeans_assign_kernel(
         difference = a - tl.load(chosen + at, mask=mask, other=0.0).to(tl.float32)
         distance += tl.sum(difference * difference, axis=1)
     at = problem * samples + sample
-    if TRACKED:
+    if TRACKED:  # noqa: SIM102, a constexpr is looked at first and alone
         before = tl.load(labels + at, mask=inside, other=0)
         if tl.sum(((before != label) & inside).to(tl.int32)) > 0:
             tl.store(moved + problem, 1)

@@ -51,8 +51,8 @@ def _to_sample(gram, squares, picked, samples, i):
 def _seed(gram, squares, seed, problem, samples, clusters, i, TRIALS: tl.constexpr):
     """Greedy k-means++ as in kmeans_reference.py: labels and squared distances."""
     zero = tl.full((), 0, tl.int32)
-    picked = (random_bits(seed, problem, zero).to(tl.uint64) * samples.to(tl.uint64)) >> 32
-    distance = _to_sample(gram, squares, picked.to(tl.int64), samples, i)
+    picked = (random_bits(seed, problem, zero).to(tl.int64) * samples) >> 32
+    distance = _to_sample(gram, squares, picked, samples, i)
     label = tl.zeros_like(i)
     for cluster in range(1, clusters):
         cumulated = tl.cumsum(distance, axis=0)
@@ -73,27 +73,40 @@ def _seed(gram, squares, seed, problem, samples, clusters, i, TRIALS: tl.constex
 
 
 @triton.jit
-def _fill_empty(member, distance, inside, i, k, clusters):
-    """`member` with the farthest samples moved, one each, into the empty clusters, and the counts."""
+def _find_empty(member, inside, clusters, BLOCK_K: tl.constexpr):
+    """How many clusters have no member, and the lowest of them."""
+    empty = tl.full((), 0, tl.int32)
+    lowest = empty + clusters
+    for first in range(0, clusters, BLOCK_K):
+        k = first + tl.arange(0, BLOCK_K)
+        own = (k[:, None] == member[None, :]) & inside[None, :]
+        missing = (tl.sum(own.to(tl.int32), axis=1) == 0) & (k < clusters)
+        empty += tl.sum(missing.to(tl.int32), axis=0)
+        lowest = tl.minimum(lowest, tl.min(tl.where(missing, k, clusters), axis=0))
+    return empty, lowest
+
+
+@triton.jit
+def _fill_empty(member, distance, inside, i, clusters, BLOCK_K: tl.constexpr):
+    """`member` with the farthest samples moved, one each, into the empty clusters."""
     distance = tl.where(distance == distance, distance, 0.0)
-    hot = ((member[:, None] == k[None, :]) & inside[:, None]).to(tl.int32)
-    count = tl.sum(hot, axis=0)
-    empty = tl.sum(((count == 0) & (k < clusters)).to(tl.int32), axis=0)
+    empty, lowest = _find_empty(member, inside, clusters, BLOCK_K)
     while empty > 0:
-        size = tl.sum(hot * count[None, :], axis=1)
+        size = tl.zeros_like(member)
+        for first in range(0, clusters, BLOCK_K):
+            k = first + tl.arange(0, BLOCK_K)
+            own = ((k[:, None] == member[None, :]) & inside[None, :]).to(tl.int32)
+            size += tl.sum(own * tl.sum(own, axis=1)[:, None], axis=0)
         farthest = tl.argmax(tl.where(inside & (size > 1), distance, -1.0), axis=0)
-        target = tl.min(tl.where((count == 0) & (k < clusters), k, clusters), axis=0)
-        member = tl.where(i == farthest, target, member)
-        hot = ((member[:, None] == k[None, :]) & inside[:, None]).to(tl.int32)
-        count = tl.sum(hot, axis=0)
-        empty -= 1
-    return member, count
+        member = tl.where(i == farthest, lowest, member)
+        empty, lowest = _find_empty(member, inside, clusters, BLOCK_K)
+    return member
 
 
 @triton.jit
 def kmeans_gram_kernel(
     gram, seed, labels, distances, members, inertia, samples, clusters, restarts, iterations,
-    SEEDED: tl.constexpr, TRIALS: tl.constexpr,
+    SEEDED: tl.constexpr, TRIALS: tl.constexpr, TYPE: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_J: tl.constexpr,
 ):  # fmt: skip
     """One program is one run: (P, N) labels, the members that define the centroids, and (P,) inertia.
@@ -104,7 +117,6 @@ def kmeans_gram_kernel(
     base = problem.to(tl.int64) * samples
     gram += (problem // restarts).to(tl.int64) * samples * samples
     i = tl.arange(0, BLOCK_N)
-    k = tl.arange(0, BLOCK_K)
     inside = i < samples
     squares = tl.load(gram + i.to(tl.int64) * samples + i, mask=inside, other=0.0)
     if SEEDED:
@@ -115,26 +127,35 @@ def kmeans_gram_kernel(
     step = 0
     moving = 1
     while (step < iterations) & (moving > 0):
-        member, count = _fill_empty(label, distance, inside, i, k, clusters)
+        member = _fill_empty(label, distance, inside, i, clusters, BLOCK_K)
         tl.store(members + base + i, member.to(tl.int64), mask=inside)
         tl.debug_barrier()
-        sums = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
-        for first in range(0, samples, BLOCK_J):
-            j = first + tl.arange(0, BLOCK_J)
-            of_j = tl.load(members + base + j, mask=j < samples, other=-1).to(tl.int32)
-            at = gram + i.to(tl.int64)[:, None] * samples + j[None, :]
-            products = tl.load(at, mask=inside[:, None] & (j < samples)[None, :], other=0.0)
-            hot = (of_j[:, None] == k[None, :]).to(tl.float32)
-            sums = tl.dot(products, hot, sums, input_precision="ieee")
-        share = 1.0 / tl.maximum(count, 1).to(tl.float32)
-        inner = sums * share[None, :]
-        own = (member[:, None] == k[None, :]) & inside[:, None]
-        square = tl.sum(tl.where(own, inner, 0.0), axis=0) * share
-        score = tl.where((k < clusters)[None, :], square[None, :] - 2 * inner, float("inf"))
-        score, nearest = tl.min(score, axis=1, return_indices=True)
-        # NaN scores may give any index.
-        nearest = tl.minimum(nearest, clusters - 1)
-        distance = tl.maximum(score + squares, 0.0, propagate_nan=tl.PropagateNan.ALL)
+        best = tl.full([BLOCK_N], float("inf"), tl.float32)
+        nearest = tl.zeros([BLOCK_N], tl.int32)
+        for first in range(0, clusters, BLOCK_K):
+            k = first + tl.arange(0, BLOCK_K)
+            sums = tl.zeros([BLOCK_K, BLOCK_N], tl.float32)
+            for start in range(0, samples, BLOCK_J):
+                j = start + tl.arange(0, BLOCK_J)
+                of_j = tl.load(members + base + j, mask=j < samples, other=-1).to(tl.int32)
+                hot = (k[:, None] == of_j[None, :]).to(TYPE)
+                at = gram + j.to(tl.int64)[:, None] * samples + i[None, :]
+                rest = tl.load(at, mask=(j < samples)[:, None] & inside[None, :], other=0.0)
+                # Three bfloat16 hold all 24 bits of a float32, so that the products with 0 and 1 are exact.
+                for _ in tl.static_range(3):
+                    part = rest.to(TYPE)
+                    sums = tl.dot(hot, part, sums, input_precision="ieee")
+                    rest -= part.to(tl.float32)
+            own = (k[:, None] == member[None, :]) & inside[None, :]
+            share = 1.0 / tl.maximum(tl.sum(own.to(tl.float32), axis=1), 1.0)
+            inner = sums * share[:, None]
+            square = tl.sum(tl.where(own, inner, 0.0), axis=1) * share
+            score = tl.where((k < clusters)[:, None], square[:, None] - 2 * inner, float("inf"))
+            # NaN compares as not smaller: such samples keep label 0.
+            score, index = tl.min(score, axis=0, return_indices=True)
+            nearest = tl.where(score < best, first + index, nearest)
+            best = tl.where(score < best, score, best)
+        distance = tl.maximum(best + squares, 0.0, propagate_nan=tl.PropagateNan.ALL)
         distance = tl.where(inside, distance, 0.0)
         moving = tl.sum(((nearest != label) & inside).to(tl.int32), axis=0)
         label = nearest
@@ -144,13 +165,9 @@ def kmeans_gram_kernel(
     tl.store(inertia + problem, tl.sum(distance, axis=0))
 
 
-def fits(samples: int, clusters: int) -> bool:
+def fits(samples: int) -> bool:
     """Whether the state of a run fits one program's registers."""
-    return samples <= 512 and _padded(samples) * _padded(clusters) <= 2**14
-
-
-def _padded(size: int) -> int:
-    return max(16, triton.next_power_of_2(size))
+    return samples <= 512
 
 
 def kmeans_gram(x, clusters, restarts, iterations, init, seed):
@@ -170,12 +187,13 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed):
         kmeans_products_kernel[(batch * triton.cdiv(samples, block) ** 2,)](
             x, x.mean(1, dtype=torch.float32), gram, samples, width, BLOCK_N=block, BLOCK_D=64
         )
-        block_n, block_k = _padded(samples), _padded(clusters)
+        block_n = max(16, triton.next_power_of_2(samples))
         kmeans_gram_kernel[(problems,)](
             gram, seed, labels, distances, members, inertia, samples, clusters, restarts, iterations,
             SEEDED=init is None, TRIALS=seeding_trials(clusters),
-            BLOCK_N=block_n, BLOCK_K=block_k, BLOCK_J=min(block_n, 64 if block_n <= 128 else 16),
-            num_warps=4 if block_n * block_k <= 2048 else 8,
+            TYPE=tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16,
+            BLOCK_N=block_n, BLOCK_K=16 if clusters <= 16 else 32, BLOCK_J=min(block_n, 64 if block_n <= 64 else 16),
+            num_warps=max(4, block_n // 32),
         )  # fmt: skip
     best = inertia.view(batch, restarts).argmin(1)[:, None, None].expand(-1, 1, samples)
     labels = labels.view(batch, restarts, samples).gather(1, best)[:, 0]

@@ -147,7 +147,7 @@ def kmeans_large(x, clusters, restarts, iterations, init, seed):
         counts.scatter_add_(1, labels, ones)
         kmeans_fill_kernel[(problems,)](
             labels, distances, counts, members, running[step], samples, clusters,
-            BLOCK_N=1024, BLOCK_K=triton.next_power_of_2(clusters),
+            BLOCK_N=1024, BLOCK_K=triton.next_power_of_2(clusters), num_warps=8,
         )  # fmt: skip
         means(x, members, clusters, centroids, running[step])
         assign_into(labels, distances, x, centroids, running[step], running[step + 1])

@@ -32,7 +32,7 @@ def write_video(path: Path, frames: int, *, codec: str = "libvpx-vp9", height: i
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if codec != "mjpeg":
-            stream.options = {"crf": "5", "b": "0"}
+            stream.options = {"crf": "5", "b": "0", "x265-params": "log-level=none"}
         for number in range(frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number, height, width), format="rgb24")))
         container.mux(stream.encode())

@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 NVCC = shutil.which("nvcc")
 SITE = Path(torch.__file__).parents[1]
+# One CMake for all builds of this file, so that they share what they compile.
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 # What a user of the kernels does: one op of the extension, one of plain torch.
 USE = """
 import torch, vreid_fast, vreid_fast._C
@@ -24,13 +26,14 @@ from vreid_fast.kernels import EmaUpdater, combined_regression, gradient_reversa
 x = torch.ones(3, requires_grad=True)
 gradient_reversal(x, 0.5, backend="cpp").sum().backward()
 assert x.grad.tolist() == [-0.5] * 3
-assert temporal_pool(torch.ones(2, 3, 4)).shape == (2, 4)
+assert kmeans(torch.eye(4), 2, restarts=1).labels.shape == (4,)
 print(vreid_fast.__path__[0])
 """
 
 
 def run(*command, **options):
-    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    words = [str(word) for word in command]
+    ran = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, **options)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
@@ -121,9 +124,7 @@ def test_every_way_of_installing(way, source, wheel, tmp_path):
 
 def test_build_without_a_compiler_fails_and_says_so(tmp_path):
     command = ["cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
-    scripts = Path(sys.executable).parent
-    environment = os.environ | {"CXX": "/no/compiler", "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    ran = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | {"CXX": "/no/compiler"})
     assert ran.returncode != 0
     assert "/no/compiler" in ran.stderr
 

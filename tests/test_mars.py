@@ -77,7 +77,7 @@ def test_the_real_tables(shared, tmp_path):
         (
             "train",
             [[1, 2, 1, 1], [3, 3, 2, 2]],
-            "row 2 has identity 2 and camera 2, but line 3 of train_name.txt is 0001C2",
+            "row 2 has identity 2 and camera 2, but line 3 of train_name.txt is 0001",
         ),
         ("test", [[1, 1, -1, 2], [2, 3, 0, 5]], "row 2 has identity 0 and camera 5, but line 2 of test_name.txt"),
         ("train", [[1, 3, 1, 1]], "row 1 has identity 1 and camera 1, but line 3"),

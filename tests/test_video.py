@@ -12,25 +12,27 @@ CODECS = {
     "libx264": "h264.mp4",
     "libx265": "hevc.mkv",
 }
+# x265 writes beyond its buffers at widths below 64.
+SIZE = {"height": 128, "width": 96}
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_codec_size_and_frames(tmp_path, codec):
-    path = write_video(tmp_path / CODECS[codec], 30, codec=codec, height=64, width=48)
+    path = write_video(tmp_path / CODECS[codec], 30, codec=codec, **SIZE)
     facts = probe(str(path))
     assert facts.codec == path.stem and facts.frames == 30
-    assert (facts.width, facts.height) == (48, 64) and facts.pixels.endswith("420p")
+    assert (facts.width, facts.height) == (96, 128) and facts.pixels.endswith("420p")
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_frames_by_number_in_any_order(tmp_path, codec):
-    path = write_video(tmp_path / CODECS[codec], 30, codec=codec)
+    path = write_video(tmp_path / CODECS[codec], 30, codec=codec, **SIZE)
     wanted = [17, 0, 29, 17, 5]
     frames = decode_video(str(path), wanted)
-    assert frames.dtype == np.uint8 and frames.shape == (5, 48, 32, 3)
+    assert frames.dtype == np.uint8 and frames.shape == (5, 128, 96, 3)
     for frame, number in zip(frames, wanted):
         # A frame is 4 to 5 levels brighter than the one before it, in each channel.
-        difference = (frame.astype(int) - picture(number)).mean((0, 1))
+        difference = (frame.astype(int) - picture(number, **SIZE)).mean((0, 1))
         assert (np.abs(difference) < 2).all(), number
 
 

@@ -99,8 +99,8 @@ class LossKnobs:
 
 @dataclass(frozen=True)
 class ClusterKnobs:
-    clusters: int = 64
-    """M, clusters of the target's features (paper: 16)."""
+    clusters: int = 0
+    """M, clusters of the target's features (paper: 16); 0 = one for every 7 target tracklets, or 16 for a batch."""
     cluster_over: Literal["memory", "batch"] = "memory"
     """k-means over the features of the whole target set (eq. 13), or of each mini-batch (authors' code)."""
     cluster_every: int = 0
@@ -173,7 +173,7 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
     def __post_init__(self):
         at_least = {
             "height": 16, "width": 8, "frames": 1, "people": 2, "per_person": 2, "target_batch": 2, "pad": 0,
-            "loader_threads": 1, "domain_width": 1, "clusters": 2, "cluster_every": 0, "cluster_restarts": 1,
+            "loader_threads": 1, "domain_width": 1, "clusters": 0, "cluster_every": 0, "cluster_restarts": 1,
             "source_steps": 1, "adapt_steps": 0, "warmup_steps": 0, "weight_decay": 0, "clip_gradient": 0,
             "threads": 0, "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0,
             "combined_groups": 1, "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0,
@@ -250,9 +250,7 @@ def _value_of(flag: str, argv: list[str]) -> str | None:
 def _one_line(message: str) -> str:
     """jsonargparse's message on one line, with the nearest knob where one was misspelled."""
     message = re.sub(r"\s+", " ", message).strip()
-    unknown = re.search(
-        r"unrecognized arguments: -*(\w+)|option '(\w+)' is not accepted", message, re.IGNORECASE
-    )
+    unknown = re.search(r"unrecognized arguments: -*(\w+)|option '(\w+)' is not accepted", message, re.IGNORECASE)
     if unknown:
         word = unknown.group(1) or unknown.group(2)
         near = difflib.get_close_matches(word, [field.name for field in dataclasses.fields(Config)], n=1)

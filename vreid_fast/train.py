@@ -71,9 +71,7 @@ def train(config: Config, resume: bool = False) -> dict:
         while learner.step < config.source_steps:
             source_step(config, session, domains, next(source))
         if learner.step == config.source_steps:
-            session.note_scores(
-                source=Evaluation.of(learner.student, domains.target, protocol, precision).scores()
-            )
+            session.note_scores(source=Evaluation.of(learner.student, domains.target, protocol, precision).scores())
             start_adaptation(config, learner, domains)
             fill_memory(learner, batches, precision)
         if config.method == "paper":
@@ -125,22 +123,18 @@ def adapt_step(config: Config, session: Session, batches: Batches, source: Batch
     refresh = step % (config.cluster_every or batches.target_pass()) == 0
     consistency, agreement = consistency_losses(
         learner.memory, target.tracklets, of_target.clip, of_teacher, terms=switched_on(config, "l1c", "l2c"),
-        clusters=config.clusters, restarts=config.cluster_restarts, refresh=refresh, seed=step,
+        clusters=clusters_of(config, batches.domains), restarts=config.cluster_restarts, refresh=refresh, seed=step,
         temperature=config.cluster_temperature,
     )  # fmt: skip
 
     ramp = min(1.0, (step + 1) / (config.consistency_ramp * steps)) if config.consistency_ramp else 1.0
     groups = {"identity": (identity, 1.0), "domain": (domain, 1.0), "consistency": (consistency, ramp)}
-    loss = learner.weights(
-        {name: part * weighted(terms, config) for name, (terms, part) in groups.items() if terms}
-    )
+    loss = learner.weights({name: part * weighted(terms, config) for name, (terms, part) in groups.items() if terms})
     schedules = {"learning_rate": rate, "reversal": learner.reversal, "ema_decay": learner.teacher.updater.decay_now}
     scalars = {**schedules, **accuracy, **agreement}
     if learner.weights.rule != "fixed":
         scalars |= {f"weight_{name}": weight for name, weight in learner.weights.named().items()}
-    session.advance(
-        loss, {**identity, **domain, **consistency}, scalars, clips=len(source.clips) + len(target.clips)
-    )
+    session.advance(loss, {**identity, **domain, **consistency}, scalars, clips=len(source.clips) + len(target.clips))
 
 
 def identity_losses(config: Config, output: NetworkOutput, labels: Tensor) -> dict[str, Tensor]:
@@ -155,6 +149,13 @@ def identity_losses(config: Config, output: NetworkOutput, labels: Tensor) -> di
 
 def switched_on(config: Config, *terms: str) -> list[str]:
     return [term for term in terms if getattr(config, term) > 0]
+
+
+def clusters_of(config: Config, domains: Domains) -> int:
+    """M of eq. 13: the knob, or a guess from the number of tracklets, for a target whose people nobody counted."""
+    if config.clusters:
+        return config.clusters
+    return max(2, len(domains.unlabelled) // 7) if config.cluster_over == "memory" else min(16, config.target_batch)
 
 
 def weighted(losses: dict[str, Tensor], config: Config) -> Tensor:

@@ -1,0 +1,160 @@
+"""Every Triton kernel, compiled without a GPU for sm_80, sm_90 and sm_100: no local memory, shared memory fits.
+
+The launchers run on meta tensors of the sizes in question, their launches are recorded, and what would have
+been launched is compiled. That also shows that no launcher looks at data on the host. Runs in a process of
+its own, since here the kernels may be interpreted.
+"""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# Shared memory that one block may take, in bytes.
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """One dict a kernel, configuration and architecture."""
+    pytest.importorskip("triton")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(ROOT)
+    with tempfile.TemporaryDirectory() as cache:
+        environment["TRITON_CACHE_DIR"] = cache
+        done = subprocess.run(
+            [sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=280
+        )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("architecture", SHARED_MEMORY)
+def test_no_local_memory_and_shared_memory_fits(compiled, architecture):
+    rows = [row for row in compiled["kernels"] if row["architecture"] == architecture]
+    assert rows
+    limit = SHARED_MEMORY[architecture]
+    bad = [row for row in rows if row["STACK"] or row["LOCAL"] or row["shared"] > limit]
+    assert not bad, "\n".join(map(str, bad))
+
+
+def test_every_kernel_was_compiled(compiled):
+    assert {row["kernel"] for row in compiled["kernels"]} == set(compiled["known"])
+
+
+def launch_everything():
+    """Call the launchers at the sizes of the method and of the benchmarks."""
+    import torch
+
+    from vreid_fast.kernels.combined_regression_triton import backward as regress_back
+    from vreid_fast.kernels.combined_regression_triton import forward as regress
+    from vreid_fast.kernels.kmeans_assign_triton import assign
+    from vreid_fast.kernels.kmeans_gram_triton import fits, kmeans_gram
+    from vreid_fast.kernels.kmeans_large_triton import kmeans_large
+    from vreid_fast.kernels.temporal_pool_triton import backward as pool_back
+    from vreid_fast.kernels.temporal_pool_triton import forward as pool
+
+    half, single, integer = torch.bfloat16, torch.float32, torch.int64
+
+    def empty(*shape, dtype=single):
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    def scalar(dtype):
+        return empty(dtype=dtype)
+
+    for dtype in (half, torch.float16, single):
+        for clips, frames, lengths in ((32, 4, None), (64, 8, empty(64, dtype=integer))):
+            for layout in (torch.contiguous_format, torch.channels_last):
+                for maximum in (True, False):
+                    maps = empty(clips * frames, 2048, 16, 8, dtype=dtype).contiguous(memory_format=layout)
+                    features, means, index = pool(maps, frames, lengths, maximum)
+                    last = layout == torch.channels_last
+                    pool_back(features, means, lengths, index, 16, 8, last, maximum)
+            features, means, index = pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
+            pool_back(features, means, lengths, index, 1, 1, False, False)
+        for width, hidden, dropout in ((2048, 1024, 0.5), (2048, 256, 0.5), (256, 128, 0.0)):
+            clips, groups = empty(64, width, dtype=dtype), empty(32, 8, dtype=integer)
+            head = [empty(*size, dtype=dtype) for size in ((hidden, width), (hidden,), (2, hidden), (2,))]
+            found = regress(clips, empty(64, dtype=integer), groups, *head, dropout, scalar(integer))
+            regress_back(*found[:3], clips, groups, head[0], head[2], scalar(single), dropout, *found[1:])
+        for problems, samples, clusters, width in ((1, 64, 16, 2048), (32, 64, 16, 256), (1, 512, 32, 2048)):
+            assert fits(samples)
+            x = empty(problems, samples, width, dtype=dtype)
+            kmeans_gram(x, clusters, 10, 25, None, scalar(integer))
+        kmeans_gram(empty(1, 256, 256, dtype=dtype), 60, 1, 25, empty(1, 60, 256), scalar(integer))
+        kmeans_large(empty(1, 4096, 2048, dtype=dtype), 128, 2, 2, None, scalar(integer))
+        kmeans_large(empty(1, 40000, 2048, dtype=dtype), 1000, 1, 1, empty(1, 1000, 2048), scalar(integer))
+        for precision in ("highest", "high"):
+            torch.set_float32_matmul_precision(precision)
+            for of_centroids in {dtype, single}:
+                assign(empty(1, 40000, 2048, dtype=dtype), empty(1, 1000, 2048, dtype=of_centroids))
+        torch.set_float32_matmul_precision("highest")
+
+
+def source_of(kernel, values, options):
+    """The ASTSource that a launch with `values` compiles, arguments specialised as at a launch."""
+    import torch
+    from triton.compiler import ASTSource
+    from triton.runtime.jit import mangle_type
+
+    signature, constants, attributes = {}, {}, {}
+    for at, parameter in enumerate(kernel.params):
+        value = values[parameter.name]
+        special = not parameter.do_not_specialize and isinstance(value, int)
+        if parameter.is_constexpr or value is None or (special and value == 1):
+            signature[parameter.name], constants[(at,)] = "constexpr", value
+            continue
+        signature[parameter.name] = mangle_type(value)
+        if isinstance(value, torch.Tensor) or (special and value % 16 == 0):
+            attributes[(at,)] = [["tt.divisibility", 16]]
+    key = kernel.__name__, str(signature), str(constants), str(attributes), str(options)
+    return key, ASTSource(kernel, signature, constants, attributes)
+
+
+def resources(cubin):
+    """{"REG": ..., "STACK": ..., "LOCAL": ...} of a cubin, in registers and bytes a thread."""
+    import triton
+
+    program = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        told = subprocess.run([program, "-res-usage", file.name], capture_output=True, text=True, check=True)
+    fields = dict(field.split(":") for field in told.stdout.splitlines()[-1].split() if ":" in field)
+    return {name: int(fields[name]) for name in ("REG", "STACK", "LOCAL")}
+
+
+def main():
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.runtime.jit import JITFunction
+
+    sources = {}
+
+    def record(kernel, *positional, grid, warmup, **named):
+        options = {name: named.pop(name) for name in ("num_warps", "num_stages", "maxnreg") if name in named}
+        values = inspect.signature(kernel.fn).bind(*positional, **named).arguments
+        key, source = source_of(kernel, values, options)
+        sources.setdefault(key, (source, options))
+
+    JITFunction.run = record
+    launch_everything()
+    modules = [module for name, module in sys.modules.items() if name.startswith("vreid_fast.kernels.")]
+    known = {name for module in modules for name in vars(module) if name.endswith("_kernel")}
+    rows = []
+    for key, (source, options) in sources.items():
+        for architecture in SHARED_MEMORY:
+            built = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+            row = {"kernel": key[0], "architecture": architecture, "shared": built.metadata.shared}
+            rows.append(row | resources(built.asm["cubin"]) | {"arguments": " ".join(key[1:])})
+    print(json.dumps({"kernels": rows, "known": sorted(known)}))
+
+
+if __name__ == "__main__":
+    main()
