@@ -20,9 +20,7 @@ class CMakeBuild(build_ext):
         target = Path(self.get_ext_fullpath(extension.name)).resolve()
         build = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}"
         # cmake and ninja may be installed beside an interpreter whose scripts are not on the PATH.
-        environment = os.environ | {
-            "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-        }
+        environment = os.environ | {"PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])}
         configure = ["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
         configure.append(f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}")
         subprocess.run(configure, check=True, env=environment)

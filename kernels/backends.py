@@ -62,6 +62,8 @@ def why_missing(backend: str, device: torch.device | str = "cpu") -> str | None:
     raise ValueError(f"backend must be one of reference, cpp, triton, got {backend!r}")
 
 
+# A constant to torch.compile: what is installed and built does not change under a compiled graph.
+@torch.compiler.assume_constant_result
 def choose(op: str, backend: str | None, device: torch.device | str) -> str:
     """The backend that a call of `op` on `device` tensors takes.
 

@@ -128,9 +128,7 @@ def dropped_below(dropout: float) -> int:
 
 def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout) -> None:
     if clips.dim() != 2 or 0 in clips.shape:
-        raise ValueError(
-            f"combined_regression: clips must be (N, D), got {tuple(clips.shape)}; pool the frames first"
-        )
+        raise ValueError(f"combined_regression: clips must be (N, D), got {tuple(clips.shape)}; pool the frames first")
     if groups.dim() != 2 or 0 in groups.shape or groups.dtype != torch.int64:
         raise ValueError(
             f"combined_regression: groups must be (J, S) int64, got {tuple(groups.shape)} {groups.dtype}; "
@@ -152,9 +150,7 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout) -> N
                 "check it against clips and weight1"
             )
     if not 0 <= dropout < 1:
-        raise ValueError(
-            f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability"
-        )
+        raise ValueError(f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability")
     if groups.device.type == "cpu" and not torch.compiler.is_compiling():
         if groups.min() < -1 or groups.max() >= samples:
             raise ValueError(
@@ -222,9 +218,7 @@ def _save(ctx, inputs, output):
     _, predictions, combined, hidden, shares, sizes = output
     ctx.mark_non_differentiable(hidden, shares, sizes)
     ctx.dtypes = bias1.dtype, weight2.dtype, bias2.dtype
-    ctx.save_for_backward(
-        clips, groups, weight1, weight2, strength, predictions, combined, hidden, shares, sizes
-    )
+    ctx.save_for_backward(clips, groups, weight1, weight2, strength, predictions, combined, hidden, shares, sizes)
 
 
 def _differentiate(ctx, grad_loss, grad_predictions, grad_combined, *_):

@@ -215,8 +215,9 @@ def backward(
     grad_weight1 = (grad_hidden.T @ combined.to(dtype)).to(weight1.dtype)
     grad_features = grad_hidden @ weight1.to(dtype)
     grad_clips = clips.new_empty(samples, width)
-    combined_regression_scatter_kernel[(triton.cdiv(samples, 16), triton.cdiv(width, 64))](
+    combined_regression_scatter_kernel[(triton.cdiv(samples, 16), triton.cdiv(width, 128))](
         grad_features, grad_combined.contiguous(), groups, sizes, strength, grad_clips,
         samples, width, rows, groups.shape[1], BLOCK_N=16, BLOCK_J=16, BLOCK_D=128,
+        maxnreg=128,  # left to itself, the assembler spills to fit one more block on a multiprocessor
     )  # fmt: skip
     return grad_clips, grad_weight1, grad_bias1, grad_weight2, grad_bias2

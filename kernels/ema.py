@@ -105,9 +105,7 @@ def ema_update_reference(teacher: list[Tensor], student: list[Tensor], decay: Te
     """
     for index, (mine, other) in enumerate(zip(teacher, student, strict=True)):
         if index < averaged:
-            mean = torch.where(
-                decay == 0, other.double(), decay * mine.double() + (1 - decay) * other.double()
-            )
+            mean = torch.where(decay == 0, other.double(), decay * mine.double() + (1 - decay) * other.double())
             mine.copy_(mean)
         else:
             mine.copy_(other)

@@ -35,9 +35,7 @@ def gradient_reversal(x: Tensor, strength: float | Tensor, *, backend: str | Non
 def gradient_reversal_reference(x: Tensor, strength: float | Tensor) -> Tensor:
     """`gradient_reversal` in plain torch."""
     if not x.is_floating_point():
-        raise TypeError(
-            f"gradient_reversal: x must be a floating-point tensor, got {x.dtype}; convert it first"
-        )
+        raise TypeError(f"gradient_reversal: x must be a floating-point tensor, got {x.dtype}; convert it first")
     if isinstance(strength, Tensor):
         if strength.numel() != 1:
             raise ValueError(
@@ -45,9 +43,7 @@ def gradient_reversal_reference(x: Tensor, strength: float | Tensor) -> Tensor:
                 f"got shape {list(strength.shape)}; pass a 0-d tensor"
             )
         if strength.requires_grad:
-            raise ValueError(
-                "gradient_reversal: strength must not require a gradient, got one that does; detach it"
-            )
+            raise ValueError("gradient_reversal: strength must not require a gradient, got one that does; detach it")
         return _ReversalByTensor.apply(x, strength.reshape(()))
     return _ReversalByNumber.apply(x, strength)
 

@@ -52,14 +52,15 @@ def kmeans_assign_kernel(
 
     distance = tl.zeros([BLOCK_N], tl.float32)
     chosen = centroids + (problem * clusters + label)[:, None] * width
-    for start in range(0, width, BLOCK_D):
-        at = start + feature[None, :]
+    # Narrow tiles: their 64-bit addresses would not fit the registers otherwise.
+    for start in range(0, width, 32):
+        at = start + tl.arange(0, 32)[None, :]
         mask = inside[:, None] & (at < width)
         a = tl.load(row + at, mask=mask, other=0.0).to(tl.float32)
         difference = a - tl.load(chosen + at, mask=mask, other=0.0).to(tl.float32)
         distance += tl.sum(difference * difference, axis=1)
     at = problem * samples + sample
-    if TRACKED:  # noqa: SIM102, a constexpr is looked at first and alone
+    if TRACKED:
         before = tl.load(labels + at, mask=inside, other=0)
         if tl.sum(((before != label) & inside).to(tl.int32)) > 0:
             tl.store(moved + problem, 1)
@@ -67,16 +68,19 @@ def kmeans_assign_kernel(
     tl.store(distances + at, distance, mask=inside)
 
 
-def blocks(samples: int, clusters: int, operands: tl.dtype, products: str) -> dict[str, int]:
-    """Tile sizes; those of exact float32, which runs on the ordinary cores, are smaller."""
+def blocks(samples: int, clusters: int, operands: tl.dtype, products: str, split: bool) -> dict[str, int]:
+    """Launch options; the tiles of exact float32, which runs on the ordinary cores, are smaller."""
     if operands == tl.float32 and products == "ieee":
-        block_n, block_k, block_d, stages = 64, 64, 16, 2
+        # Left to itself, the assembler spills to fit one more block on a multiprocessor.
+        block_n, block_k, block_d, options = 64, 64, 16, {"num_stages": 2, "maxnreg": 128}
+    elif operands == tl.float32 or split:
+        block_n, block_k, block_d, options = 128, 128, 32, {"num_stages": 3}
     else:
-        block_n, block_k, block_d, stages = 128, 128, 32 if operands == tl.float32 else 64, 3
+        block_n, block_k, block_d, options = 128, 128, 64, {"num_stages": 3}
     block_n = min(block_n, max(16, triton.next_power_of_2(samples)))
     block_k = min(block_k, max(16, triton.next_power_of_2(clusters)))
     warps = 8 if block_n * block_k >= 4096 else 4
-    return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, "num_warps": warps, "num_stages": stages}
+    return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, "num_warps": warps, **options}
 
 
 def assign_into(labels, distances, x, centroids, running=None, moved=None):
@@ -94,7 +98,7 @@ def assign_into(labels, distances, x, centroids, running=None, moved=None):
         high = centroids.to(x.dtype)
         low = (centroids - high).to(x.dtype)
     operands = operand_type(x, high)
-    tile = blocks(samples, clusters, operands, precision())
+    tile = blocks(samples, clusters, operands, precision(), split)
     kmeans_assign_kernel[(problems * triton.cdiv(samples, tile["BLOCK_N"]),)](
         x, centroids, high, low, centroids.float().square().sum(-1), labels, distances, running, moved,
         samples, clusters, width, problems // shared,

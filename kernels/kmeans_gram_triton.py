@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from .counter_random_triton import random_bits, uniform
+from .kmeans_assign_triton import assign
 from .kmeans_means_triton import means
 from .kmeans_reference import seeding_trials
 
@@ -139,8 +140,8 @@ def kmeans_gram_kernel(
                 j = start + tl.arange(0, BLOCK_J)
                 of_j = tl.load(members + base + j, mask=j < samples, other=-1).to(tl.int32)
                 hot = (k[:, None] == of_j[None, :]).to(TYPE)
-                at = gram + j.to(tl.int64)[:, None] * samples + i[None, :]
-                rest = tl.load(at, mask=(j < samples)[:, None] & inside[None, :], other=0.0)
+                at = j[:, None] * samples + i[None, :]  # below 512 * 512
+                rest = tl.load(gram + at, mask=(j < samples)[:, None] & inside[None, :], other=0.0)
                 # Three bfloat16 hold all 24 bits of a float32, so that the products with 0 and 1 are exact.
                 for _ in tl.static_range(3):
                     part = rest.to(TYPE)
@@ -179,7 +180,7 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed):
         labels = x.new_empty((problems, samples), dtype=torch.int64)
         distances = None
     else:
-        labels, distances = torch.ops.vreid_fast.kmeans_assign(x, init.float(), "triton")
+        labels, distances = assign(x, init.float())
     members, inertia = torch.empty_like(labels), x.new_empty(problems, dtype=torch.float32)
     gram = x.new_empty((batch, samples, samples), dtype=torch.float32)
     if problems:
@@ -192,8 +193,8 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed):
             gram, seed, labels, distances, members, inertia, samples, clusters, restarts, iterations,
             SEEDED=init is None, TRIALS=seeding_trials(clusters),
             TYPE=tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16,
-            BLOCK_N=block_n, BLOCK_K=16 if clusters <= 16 else 32, BLOCK_J=min(block_n, 64 if block_n <= 64 else 16),
-            num_warps=max(4, block_n // 32),
+            BLOCK_N=block_n, BLOCK_K=16, BLOCK_J=min(block_n, 64 if block_n <= 64 else 16),
+            num_warps=4 if block_n <= 64 else 8, num_stages=1, maxnreg=255,  # fewer would spill
         )  # fmt: skip
     best = inertia.view(batch, restarts).argmin(1)[:, None, None].expand(-1, 1, samples)
     labels = labels.view(batch, restarts, samples).gather(1, best)[:, 0]

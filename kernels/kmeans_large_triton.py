@@ -10,7 +10,7 @@ import triton.language as tl
 
 from .counter_random import random_bits
 from .counter_random_triton import uniform
-from .kmeans_assign_triton import assign_into
+from .kmeans_assign_triton import assign, assign_into
 from .kmeans_means_triton import means
 from .kmeans_reference import seeding_trials
 
@@ -135,7 +135,7 @@ def kmeans_large(x, clusters, restarts, iterations, init, seed):
     if init is None:
         labels, distances = _seed(x, clusters, restarts, seed)
     else:
-        labels, distances = torch.ops.vreid_fast.kmeans_assign(x, init.float(), "triton")
+        labels, distances = assign(x, init.float())
     members = torch.empty_like(labels)
     centroids = x.new_empty((problems, clusters, x.shape[2]), dtype=torch.float32)
     # running[t, p]: whether run p still takes part in iteration t.

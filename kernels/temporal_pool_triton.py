@@ -91,12 +91,15 @@ def temporal_pool_bwd_kernel(
 
 
 def blocks(channels: int, positions: int, channels_last: bool) -> dict[str, int]:
-    """Tile of 2048 elements, long in the axis that is contiguous in memory."""
+    """Launch options: a tile of 2048 elements, long in the axis that is contiguous in memory.
+
+    maxnreg: left to itself, the assembler spills to fit one more block on a multiprocessor.
+    """
     long, short = (channels, positions) if channels_last else (positions, channels)
     long = min(triton.next_power_of_2(long), 64 if channels_last else 128)
     short = min(triton.next_power_of_2(short), 2048 // long)
     block_c, block_p = (long, short) if channels_last else (short, long)
-    return {"BLOCK_P": block_p, "BLOCK_C": block_c, "num_warps": 4}
+    return {"BLOCK_P": block_p, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": 128}
 
 
 def forward(maps, frames, lengths, maximum):

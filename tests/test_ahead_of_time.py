@@ -28,9 +28,7 @@ def compiled():
     environment["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory() as cache:
         environment["TRITON_CACHE_DIR"] = cache
-        done = subprocess.run(
-            [sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=280
-        )
+        done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -51,50 +49,57 @@ def test_every_kernel_was_compiled(compiled):
 def launch_everything():
     """Call the launchers at the sizes of the method and of the benchmarks."""
     import torch
-
-    from vreid_fast.kernels.combined_regression_triton import backward as regress_back
-    from vreid_fast.kernels.combined_regression_triton import forward as regress
+    from vreid_fast.kernels import combined_regression_triton, temporal_pool_triton
     from vreid_fast.kernels.kmeans_assign_triton import assign
     from vreid_fast.kernels.kmeans_gram_triton import fits, kmeans_gram
     from vreid_fast.kernels.kmeans_large_triton import kmeans_large
-    from vreid_fast.kernels.temporal_pool_triton import backward as pool_back
-    from vreid_fast.kernels.temporal_pool_triton import forward as pool
 
-    half, single, integer = torch.bfloat16, torch.float32, torch.int64
-
-    def empty(*shape, dtype=single):
+    def empty(*shape, dtype=torch.float32):
         return torch.empty(shape, dtype=dtype, device="meta")
 
-    def scalar(dtype):
-        return empty(dtype=dtype)
+    def pool(maps, frames, lengths, maximum):
+        features, clips, index = temporal_pool_triton.forward(maps, frames, lengths, maximum)
+        last = maps.is_contiguous(memory_format=torch.channels_last)
+        height, width = maps.shape[2:]
+        temporal_pool_triton.backward(features, clips, lengths, index, height, width, last, maximum)
 
-    for dtype in (half, torch.float16, single):
-        for clips, frames, lengths in ((32, 4, None), (64, 8, empty(64, dtype=integer))):
-            for layout in (torch.contiguous_format, torch.channels_last):
-                for maximum in (True, False):
-                    maps = empty(clips * frames, 2048, 16, 8, dtype=dtype).contiguous(memory_format=layout)
-                    features, means, index = pool(maps, frames, lengths, maximum)
-                    last = layout == torch.channels_last
-                    pool_back(features, means, lengths, index, 16, 8, last, maximum)
-            features, means, index = pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
-            pool_back(features, means, lengths, index, 1, 1, False, False)
-        for width, hidden, dropout in ((2048, 1024, 0.5), (2048, 256, 0.5), (256, 128, 0.0)):
-            clips, groups = empty(64, width, dtype=dtype), empty(32, 8, dtype=integer)
-            head = [empty(*size, dtype=dtype) for size in ((hidden, width), (hidden,), (2, hidden), (2,))]
-            found = regress(clips, empty(64, dtype=integer), groups, *head, dropout, scalar(integer))
-            regress_back(*found[:3], clips, groups, head[0], head[2], scalar(single), dropout, *found[1:])
-        for problems, samples, clusters, width in ((1, 64, 16, 2048), (32, 64, 16, 256), (1, 512, 32, 2048)):
+    def regress(clips, groups, hidden, dropout):
+        width, dtype = clips.shape[1], clips.dtype
+        head = [empty(*size, dtype=dtype) for size in ((hidden, width), (hidden,), (2, hidden), (2,))]
+        domains, seed = empty(len(clips), dtype=torch.int64), empty(dtype=torch.int64)
+        found = combined_regression_triton.forward(clips, domains, groups, *head, dropout, seed)
+        combined_regression_triton.backward(*found[:3], clips, groups, head[0], head[2], empty(), dropout, *found[1:])
+
+    seed = empty(dtype=torch.int64)
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        # float16 compiles as bfloat16 does: one of each is enough.
+        few = dtype == torch.float16
+        for clips, frames, lengths in ((32, 4, None), (64, 8, empty(64, dtype=torch.int64)))[few:]:
+            for layout in (torch.contiguous_format, torch.channels_last)[few:]:
+                maps = empty(clips * frames, 2048, 16, 8, dtype=dtype).contiguous(memory_format=layout)
+                pool(maps, frames, lengths, True)
+                pool(maps, frames, lengths, False)
+            pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
+        groups = empty(32, 8, dtype=torch.int64)
+        for width, hidden, dropout in ((2048, 1024, 0.5), (2048, 256, 0.5), (256, 128, 0.0))[few:]:
+            regress(empty(64, width, dtype=dtype), groups, hidden, dropout)
+        assign(empty(1, 40000, 2048, dtype=dtype), empty(1, 1000, 2048, dtype=dtype))
+        if few:
+            continue
+        for problems, samples, clusters in ((1, 64, 16), (32, 64, 16), (1, 512, 32)):
             assert fits(samples)
-            x = empty(problems, samples, width, dtype=dtype)
-            kmeans_gram(x, clusters, 10, 25, None, scalar(integer))
-        kmeans_gram(empty(1, 256, 256, dtype=dtype), 60, 1, 25, empty(1, 60, 256), scalar(integer))
-        kmeans_large(empty(1, 4096, 2048, dtype=dtype), 128, 2, 2, None, scalar(integer))
-        kmeans_large(empty(1, 40000, 2048, dtype=dtype), 1000, 1, 1, empty(1, 1000, 2048), scalar(integer))
-        for precision in ("highest", "high"):
-            torch.set_float32_matmul_precision(precision)
-            for of_centroids in {dtype, single}:
-                assign(empty(1, 40000, 2048, dtype=dtype), empty(1, 1000, 2048, dtype=of_centroids))
-        torch.set_float32_matmul_precision("highest")
+            kmeans_gram(empty(problems, samples, 2048, dtype=dtype), clusters, 10, 25, None, seed)
+        kmeans_gram(empty(1, 256, 256, dtype=dtype), 60, 1, 25, empty(1, 60, 256), seed)
+        kmeans_large(empty(1, 4096, 2048, dtype=dtype), 128, 2, 2, None, seed)
+        kmeans_large(empty(1, 40000, 2048, dtype=dtype), 1000, 1, 1, empty(1, 1000, 2048), seed)
+    torch.set_float32_matmul_precision("high")
+    assign(empty(1, 40000, 2048), empty(1, 1000, 2048))
+    regress(empty(64, 2048), groups, 256, 0.5)
+    # Sizes of 1 are compiled in, which takes other paths through the compiler.
+    pool(empty(1, 1, 1, 1), 1, empty(1, dtype=torch.int64), True)
+    regress(empty(1, 1), empty(1, 1, dtype=torch.int64), 1, 0.5)
+    kmeans_gram(empty(1, 1, 1), 1, 1, 1, None, seed)
+    kmeans_large(empty(1, 1, 1), 1, 1, 1, None, seed)
 
 
 def source_of(kernel, values, options):

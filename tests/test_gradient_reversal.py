@@ -39,9 +39,7 @@ def test_strength_of_another_precision_keeps_the_dtype_of_the_gradient(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(
-    "strength", [-1.0, torch.tensor(-1.0, dtype=torch.float64)], ids=["number", "tensor"]
-)
+@pytest.mark.parametrize("strength", [-1.0, torch.tensor(-1.0, dtype=torch.float64)], ids=["number", "tensor"])
 def test_gradcheck_at_the_strength_where_it_is_a_true_gradient(strength, backend):
     x = make((3, 4)).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: gradient_reversal(x, strength, backend=backend), x)

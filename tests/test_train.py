@@ -183,6 +183,11 @@ def test_an_unlabelled_target_adapts_and_says_that_nothing_is_scored(data, tmp_p
     assert "no scores" in capsys.readouterr().out
 
 
+def test_a_target_smaller_than_its_batch_is_said(data, tmp_path, capsys):
+    train(knobs(data, tmp_path / "run", target_batch=30, source_steps=1, adapt_steps=1))
+    assert "a batch of 30 repeats tracklets: the target has 24" in capsys.readouterr().out
+
+
 def test_an_earlier_run_is_moved_aside(data, tmp_path):
     short = {"source_steps": 1, "adapt_steps": 0}
     train(knobs(data, tmp_path / "run", **short))
@@ -262,6 +267,7 @@ def test_resume_of_another_network_or_a_damaged_checkpoint_is_refused(data, pape
     shutil.copytree(paper_run, run)
     assert main(["--resume", str(run), "--network", "resnet18"]) == 2
     assert "network 'small' where this run has 'resnet18'" in capsys.readouterr().err
+    assert (run / "config.yaml").read_text() == (paper_run / "config.yaml").read_text()
     (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
     assert main(["--resume", str(run)]) == 2
     assert "damaged" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The losses of one adaptation step, from the networks' outputs: L^S (eq. 10) and L^C (eq. 16)."""
+"""Adaptation: its losses L^S (eq. 10) and L^C (eq. 16) from the networks' outputs, what comes before and after."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .data.batches import Batches
+from .device import Precision
+from .learner import Learner
 from .losses import (
     FeatureMemory,
     assignment_loss,
@@ -18,7 +21,7 @@ from .losses import (
     draw_groups,
     frame_domain_loss,
 )
-from .models import DomainHeads, NetworkOutput
+from .models import DomainHeads, NetworkOutput, recompute_statistics
 
 
 def domain_losses(
@@ -99,3 +102,26 @@ def consistency_losses(
     if "l2c" in terms:
         found["l2c"] = compactness_loss(student, assignment)
     return found, {"disagreement": disagreement(assignment)}
+
+
+@torch.no_grad()
+def fill_memory(learner: Learner, batches: Batches, precision: Precision) -> None:
+    """One pass over the target, so that the first clustering sees nearly all of it; here student = teacher."""
+    if learner.memory is None:
+        return
+    with batches.statistics() as loader:
+        for batch in loader:
+            with precision.cast():
+                features = learner.teacher(batch.clips)
+            learner.memory.write(batch.tracklets, features, features)
+
+
+def adopt_target_statistics(learner: Learner, batches: Batches, precision: Precision, steps: int = 0) -> None:
+    """Recompute the batch-norm statistics of student and teacher on the unlabelled target.
+
+    Args:
+        steps: target batches; 0 = one pass, at most 200.
+    """
+    for network in learner.networks():
+        with batches.statistics(steps) as loader, precision.cast():
+            recompute_statistics(network, (batch.clips for batch in loader))

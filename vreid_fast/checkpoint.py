@@ -44,13 +44,9 @@ def load(path: str | Path) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"checkpoint {path}: cannot be read, it is damaged or no checkpoint ({reason})"
-        ) from error
+        raise InputError(f"checkpoint {path}: cannot be read, it is damaged or no checkpoint ({reason})") from error
     if not isinstance(state, dict) or "format" not in state:
-        raise InputError(
-            f"checkpoint {path}: not written by vreid_fast.train; a file of weights goes to --weights"
-        )
+        raise InputError(f"checkpoint {path}: not written by vreid_fast.train; a file of weights goes to --weights")
     if state["format"] != FORMAT:
         raise InputError(f"checkpoint {path}: format {state['format']}, this version reads {FORMAT}")
     return state

@@ -44,9 +44,7 @@ class Protocol:
 
 
 @torch.no_grad()
-def embed(
-    network: nn.Module, tracklets: Sequence[Tracklet], protocol: Protocol, precision: Precision
-) -> Tensor:
+def embed(network: nn.Module, tracklets: Sequence[Tracklet], protocol: Protocol, precision: Precision) -> Tensor:
     """The vectors (N, D) of tracklets, float32 on the CPU: the mean over a tracklet's test clips.
 
     The network runs in evaluation mode, with the batch-norm statistics it has, and is left as it was.
@@ -89,7 +87,12 @@ class Evaluation:
     def of(
         cls, network: nn.Module, data: Dataset, protocol: Protocol, precision: Precision, train: bool = False
     ) -> Evaluation:
-        """Embed query and gallery, and the unlabelled training tracklets when `train`; each tracklet once."""
+        """Embed query and gallery, and the unlabelled training tracklets when `train`; each tracklet once.
+
+        Of a data set that cannot be scored nothing is embedded.
+        """
+        if why_unscored(data):
+            return cls(data, protocol, torch.empty(0), torch.empty(0))
         wanted = [*data.query, *data.gallery, *(data.train if train else [])]
         position = {id(tracklet): row for row, tracklet in enumerate({id(t): t for t in wanted}.values())}
         vectors = embed(network, list({id(t): t for t in wanted}.values()), protocol, precision)
@@ -174,9 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", required=True, help="last.pt of a run")
     parser.add_argument("--data", required=True, help="SPEC = synthetic | synthetic:real | FORMAT:PATH")
     parser.add_argument("--network", choices=["student", "teacher"], default="student")
-    parser.add_argument(
-        "--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all"
-    )
+    parser.add_argument("--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all")
     parser.add_argument("--distance", choices=["cosine", "euclidean"], default="cosine")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--json", default=None, help="file to write the scores to")

@@ -59,9 +59,7 @@ class Learner:
         groups = [{"params": list(self.student.parameters()), "peak": learning_rate}]
         for module in (self.heads, self.weights):
             if module is not None:
-                groups.append(
-                    {"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0}
-                )
+                groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
         return torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay)
 
     def set_learning_rate(self, step: int, steps: int, warmup: int) -> float:

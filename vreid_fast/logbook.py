@@ -78,9 +78,7 @@ class Logbook:
         pending, self.pending = self.pending, []
         if not pending:
             return
-        finite = torch.stack(
-            [torch.stack(list(terms.values())).isfinite().all() for _, terms in pending]
-        ).tolist()
+        finite = torch.stack([torch.stack(list(terms.values())).isfinite().all() for _, terms in pending]).tolist()
         if all(finite):
             return
         step, terms = pending[finite.index(False)]
@@ -88,9 +86,7 @@ class Logbook:
         named = [name for name in bad if name != "total"] or bad
         raise Diverged(f"the loss {', '.join(named)} is not finite at step {step}")
 
-    def _write(
-        self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor]
-    ) -> None:
+    def _write(self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor]) -> None:
         values = {name: float(value) for name, value in losses.items()}
         others = {name: float(value) for name, value in scalars.items()}
         now = time.perf_counter()

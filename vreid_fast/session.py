@@ -83,9 +83,7 @@ class Session:
         self.stop.__exit__(*error)
         self.log.close()
 
-    def advance(
-        self, loss: Tensor, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int
-    ) -> None:
+    def advance(self, loss: Tensor, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int) -> None:
         """Minimise `loss` by one step, let the teacher follow, log; save and stop where it is time to.
 
         Args:
@@ -99,9 +97,7 @@ class Session:
             learner.teacher.follow()
         learner.step += 1
         try:
-            self.log.step(
-                stage, learner.step, {**losses, "total": loss}, {**scalars, "gradient_norm": norm}, clips
-            )
+            self.log.step(stage, learner.step, {**losses, "total": loss}, {**scalars, "gradient_norm": norm}, clips)
             if learner.step % self.config["checkpoint_every"] == 0 or self.stop:
                 self.log.flush()
         except Diverged as error:
@@ -113,9 +109,7 @@ class Session:
             raise Diverged(f"{error}; {kept}; a lower learning rate or --precision fp32 may help") from None
         if self.stop:
             self.save()
-            raise Stopped(
-                f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}"
-            )
+            raise Stopped(f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}")
         if learner.step % self.config["checkpoint_every"] == 0:
             self.save()
 
@@ -123,7 +117,8 @@ class Session:
         """Keep and log scores by name of what was scored; None where the target has none to give."""
         known = {name: score for name, score in scores.items() if score is not None}
         self.scores.update(known)
-        self.log.scores(self.stage, self.learner.step, known)
+        stage = "source" if self.learner.step <= self.config["source_steps"] else "adapt"
+        self.log.scores(stage, self.learner.step, known)
 
     def finish(self) -> None:
         """Write the last checkpoint, whose batch-norm statistics are those that were scored."""

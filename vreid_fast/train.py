@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .adaptation import consistency_losses, domain_losses
+from .adaptation import adopt_target_statistics, consistency_losses, domain_losses, fill_memory
 from .config import Config, parse_command
 from .data.batches import Batches
 from .data.domains import Domains
@@ -24,7 +24,7 @@ from .errors import Diverged, InputError, Stopped
 from .evaluate import Evaluation, Protocol
 from .learner import Learner
 from .losses import FeatureMemory, batch_hard_triplet, cross_entropy
-from .models import NetworkOutput, build, load_trunk_weights, recompute_statistics, reversal_strength
+from .models import NetworkOutput, build, load_trunk_weights, reversal_strength
 from .results import greet, print_results, read_result, write_results
 from .session import Session, open_folder
 
@@ -56,11 +56,12 @@ def train(config: Config, resume: bool = False) -> dict:
         domains.notes += load_trunk_weights(student.trunk, config.weights)
     learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
     batches = make_batches(config, domains, device)
+    domains.notes += batches.notes
     folder = open_folder(config.run, resume)
-    (folder / "config.yaml").write_text(config.to_yaml())
     session = Session(folder, learner, precision, dataclasses.asdict(config), domains.identities)
     if resume:
         session.restore(lambda: start_adaptation(config, learner, domains))
+    (folder / "config.yaml").write_text(config.to_yaml())
     if session.finished:
         return read_result(folder)
 
@@ -82,7 +83,8 @@ def train(config: Config, resume: bool = False) -> dict:
             source_step(config, session, domains, next(source))
 
         session.save()
-        adopt_target_statistics(config, learner, batches, precision)
+        if config.method != "source":
+            adopt_target_statistics(learner, batches, precision, config.bn_batches)
         student = Evaluation.of(learner.student, domains.target, protocol, precision, train=True)
         session.note_scores(student=student.scores(), student_camera=student.camera_scores())
         if learner.teacher is not None:
@@ -186,26 +188,6 @@ def start_adaptation(config: Config, learner: Learner, domains: Domains) -> None
     )  # fmt: skip
 
 
-def fill_memory(learner: Learner, batches: Batches, precision: Precision) -> None:
-    """One pass over the target, so that the first clustering sees nearly all of it; student = teacher here."""
-    if learner.memory is None:
-        return
-    with batches.statistics() as loader:
-        for batch in loader:
-            with precision.cast():
-                features = learner.teacher(batch.clips)
-            learner.memory.write(batch.tracklets, features, features)
-
-
-def adopt_target_statistics(config: Config, learner: Learner, batches: Batches, precision: Precision) -> None:
-    """Recompute batch-norm statistics on the unlabelled target; the method `source` keeps the source's."""
-    if config.method == "source":
-        return
-    for network in learner.networks():
-        with batches.statistics(config.bn_batches) as loader, precision.cast():
-            recompute_statistics(network, (batch.clips for batch in loader))
-
-
 def make_batches(config: Config, domains: Domains, device: torch.device) -> Batches:
     return Batches(
         domains, frames=config.frames, size=(config.height, config.width), people=config.people,
@@ -219,11 +201,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config, resume = parse_command(argv)
         print_results(config.run, train(config, resume is not None))
-    except (InputError, Diverged) as error:
+    except (InputError, Diverged, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Stopped as stop:
-        print(stop)
+    except (Stopped, KeyboardInterrupt) as stop:
+        print(stop if str(stop) else "stopped; --resume goes on from the last checkpoint, if there is one")
         return 130
     return 0
 

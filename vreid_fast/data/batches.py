@@ -15,7 +15,7 @@ from .tracklets import Tracklet
 SOURCE, TARGET, STATISTICS = range(3)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batches:
     """Loaders over both domains; every batch is a pure function of the seed and its step.
 
@@ -27,6 +27,9 @@ class Batches:
         target_batch: clips of a target batch.
         flip, erase, pad: augmentation, see `draw_augmentation`.
         device, backend, threads: see `make_loader`.
+
+    Raises:
+        InputError: more people in a batch than the source has.
     """
 
     domains: Domains
@@ -43,29 +46,29 @@ class Batches:
     backend: str | None = None
     threads: int = 1
 
+    def __post_init__(self):
+        self._people = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed)
+        cameras = [tracklet.camera for tracklet in self.domains.unlabelled]
+        self._cameras = CameraSampler(cameras, self.target_batch, self.seed)
+        self.notes = self._cameras.notes
+        """What a user should be told."""
+
     def source(self, start: int, steps: int) -> Loader:
         """Batches of P people x K labelled tracklets for the steps `start` to `steps` - 1."""
-        sampler = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed)
-        return self._loader(self.domains.source, sampler, SOURCE, start, steps)
+        return self._loader(self.domains.source, self._people, SOURCE, start, steps)
 
     def target(self, start: int, steps: int) -> Loader:
         """Unlabelled batches balanced over cameras, in two views: the student's and the teacher's."""
-        return self._loader(self.domains.unlabelled, self._target_sampler(), TARGET, start, steps, views=2)
+        return self._loader(self.domains.unlabelled, self._cameras, TARGET, start, steps, views=2)
 
     def statistics(self, steps: int = 0) -> Loader:
         """The unlabelled target without augmentation; `steps` 0 = one pass, at most 200 batches."""
         steps = steps or min(200, self.target_pass())
-        return self._loader(
-            self.domains.unlabelled, self._target_sampler(), STATISTICS, 0, steps, augment=False
-        )
+        return self._loader(self.domains.unlabelled, self._cameras, STATISTICS, 0, steps, augment=False)
 
     def target_pass(self) -> int:
         """Steps in which the target batches go once over the target."""
         return -(-len(self.domains.unlabelled) // self.target_batch)
-
-    def _target_sampler(self) -> CameraSampler:
-        cameras = [tracklet.camera for tracklet in self.domains.unlabelled]
-        return CameraSampler(cameras, self.target_batch, self.seed)
 
     def _loader(
         self,
@@ -79,9 +82,7 @@ class Batches:
         augment=True,
     ) -> Loader:
         chances = (
-            {"flip": self.flip, "erase": self.erase, "pad": self.pad}
-            if augment
-            else {"flip": 0, "erase": 0, "pad": 0}
+            {"flip": self.flip, "erase": self.erase, "pad": self.pad} if augment else {"flip": 0, "erase": 0, "pad": 0}
         )
         plan = TrainPlan(
             [len(tracklet) for tracklet in tracklets], sampler, frames=self.frames, size=self.size, steps=steps,

@@ -1,0 +1,53 @@
+"""Gradient reversal against the usual Python autograd.Function: forward alone, and forward with backward."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from timing import arguments, compare
+from vreid_fast.kernels import gradient_reversal
+from vreid_fast.kernels.gradient_reversal import gradient_reversal_reference
+
+STRENGTH = 0.3
+
+
+class UsualReversal(torch.autograd.Function):
+    """As domain-adaptation code writes it: negate, then scale."""
+
+    @staticmethod
+    def forward(context, x, strength):
+        context.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient.neg() * context.strength, None
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = arguments(argv, __doc__)
+    shape = (32, 64) if options.quick else (256, 2048)
+    x = torch.randn(shape, device=options.device, requires_grad=True)
+    upstream = torch.randn(shape, device=options.device)
+    number, tensor = STRENGTH, torch.tensor(STRENGTH, device=options.device)
+    reversals = {
+        "vreid_fast": lambda: gradient_reversal(x, number),
+        "vreid_fast, tensor strength": lambda: gradient_reversal(x, tensor),
+        "vreid_fast reference": lambda: gradient_reversal_reference(x, number),
+        "Python autograd.Function": lambda: UsualReversal.apply(x, number),
+    }
+
+    def backward(reversal):
+        return lambda: torch.autograd.grad(reversal(), x, upstream)[0]
+
+    both = {name: backward(reversal) for name, reversal in reversals.items()}
+    common = {"device": options.device, "quick": options.quick}
+    size = "x".join(map(str, shape))
+    compare("gradient_reversal", f"{size} forward", reversals, x, **common)
+    compare("gradient_reversal", f"{size} forward, backward", both, -STRENGTH * upstream, **common)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

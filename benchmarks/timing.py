@@ -1,0 +1,157 @@
+"""The one way in which benchmarks time: check the result first, then time all providers in turn.
+
+A provider is a function of no arguments; on its first call its result must be the expected one, or nothing
+is timed. Rounds go through the providers one after the other, so that a busy machine is shared fairly.
+Each timed repetition lasts at least MINIMUM_MS (a fast call is repeated within it): by CUDA events on a
+GPU, by the wall clock on a CPU. Rows go to results/<device>-<torch>.csv, replacing those of the same case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import math
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+MINIMUM_MS = 2.0
+COLUMNS = ("op", "case", "provider", "p20_ms", "p50_ms", "p80_ms", "ratio", "peak_mib")
+COLUMNS += ("device", "torch", "triton", "commit", "date")
+
+Provider = Callable[[], object]
+
+
+def arguments(argv: list[str] | None, description: str) -> argparse.Namespace:
+    """The options of every benchmark: --quick (few rounds, nothing written), --device."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="three rounds on small cases; writes no results")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args(argv)
+
+
+def compare(
+    op: str,
+    case: str,
+    providers: dict[str, Provider],
+    expected: object,
+    *,
+    device: str,
+    quick: bool,
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+) -> list[dict]:
+    """Checks, times, prints and (unless `quick`) writes one case.
+
+    The first provider is ours; `ratio` is a provider's median over ours: above 1 we are faster.
+    expected: what every provider returns on its first call, a tensor or a nest of them; None is not compared.
+
+    Raises:
+        AssertionError: a provider's result is not the expected one.
+    """
+    for name, provider in providers.items():
+        if expected is not None:
+            torch.testing.assert_close(
+                provider(), expected, rtol=rtol, atol=atol, msg=lambda text, name=name: f"{op} {case} {name}: {text}"
+            )
+    peaks = {name: _peak_mib(provider, device) for name, provider in providers.items()}
+    repeats = {name: _repeats(provider, device) for name, provider in providers.items()}
+    times: dict[str, list[float]] = {name: [] for name in providers}
+    for _ in range(3 if quick else 30):
+        for name, provider in providers.items():
+            times[name].append(_milliseconds(provider, repeats[name], device))
+    ours = _quantile(times[next(iter(providers))], 0.5)
+    rows = []
+    for name, taken in times.items():
+        p20, p50, p80 = (_quantile(taken, q) for q in (0.2, 0.5, 0.8))
+        numbers = (f"{p20:.6g}", f"{p50:.6g}", f"{p80:.6g}", f"{p50 / ours:.3g}", peaks[name])
+        rows.append(dict(zip(COLUMNS, (op, case, name, *numbers, *_machine(device)), strict=True)))
+        print(f"{op:20} {case:36} {name:28} {p50:10.4f} ms  x{p50 / ours:.2f}")
+    if not quick:
+        _write(rows)
+    return rows
+
+
+def _milliseconds(provider: Provider, repeats: int, device: str) -> float:
+    """Of one call, the mean over `repeats` calls in a row."""
+    if device == "cuda":
+        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        start.record()
+        for _ in range(repeats):
+            provider()
+        stop.record()
+        stop.synchronize()
+        return start.elapsed_time(stop) / repeats
+    began = time.perf_counter()
+    for _ in range(repeats):
+        provider()
+    return (time.perf_counter() - began) * 1e3 / repeats
+
+
+def _repeats(provider: Provider, device: str) -> int:
+    """How many calls last MINIMUM_MS; the calls made to find out are the warm-up."""
+    repeats = 1
+    while (taken := repeats * _milliseconds(provider, repeats, device)) < MINIMUM_MS and repeats < 1 << 16:
+        repeats = min(1 << 16, max(repeats * 2, math.ceil(repeats * MINIMUM_MS / max(taken, 1e-3))))
+    return repeats
+
+
+def _peak_mib(provider: Provider, device: str) -> str:
+    """Device memory that one call takes beyond what lay there before; empty on a CPU."""
+    if device != "cuda":
+        return ""
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    provider()
+    torch.cuda.synchronize()
+    return f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.2f}"
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(q * (len(ordered) - 1)))]
+
+
+def _machine(device: str) -> tuple[str, ...]:
+    """device, torch, triton, commit, date of a row."""
+    triton = importlib.import_module("triton").__version__ if importlib.util.find_spec("triton") else ""
+    described = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(described, capture_output=True, text=True).stdout.strip()
+    return device_name(device), torch.__version__, triton, commit, date.today().isoformat()
+
+
+def device_name(device: str) -> str:
+    """Of the GPU, or of the processor with the number of threads."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    model = re.search(r"model name\s*: (.*)", _read("/proc/cpuinfo"))
+    return f"{model.group(1) if model else platform.machine()} {torch.get_num_threads()} threads"
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def _write(rows: list[dict]) -> None:
+    name = re.sub(r"[^a-z0-9]+", "-", rows[0]["device"].lower()).strip("-")
+    path = RESULTS / f"{name}-{torch.__version__.split('+')[0]}.csv"
+    path.parent.mkdir(exist_ok=True)
+    kept = []
+    if path.exists():
+        with path.open(newline="") as file:
+            replaced = (rows[0]["op"], rows[0]["case"])
+            kept = [row for row in csv.DictReader(file) if (row["op"], row["case"]) != replaced]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(kept + rows)
