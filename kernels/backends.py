@@ -62,8 +62,6 @@ def why_missing(backend: str, device: torch.device | str = "cpu") -> str | None:
     raise ValueError(f"backend must be one of reference, cpp, triton, got {backend!r}")
 
 
-# A constant to torch.compile: what is installed and built does not change under a compiled graph.
-@torch.compiler.assume_constant_result
 def choose(op: str, backend: str | None, device: torch.device | str) -> str:
     """The backend that a call of `op` on `device` tensors takes.
 
@@ -85,3 +83,8 @@ def choose(op: str, backend: str | None, device: torch.device | str) -> str:
     if reason is not None:
         raise RuntimeError(f"{op}: backend {backend!r} is missing here: {reason}")
     return backend
+
+
+# What torch.compiler.assume_constant_result does, without its import of the whole compiler: what is installed
+# and built does not change under a compiled graph.
+choose._dynamo_marked_constant = True
