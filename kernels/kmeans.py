@@ -68,6 +68,7 @@ def kmeans(
 
     Raises:
         ValueError: a wrong shape or number, or more clusters than samples.
+        TypeError: a dtype that the backend does not take.
     """
     if x.dim() not in (2, 3) or not x.is_floating_point():
         raise ValueError(f"kmeans: x must be floats (N, D) or (B, N, D), got {tuple(x.shape)} {x.dtype}")
@@ -93,6 +94,11 @@ def kmeans(
     if backend is None and x.dtype == torch.float64:
         backend = "reference"
     backend = choose("kmeans", backend, x.device)
+    if backend == "triton" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise TypeError(
+            f"kmeans: x must be float32, bfloat16 or float16 on backend 'triton', got {x.dtype}; "
+            "use backend='reference'"
+        )
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
     found = torch.ops.vreid_fast.kmeans(
         problems, clusters, restarts, iterations, init, as_seed(seed, x.device), backend

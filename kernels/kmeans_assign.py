@@ -28,6 +28,7 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
 
     Raises:
         ValueError: shapes that do not match, or no centroid.
+        TypeError: a dtype that the backend does not take.
     """
     if x.dim() not in (2, 3) or centroids.dim() != x.dim() or not x.is_floating_point():
         raise ValueError(
@@ -42,6 +43,11 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
     if backend is None and x.dtype == torch.float64:
         backend = "reference"
     backend = choose("kmeans_assign", backend, x.device)
+    if backend == "triton" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise TypeError(
+            f"kmeans_assign: x must be float32, bfloat16 or float16 on backend 'triton', got {x.dtype}; "
+            "use backend='reference'"
+        )
     problems = (x, centroids) if x.dim() == 3 else (x[None], centroids[None])
     labels, distances = torch.ops.vreid_fast.kmeans_assign(*(t.detach() for t in problems), backend)
     return (labels, distances) if x.dim() == 3 else (labels[0], distances[0])

@@ -78,7 +78,8 @@ def launch_everything():
             for layout in (torch.contiguous_format, torch.channels_last)[few:]:
                 maps = empty(clips * frames, 2048, 16, 8, dtype=dtype).contiguous(memory_format=layout)
                 pool(maps, frames, lengths, True)
-                pool(maps, frames, lengths, False)
+                if lengths is None:
+                    pool(maps, frames, lengths, False)
             pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
         groups = empty(32, 8, dtype=torch.int64)
         for width, hidden, dropout in ((2048, 1024, 0.5), (2048, 256, 0.5), (256, 128, 0.0))[few:]:

@@ -18,7 +18,7 @@ from .cache import Row, cache_folder, cached_tree
 from .style import STYLES, Style
 from .walk import FRAMES, film
 
-VERSION = 3  # of the generator: what it draws for a seed
+VERSION = 4  # of the generator: what it draws for a seed
 TRACKLETS = 2  # by each person and camera
 FRAME_NAMES = tuple(f"F{frame:03d}.jpg" for frame in range(1, FRAMES + 1))
 

@@ -1,0 +1,250 @@
+"""kmeans: against scikit-learn from the same centroids, its paths against each other, and its rules."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from cases import LAYOUTS, make
+from sklearn.cluster import KMeans as ScikitKMeans
+from vreid_fast.kernels.kmeans import kmeans
+
+_interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is compiled on this machine")
+
+
+@pytest.fixture(
+    params=(
+        pytest.param(("reference", "cpu"), id="reference"),
+        pytest.param(("gram", "cpu"), id="gram-interpreted", marks=_interpreted),
+        pytest.param(("large", "cpu"), id="large-interpreted", marks=_interpreted),
+        pytest.param(("reference", "cuda"), id="reference-cuda", marks=pytest.mark.gpu),
+        pytest.param(("gram", "cuda"), id="gram", marks=pytest.mark.gpu),
+        pytest.param(("large", "cuda"), id="large", marks=pytest.mark.gpu),
+    )
+)
+def run(request, monkeypatch):
+    """kmeans on one of its paths, whatever the size of the problem, from and to the CPU."""
+    path, device = request.param
+    backend = "reference" if path == "reference" else "triton"
+    if backend == "triton":
+        monkeypatch.setattr("vreid_fast.kernels.kmeans_gram_triton.fits", lambda samples: path == "gram")
+
+    def call(x, clusters, **options):
+        moved = {name: value.to(device) if torch.is_tensor(value) else value for name, value in options.items()}
+        found = kmeans(x.to(device), clusters, backend=backend, **moved)
+        return type(found)(*(tensor.cpu() for tensor in found))
+
+    call.backend, call.device = backend, device
+    return call
+
+
+def blobs(samples, width, clusters, seed=0):
+    """Samples about `clusters` centres, some of them close to each other."""
+    random = torch.Generator().manual_seed(seed)
+    centres = 2 * torch.randn(clusters, width, generator=random)
+    chosen = torch.randint(clusters, (samples,), generator=random)
+    return centres[chosen] + torch.randn(samples, width, generator=random)
+
+
+def lattice(samples, width, seed=0):
+    """Small integers with a mean of 0: all sums of Lloyd's iterations but the last division are exact."""
+    random = torch.Generator().manual_seed(seed)
+    half = torch.randint(-4, 5, (samples // 2, width), generator=random).float()
+    return torch.cat([half, -half])
+
+
+def check(found, x, clusters):
+    """What holds of any result: labels of the nearest centroid, and sums that agree."""
+    x = x.double()
+    distances = torch.cdist(x, found.centroids.double()).square()
+    own = distances.gather(1, found.labels[:, None])[:, 0]
+    assert (own <= distances.amin(1) + 1e-4 * (1 + x.square().sum(1))).all()
+    assert torch.equal(found.counts, found.labels.bincount(minlength=clusters))
+    assert found.inertia.item() == pytest.approx(own.sum().item(), rel=1e-4, abs=1e-6)
+    assert found.labels.dtype == found.counts.dtype == torch.int64
+    assert found.centroids.dtype == found.inertia.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ("k0", "k1", "k2", "k3", "k4"))
+def test_given_results_of_scikit_learn(name, run, shared):
+    case = json.loads(shared("parity/algorithms/kmeans.json").read_text())[name]
+    wanted = np.load(shared("parity/algorithms/kmeans.npz"))
+    samples, clusters, width = case["N"], case["K"], case["D"]
+    random = np.random.default_rng(case["data_seed"])
+    centres = random.normal(size=(clusters, width)) * case["centre_scale"]
+    x = random.normal(size=(samples, width)) + centres[random.integers(0, clusters, size=samples)]
+    init = x[random.permutation(samples)[:clusters]]
+    init[1 : case["duplicated_init"] + 1] = init[0]
+    assert x.sum() == pytest.approx(case["X_sum"]) and init.sum() == pytest.approx(case["init_sum"])
+    x, init = torch.from_numpy(x).float(), torch.from_numpy(init).float()
+    found = run(x, clusters, init=init, iterations=300)
+    assert found.labels.tolist() == wanted[f"{name}.lloyd.labels"].tolist()
+    assert found.inertia.item() == pytest.approx(case["lloyd"]["inertia"], rel=1e-5)
+    norms = found.centroids.double().norm(dim=1).numpy()
+    np.testing.assert_allclose(norms, wanted[f"x64.{name}.centre_norms"], rtol=1e-5)
+    check(found, x, clusters)
+
+
+def test_stopped_early_as_scikit_learn(run, shared):
+    case = json.loads(shared("parity/algorithms/kmeans.json").read_text())["maxiter2"]
+    x = torch.from_numpy(np.random.default_rng(9).normal(size=(40, 2))).float()
+    init = torch.from_numpy(np.random.default_rng(1).normal(size=(5, 2))).float()
+    found = run(x, 5, init=init, iterations=2)
+    assert found.labels.tolist() == case["labels"]
+    assert found.inertia.item() == pytest.approx(case["inertia"], rel=1e-5)
+    check(found, x, 5)
+
+
+@pytest.mark.parametrize("samples, width, clusters", ((7, 3, 2), (33, 50, 5), (70, 2, 20), (20, 1, 1)))
+def test_scikit_learn_from_the_same_centroids(samples, width, clusters, run):
+    x = blobs(samples, width, clusters)
+    init = x[:clusters].clone()
+    oracle = ScikitKMeans(clusters, init=init.double().numpy(), n_init=1, max_iter=50, tol=0)
+    oracle.fit(x.double().numpy())
+    found = run(x, clusters, init=init, iterations=50)
+    assert found.labels.tolist() == oracle.labels_.tolist()
+    assert found.inertia.item() == pytest.approx(oracle.inertia_, rel=1e-5)
+    np.testing.assert_allclose(found.centroids, oracle.cluster_centers_, atol=1e-4)
+
+
+@pytest.mark.parametrize("samples, width, clusters", ((16, 3, 4), (34, 40, 5), (70, 2, 17), (512, 2, 3)))
+def test_paths_agree_from_the_same_seed(samples, width, clusters, run):
+    x = lattice(samples, width)
+    found = run(x, clusters, restarts=2, seed=3)
+    wanted = kmeans(x, clusters, restarts=2, seed=3, backend="reference")
+    assert torch.equal(found.labels, wanted.labels)
+    torch.testing.assert_close(found.centroids, wanted.centroids)
+    torch.testing.assert_close(found.inertia, wanted.inertia)
+    check(found, x, clusters)
+
+
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
+def test_half_precision_is_summed_in_float32(dtype, run):
+    x = blobs(40, 20, 4).to(dtype)
+    found, wanted = (run(values, 4, init=values[:4], iterations=50) for values in (x, x.float()))
+    assert torch.equal(found.labels, wanted.labels)
+    torch.testing.assert_close(found.centroids, wanted.centroids)
+
+
+def test_batches_are_problems_of_their_own(run):
+    x = torch.stack([blobs(18, 5, 3, seed) for seed in range(3)])
+    found = run(x, 3, init=x[:, :3])
+    assert found.labels.shape == (3, 18) and found.inertia.shape == (3,)
+    for problem in range(3):
+        alone = run(x[problem], 3, init=x[problem, :3])
+        assert torch.equal(found.labels[problem], alone.labels)
+        torch.testing.assert_close(found.centroids[problem], alone.centroids)
+    shared_init = run(x, 3, init=x[0, :3])
+    assert torch.equal(shared_init.labels[0], found.labels[0])
+    assert run(x[:0], 3).labels.shape == (0, 18)
+    seeded = run(x, 3, restarts=2)
+    for problem in range(3):
+        check(type(seeded)(*(tensor[problem] for tensor in seeded)), x[problem], 3)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, run):
+    x = make((20, 6), dtype=torch.float32, layout=layout)
+    check(run(x, 3, restarts=2), x, 3)
+
+
+def test_seed_decides_and_global_state_stays(run):
+    x = blobs(30, 4, 8)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    one, two = (run(x, 8, restarts=1, iterations=1, seed=5) for _ in range(2))
+    as_tensor = run(x, 8, restarts=1, iterations=1, seed=torch.tensor(5))
+    others = [run(x, 8, restarts=1, iterations=1, seed=seed).labels for seed in (6, 7)]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert torch.equal(one.labels, two.labels) and torch.equal(one.centroids, two.centroids)
+    assert torch.equal(one.labels, as_tensor.labels)
+    assert any(not torch.equal(one.labels, labels) for labels in others)
+
+
+def test_the_best_restart_is_returned(run):
+    x = blobs(40, 3, 10)
+    inertias = [run(x, 10, restarts=restarts, iterations=3, seed=1).inertia.item() for restarts in (1, 2, 6)]
+    assert inertias == sorted(inertias, reverse=True) and inertias[0] > inertias[-1]
+
+
+def test_ties_go_to_the_lowest_cluster(run):
+    x = torch.tensor([[-4.0], [-2.0], [0.0], [2.0], [4.0]])
+    found = run(x, 2, init=torch.tensor([[-3.0], [3.0]]), iterations=1)
+    assert found.labels.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_empty_clusters_take_the_farthest_samples(run):
+    x = torch.tensor([[0.0], [1.0], [2.0], [10.0], [30.0]])
+    # All start in cluster 1; clusters 0 and 2 take 30 and 10, in this order.
+    found = run(x, 3, init=torch.tensor([[99.0], [1.0], [99.0]]), iterations=1)
+    assert found.centroids.flatten().tolist() == pytest.approx([30, 1, 10])
+    assert found.labels.tolist() == [1, 1, 1, 2, 0]
+    # 30 is alone in its cluster and stays, although it is the farthest from its centroid.
+    found = run(x, 3, init=torch.tensor([[50.0], [1.0], [99.0]]), iterations=1)
+    assert found.centroids.flatten().tolist() == pytest.approx([30, 1, 10])
+
+
+@pytest.mark.parametrize("clusters", (1, 5, 16))
+def test_as_many_clusters_as_samples_and_more_than_distinct_ones(clusters, run):
+    x = lattice(16, 2, seed=4) * 100
+    distinct = len(x.unique(dim=0))
+    found = run(x, clusters, restarts=2)
+    check(found, x, clusters)
+    if clusters == 16:
+        assert found.inertia == 0 and (found.counts > 0).sum() == distinct
+    same = run(torch.ones(6, 3), min(clusters, 6), restarts=2)
+    assert same.labels.tolist() == [0] * 6 and torch.equal(same.centroids, torch.ones_like(same.centroids))
+
+
+def test_nan_stays_in_its_problem(run):
+    x = torch.stack([blobs(12, 3, 3), blobs(12, 3, 3, seed=1)])
+    wanted = run(x, 3, restarts=2)
+    x[0, 4, 1] = float("nan")
+    found = run(x, 3, restarts=2)
+    assert not found.inertia[0].isfinite()
+    assert ((found.labels >= 0) & (found.labels < 3)).all()
+    assert torch.equal(found.labels[1], wanted.labels[1])
+
+
+def test_no_worse_than_scikit_learn():
+    for seed in range(3):
+        x = blobs(100, 6, 12, seed)
+        oracle = ScikitKMeans(12, n_init=10, max_iter=25, random_state=seed).fit(x.numpy())
+        assert kmeans(x, 12).inertia <= 1.02 * oracle.inertia_
+
+
+def test_opcheck_and_compile(run):
+    x = blobs(12, 3, 3).to(run.device)
+    for init in (None, x[None, :3]):
+        arguments = x[None], 3, 2, 4, init, torch.tensor(1, device=run.device), run.backend
+        torch.library.opcheck(torch.ops.vreid_fast.kmeans.default, arguments)
+    compiled = torch.compile(
+        lambda x: kmeans(x, 3, restarts=2, backend=run.backend), fullgraph=True, backend="aot_eager"
+    )
+    assert torch.equal(compiled(x.requires_grad_()).labels.cpu(), run(x, 3, restarts=2).labels)
+
+
+def test_float64_is_kept_by_the_reference_and_refused_by_triton(run):
+    x = make((9, 2))
+    if run.backend == "triton":
+        with pytest.raises(TypeError, match="use backend='reference'"):
+            run(x, 2)
+    else:
+        assert run(x, 2).centroids.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "shape, options, message",
+    (
+        ((8, 3), {"clusters": 16}, r"clusters must be in 1..N, got 16 clusters for x \(8, 3\) with N = 8"),
+        ((8, 3), {"clusters": 0}, "got 0 clusters"),
+        ((8,), {"clusters": 2}, r"x must be floats \(N, D\) or \(B, N, D\), got \(8,\)"),
+        ((8, 3), {"clusters": 2, "restarts": 0}, "restarts and iterations must be at least 1, got 0 and 25"),
+        ((8, 3), {"clusters": 2, "iterations": 0}, "got 10 and 0"),
+        ((8, 3), {"clusters": 2, "init": "random"}, "init must be 'k-means\\+\\+' or a tensor"),
+        ((8, 3), {"clusters": 2, "init": torch.zeros(3, 3)}, r"init must be \(2, 3\).*got \(3, 3\)"),
+    ),
+)
+def test_errors(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        kmeans(torch.zeros(shape), **options)

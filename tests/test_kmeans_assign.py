@@ -1,0 +1,121 @@
+"""kmeans_assign: every backend against all distances in float64."""
+
+import importlib
+
+import pytest
+import torch
+from cases import LAYOUTS, make
+from interpreted import RUNS, TRITON_RUNS
+from vreid_fast.kernels.kmeans_assign import kmeans_assign, kmeans_assign_reference
+
+# (N, K, D): single elements, none at all, odd sizes, more than one tile of each axis.
+SIZES = ((1, 1, 1), (0, 3, 4), (5, 7, 3), (70, 67, 35), (33, 16, 130), (130, 3, 2))
+
+
+def check(x, centroids, labels, distances, tolerance):
+    """Labels are of a nearest centroid up to rounding, distances those of the labels."""
+    exact = torch.cdist(x.double().cpu(), centroids.double().cpu()).square()
+    own = exact.gather(-1, labels.cpu()[..., None])[..., 0]
+    scale = x.double().cpu().square().sum(-1) + 1
+    assert ((own - exact.amin(-1)) <= tolerance * scale).all()
+    torch.testing.assert_close(distances.double().cpu(), own, rtol=tolerance, atol=1e-9)
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_labels_and_distances(size, dtype, backend, device):
+    samples, clusters, width = size
+    x = make((samples, width), dtype=dtype, device=device)
+    for of_centroids in (dtype, torch.float32):
+        centroids = make((clusters, width), dtype=of_centroids, device=device, seed=1)
+        labels, distances = kmeans_assign(x, centroids, backend=backend)
+        assert labels.dtype == torch.int64 and distances.dtype == torch.float32
+        assert labels.shape == distances.shape == (samples,)
+        # Half-precision samples against float32 centroids lose no more than float32 does.
+        check(x, centroids, labels, distances, 1e-5)
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_batches_and_layouts(layout, backend, device):
+    x = make((3, 9, 5), dtype=torch.float32, device=device, layout=layout)
+    centroids = make((3, 4, 5), dtype=torch.float32, device=device, layout=layout, seed=1)
+    labels, distances = kmeans_assign(x, centroids, backend=backend)
+    check(x, centroids, labels, distances, 1e-5)
+    for problem in range(3):
+        alone = kmeans_assign(x[problem], centroids[problem], backend=backend)
+        assert torch.equal(alone[0], labels[problem])
+    empty = kmeans_assign(x[:0], centroids[:0], backend=backend)
+    assert empty[0].shape == empty[1].shape == (0, 9)
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_of_equal_distances_the_lowest_index_wins(backend, device):
+    x = torch.tensor([[1.0], [3.0], [6.0], [-1.0]], device=device)
+    # More than one tile of centroids; the last equal the first.
+    centroids = torch.cat([torch.tensor([[0.0], [2.0], [4.0], [8.0]]), torch.full((80, 1), 99.0)])
+    centroids = torch.cat([centroids, centroids[:4]]).to(device)
+    labels, distances = kmeans_assign(x, centroids, backend=backend)
+    assert labels.tolist() == [0, 1, 2, 0]
+    assert distances.tolist() == [1, 1, 4, 1]
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_distance_is_exact_near_zero(backend, device):
+    x = 1000 + make((20, 40), dtype=torch.float32, device=device)
+    _, distances = kmeans_assign(x, x[:1].clone(), backend=backend)
+    assert distances[0] == 0
+    exact = (x.double() - x[:1].double()).square().sum(1).float()
+    torch.testing.assert_close(distances, exact, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_nan_gives_a_label_in_range(backend, device):
+    x = make((6, 5), dtype=torch.float32, device=device)
+    x[2, 3] = float("nan")
+    labels, distances = kmeans_assign(x, make((3, 5), dtype=torch.float32, device=device), backend=backend)
+    assert distances.isnan().nonzero().tolist() == [[2]]
+    assert ((labels >= 0) & (labels < 3)).all()
+
+
+def test_reference_works_in_chunks(monkeypatch):
+    x, centroids = make((2, 50, 6)), make((2, 4, 6), seed=1)
+    whole = kmeans_assign_reference(x, centroids)
+    # The package's attribute of this name is the function.
+    module = importlib.import_module("vreid_fast.kernels.kmeans_assign")
+    monkeypatch.setattr(module, "_CHUNK", 100)
+    chunked = kmeans_assign_reference(x, centroids)
+    assert torch.equal(whole[0], chunked[0])
+    torch.testing.assert_close(whole[1], chunked[1])
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_opcheck_and_compile(backend, device):
+    x = make((2, 5, 3), dtype=torch.float32, device=device)
+    centroids = make((2, 4, 3), dtype=torch.float32, device=device, seed=1)
+    torch.library.opcheck(torch.ops.vreid_fast.kmeans_assign.default, (x, centroids, backend))
+    compiled = torch.compile(kmeans_assign, fullgraph=True, backend="aot_eager")
+    labels, _ = compiled(x.requires_grad_(), centroids, backend=backend)
+    assert torch.equal(labels, kmeans_assign(x, centroids, backend=backend)[0])
+
+
+@pytest.mark.parametrize(
+    "x, centroids, message",
+    (
+        ((5,), (2, 5), r"x and centroids must be floats \(N, D\) and \(K, D\)"),
+        ((5, 3), (1, 2, 3), "add or drop the axis of problems"),
+        ((5, 3), (2, 4), r"centroids must be \(K, D\) with K >= 1 and D = 3 for x \(5, 3\), got \(2, 4\)"),
+        ((5, 3), (0, 3), r"K >= 1"),
+        ((2, 5, 3), (3, 4, 3), "give both the same problems and features"),
+    ),
+)
+def test_errors(x, centroids, message):
+    with pytest.raises(ValueError, match=message):
+        kmeans_assign(torch.zeros(x), torch.zeros(centroids))
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_dtype_error(backend, device):
+    with pytest.raises(TypeError, match="use backend='reference'"):
+        kmeans_assign(make((3, 2), device=device), make((3, 2), device=device), backend=backend)
