@@ -5,6 +5,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Waiting OpenMP threads sleep instead of spinning: on two cores they would starve the loader's threads.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: train test bench lint
 train: .venv/installed

@@ -4,6 +4,9 @@ import colorsys
 import errno
 import io
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +264,39 @@ def test_interrupted_render_leaves_nothing(film_black, tmp_path, monkeypatch, fa
     with pytest.raises(raised, match="No space left.*--cache" if raised is InputError else None):
         read_synthetic(cache=tmp_path, people=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    task = Path("/proc/self/task")
+    if not task.exists():
+        pytest.skip("needs /proc to list a process's children")
+    code = (
+        "import os; os.cpu_count = lambda: 2\n"
+        "from vreid_fast.data.synthetic import read_synthetic\n"
+        f"read_synthetic(cache={str(tmp_path)!r}, people=100)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
+    wait_until(lambda: list(tmp_path.glob(".*/*/F012.jpg")))
+    workers = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    parent.kill()
+    parent.wait()
+    assert len(workers) == 2
+    wait_until(lambda: not any(running(worker) for worker in workers))
+    assert not list(tmp_path.glob("synthetic*"))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited a minute in vain"
+        time.sleep(0.05)
+
+
+def running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_slower_of_two_processes_keeps_the_tree_of_the_faster(tmp_path):

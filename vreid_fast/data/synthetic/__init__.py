@@ -7,7 +7,9 @@ worse cameras in a busier street. A seed fixes people, cameras and every frame.
 import os
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 
 from tqdm import tqdm
 
@@ -18,7 +20,7 @@ from .cache import Row, cache_folder, cached_tree
 from .style import STYLES, Style
 from .walk import FRAMES, film
 
-VERSION = 4  # of the generator: what it draws for a seed
+VERSION = 1  # of the generator: what it draws for a seed
 TRACKLETS = 2  # by each person and camera
 FRAME_NAMES = tuple(f"F{frame:03d}.jpg" for frame in range(1, FRAMES + 1))
 
@@ -82,13 +84,23 @@ def _render(folder: Path, style: str, seed: int, rows: list[Row]) -> None:
         for _ in tqdm(map(_write_tracklet, *jobs), **progress):
             pass
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=_end_with_parent) as pool:
         try:
             for _ in tqdm(pool.map(_write_tracklet, *jobs, chunksize=4), **progress):
                 pass
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when its parent is killed; it would wait for work for ever."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _write_tracklet(folder: Path, style: str, seed: int, row: Row) -> None:
