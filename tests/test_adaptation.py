@@ -64,23 +64,17 @@ def test_a_step_against_the_domain_losses_confuses_the_classifier(scene):
     terms = {"terms": ["l2s"]}
     for _ in range(20):
         optimiser.zero_grad()
-        losses, _ = domain_losses(
-            heads, network(source), network(target), 0.0, rng=np.random.default_rng(0), **terms
-        )
+        losses, _ = domain_losses(heads, network(source), network(target), 0.0, rng=np.random.default_rng(0), **terms)
         losses["l2s"].backward()
         optimiser.step()
     before = losses["l2s"].item()
     network.zero_grad()
-    losses, _ = domain_losses(
-        heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms
-    )
+    losses, _ = domain_losses(heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms)
     losses["l2s"].backward()
     with torch.no_grad():
         for parameter in network.trunk.parameters():
             parameter -= 0.02 * parameter.grad / backbone_gradient(network).norm()
-    losses, _ = domain_losses(
-        heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms
-    )
+    losses, _ = domain_losses(heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms)
     assert losses["l2s"].item() > before
 
 

@@ -44,9 +44,7 @@ def test_missing_damaged_and_foreign_files_are_explained(tmp_path):
         with pytest.raises(InputError, match="damaged or no checkpoint"):
             checkpoint.load(tmp_path / "cut.pt")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pt")
-    with pytest.raises(
-        InputError, match="not written by vreid_fast.train; a file of weights goes to --weights"
-    ):
+    with pytest.raises(InputError, match="not written by vreid_fast.train; a file of weights goes to --weights"):
         checkpoint.load(tmp_path / "weights.pt")
     torch.save({"format": 99}, tmp_path / "new.pt")
     with pytest.raises(InputError, match="format 99, this version reads 1"):

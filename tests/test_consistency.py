@@ -84,9 +84,7 @@ def test_memory_state_goes_on_where_it_was():
     other = FeatureMemory(len(features), features.shape[1], camera)
     other.load_state_dict(one.state_dict())
     rows = torch.arange(len(features))
-    assert torch.equal(
-        one.assign(rows, features, features).student, other.assign(rows, features, features).student
-    )
+    assert torch.equal(one.assign(rows, features, features).student, other.assign(rows, features, features).student)
 
 
 def test_l1c_pulls_the_student_to_the_teacher_s_cluster():

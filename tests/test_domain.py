@@ -19,16 +19,12 @@ def test_reversal_strength_follows_the_authors_schedule(shared):
 
 def test_frame_loss_labels_each_frame_with_its_clip_s_domain():
     logits, domains = torch.randn(3, 4, 2), torch.tensor([0, 1, 1])
-    expected = torch.nn.functional.cross_entropy(
-        logits.reshape(12, 2), domains[:, None].expand(3, 4).reshape(12)
-    )
+    expected = torch.nn.functional.cross_entropy(logits.reshape(12, 2), domains[:, None].expand(3, 4).reshape(12))
     torch.testing.assert_close(frame_domain_loss(logits, domains), expected)
 
 
 def test_clip_loss_is_cross_entropy():
-    assert clip_domain_loss(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1])).item() == pytest.approx(
-        np.log(2), rel=1e-6
-    )
+    assert clip_domain_loss(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1])).item() == pytest.approx(np.log(2), rel=1e-6)
 
 
 def test_groups_hold_different_clips_and_pad_with_minus_one():

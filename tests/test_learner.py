@@ -50,9 +50,7 @@ def test_state_goes_to_disk_and_back(tmp_path):
     loss.backward()
     one.optimiser.step()
     one.teacher.follow()
-    one.memory.write(
-        torch.tensor([1, 2]), torch.randn(2, one.student.width), torch.randn(2, one.student.width)
-    )
+    one.memory.write(torch.tensor([1, 2]), torch.randn(2, one.student.width), torch.randn(2, one.student.width))
     torch.save(one.state_dict(), tmp_path / "state.pt")
     other = make()
     with torch.no_grad():

@@ -44,9 +44,7 @@ def test_flush_finds_what_no_row_has_read_yet(log):
 
 def test_resume_drops_rows_after_the_checkpoint_and_goes_on_counting_time(tmp_path):
     rows = [{"stage": "source", "step": step, "seconds": 10.0 * step} for step in (2, 4, 6)]
-    (tmp_path / "metrics.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in rows) + '{"stage": "cut sho'
-    )
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"stage": "cut sho')
     log = Logbook(tmp_path, start=4, total=10, every=2)
     assert [row["step"] for row in read_history(log.path)] == [2, 4]
     assert log.seconds() >= 40.0

@@ -13,11 +13,7 @@ def test_output_shapes_and_embedding(name):
     clips = torch.randn(2, 4, 3, 64, 32)
     output = network(clips)
     width = network.width
-    assert (
-        output.frames.shape == (2, 4, width)
-        and output.clip.shape == (2, width)
-        and output.logits.shape == (2, 7)
-    )
+    assert output.frames.shape == (2, 4, width) and output.clip.shape == (2, width) and output.logits.shape == (2, 7)
     torch.testing.assert_close(network.embed(clips), output.clip)
     # In evaluation the neck is affine: the mean of the frames is the clip.
     torch.testing.assert_close(output.frames.mean(1), output.clip, rtol=1e-4, atol=1e-4)

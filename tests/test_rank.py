@@ -40,8 +40,7 @@ def expected(shared, case):
 def scores_of(arrays, case, **settings):
     name = case.split(".")[0]
     column = {
-        key: arrays[f"{name}.{key}"]
-        for key in ("dist", "q_pid", "q_cam", "q_clothes", "g_pid", "g_cam", "g_clothes")
+        key: arrays[f"{name}.{key}"] for key in ("dist", "q_pid", "q_cam", "q_clothes", "g_pid", "g_cam", "g_clothes")
     }
     return rank_distances(
         column["dist"],
@@ -139,9 +138,7 @@ def test_negative_distances_keep_their_order():
     generator = torch.Generator().manual_seed(0)
     distances = torch.randn(20, 200, generator=generator)
     identities = torch.randint(0, 10, (200,), generator=generator)
-    average_precision, first = rank_queries(
-        distances.__getitem__, Labels(torch.arange(20) % 10), Labels(identities)
-    )
+    average_precision, first = rank_queries(distances.__getitem__, Labels(torch.arange(20) % 10), Labels(identities))
     for query, order in enumerate(distances.argsort(dim=1)):
         hit = identities[order] == query % 10
         precision = hit.cumsum(0)[hit] / (hit.nonzero().flatten() + 1)
@@ -203,9 +200,7 @@ def test_gallery_smaller_than_the_ranks():
 @pytest.mark.parametrize("queries", [0, 2])
 def test_no_match_at_all(queries):
     with pytest.raises(InputError, match=f"no query of {queries} has a match among 3 gallery items"):
-        rank_metrics(
-            torch.ones(queries, 4), [1] * queries, [0] * queries, torch.ones(3, 4), [1, 1, 2], [0, 0, 1]
-        )
+        rank_metrics(torch.ones(queries, 4), [1] * queries, [0] * queries, torch.ones(3, 4), [1, 1, 2], [0, 0, 1])
 
 
 @pytest.mark.parametrize(
@@ -245,9 +240,7 @@ def test_distances_equal_torchreid(shared):
         features, squared, cosine = file["s0.feat"], file["dist.euclidean_sq"], file["dist.cosine"]
     query, gallery = features[: len(squared)], features[len(squared) :]
     np.testing.assert_allclose(pairwise_distances(query, gallery), cosine, atol=1e-6)
-    np.testing.assert_allclose(
-        pairwise_distances(query, gallery, "euclidean") ** 2, squared, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(pairwise_distances(query, gallery, "euclidean") ** 2, squared, rtol=1e-4, atol=1e-5)
 
 
 def test_distances_ignore_autocast_and_leave_the_flags():
@@ -305,9 +298,7 @@ def test_standardising_an_unseen_camera_takes_the_global_statistics():
     here = reference[seen == 0]
     torch.testing.assert_close(standardised[:3], (features[:3] - here.mean(0)) / here.std(0, correction=0))
     for unknown in ((None, seen), (cameras, None)):
-        torch.testing.assert_close(
-            camera_standardise(features, unknown[0], reference, unknown[1], eps=0), everywhere
-        )
+        torch.testing.assert_close(camera_standardise(features, unknown[0], reference, unknown[1], eps=0), everywhere)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +311,4 @@ def test_standardising_an_unseen_camera_takes_the_global_statistics():
 )
 def test_standardising_names_what_is_wrong(reference, cameras, message):
     with pytest.raises(ValueError, match=message):
-        camera_standardise(
-            torch.ones(6, 3), cameras, reference, torch.zeros(len(reference), dtype=torch.int64)
-        )
+        camera_standardise(torch.ones(6, 3), cameras, reference, torch.zeros(len(reference), dtype=torch.int64))

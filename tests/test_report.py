@@ -153,9 +153,7 @@ def test_a_whole_report(write):
         kind, data = decode(image["src"])
         if kind == "image/svg+xml":
             root = ElementTree.fromstring(data)
-            references = [
-                value for node in root.iter() for key, value in node.items() if key.endswith("href")
-            ]
+            references = [value for node in root.iter() for key, value in node.items() if key.endswith("href")]
             assert all(reference.startswith("#") for reference in references)
         else:
             assert Image.open(io.BytesIO(data)).convert("RGB").size == (96, 192)
@@ -212,9 +210,7 @@ def test_the_same_run_writes_the_same_bytes(tmp_path):
     arguments = {"title": "A", "config": {}, "environment": {}, "ranked": ranked()}
     result = {"source": scores(0.3), "student": scores(0.4)}
     first = write_report(tmp_path / "a.html", history=history(), result=result, **arguments).read_bytes()
-    assert (
-        first == write_report(tmp_path / "b.html", history=history(), result=result, **arguments).read_bytes()
-    )
+    assert first == write_report(tmp_path / "b.html", history=history(), result=result, **arguments).read_bytes()
 
 
 def test_steps_of_the_second_stage_count_on():
@@ -306,10 +302,7 @@ def test_ranked_lists_without_cameras_or_matches():
 def test_ranked_lists_of_real_tracklets(shared, write):
     folders = sorted(shared("data/pets09/tracklets").iterdir())[::5]
     tracklets = [Walk(int(folder.name[:4]), int(folder.name[5]), length=3) for folder in folders]
-    files = {
-        id(tracklet): sorted(folder.glob("*.jpg"))
-        for tracklet, folder in zip(tracklets, folders, strict=True)
-    }
+    files = {id(tracklet): sorted(folder.glob("*.jpg")) for tracklet, folder in zip(tracklets, folders, strict=True)}
 
     def read(tracklet, indices):
         return [np.asarray(Image.open(files[id(tracklet)][index])) for index in indices]

@@ -59,19 +59,14 @@ def knobs(data, run, **changes):
 
 def flags(data, run, **changes):
     return [
-        word
-        for name, value in {**TINY, **data, "run": run, **changes}.items()
-        for word in (f"--{name}", str(value))
+        word for name, value in {**TINY, **data, "run": run, **changes}.items() for word in (f"--{name}", str(value))
     ]
 
 
 def logged(run):
     """Rows of metrics.jsonl without what a clock decides."""
     rows = read_history(run / "metrics.jsonl")
-    return [
-        {name: value for name, value in row.items() if name not in ("seconds", "clips_per_second")}
-        for row in rows
-    ]
+    return [{name: value for name, value in row.items() if name not in ("seconds", "clips_per_second")} for row in rows]
 
 
 def states_equal(one, other):
@@ -101,15 +96,11 @@ def test_every_step_logs_every_term(paper_run):
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert set(rows[0]["losses"]) == {"cross_entropy", "triplet"}
     assert set(rows[-1]["losses"]) == {"cross_entropy", "triplet", "l1s", "l2s", "l3s", "l1c", "l2c"}
-    assert {"learning_rate", "reversal", "disagreement", "domain_accuracy_frames", "gradient_norm"} <= set(
-        rows[-1]
-    )
+    assert {"learning_rate", "reversal", "disagreement", "domain_accuracy_frames", "gradient_norm"} <= set(rows[-1])
 
 
 @pytest.mark.parametrize("stop_after", [2, 4, 6])
-def test_resume_gives_the_same_losses_and_scores_bit_for_bit(
-    data, paper_run, tmp_path, stop_after, monkeypatch
-):
+def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tmp_path, stop_after, monkeypatch):
     run, steps = tmp_path / "run", 0
     plain = train_module.Session.advance
 
@@ -135,10 +126,9 @@ def test_target_identities_are_never_read(data, paper_run, tmp_path):
     """Another labelling of the target's training tracklets changes not one weight."""
     target = tmp_path / "target"
     write_people(target, 1)
-    rows = list(csv.reader(open(target / "tracklets.csv")))
+    rows = [line.split(",") for line in (target / "tracklets.csv").read_text().splitlines()]
     shuffled = [rows[0]] + [
-        [path, str((int(identity) * 5 + row) % 4), camera]
-        for row, (path, identity, camera) in enumerate(rows[1:])
+        [path, str((int(identity) * 5 + row) % 4), camera] for row, (path, identity, camera) in enumerate(rows[1:])
     ]
     with open(target / "tracklets.csv", "w", newline="") as file:
         csv.writer(file).writerows(shuffled)
@@ -208,11 +198,7 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsy
     monkeypatch.setattr(train_module, "batch_hard_triplet", broken)
     assert main(flags(data, tmp_path / "run")) != 0
     said = capsys.readouterr().err
-    assert (
-        "the loss triplet is not finite at step 5" in said
-        and "last.pt (step 3)" in said
-        and "Traceback" not in said
-    )
+    assert "the loss triplet is not finite at step 5" in said and "last.pt (step 3)" in said and "Traceback" not in said
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert state["step"] == 3 and all(value.isfinite().all() for value in state["student"].values())
 

@@ -43,9 +43,7 @@ class Domains:
             )
         classes = identity_labels(of_source.train)
         if len(classes) < 2:
-            raise InputError(
-                f"--source {source}: wanted at least 2 people to tell apart, found {len(classes)}"
-            )
+            raise InputError(f"--source {source}: wanted at least 2 people to tell apart, found {len(classes)}")
         if not of_target.train:
             raise InputError(f"--target {target}: no training tracklets to adapt to")
         return cls(

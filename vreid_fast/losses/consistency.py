@@ -80,9 +80,7 @@ class FeatureMemory:
         cameras: (N,) int64, or None for camera-blind clusters.
     """
 
-    def __init__(
-        self, tracklets: int, width: int, cameras: Tensor | None, device: torch.device | str = "cpu"
-    ):
+    def __init__(self, tracklets: int, width: int, cameras: Tensor | None, device: torch.device | str = "cpu"):
         self.features = torch.zeros(2, tracklets, width, device=device)
         self.written = torch.zeros(tracklets, dtype=torch.bool, device=device)
         self.camera_aware = cameras is not None
@@ -110,9 +108,7 @@ class FeatureMemory:
         cameras = self.cameras[rows].repeat(2)
         if self.camera_aware:
             self._measure_cameras(plain, cameras)
-        found = kmeans(
-            self._standardise(plain, cameras), min(clusters, len(plain)), restarts=restarts, seed=seed
-        )
+        found = kmeans(self._standardise(plain, cameras), min(clusters, len(plain)), restarts=restarts, seed=seed)
         self.centroids = found.centroids
         sums = torch.zeros_like(found.centroids).index_add_(0, found.labels, plain)
         self.means = sums / found.counts[:, None].clamp_min(1)

@@ -12,9 +12,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), labels)
 
 
-def batch_hard_triplet(
-    features: Tensor, labels: Tensor, margin: float = 0.3, distance: str = "euclidean"
-) -> Tensor:
+def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, distance: str = "euclidean") -> Tensor:
     """Eq. 6: each clip against its farthest positive and its nearest negative of the batch.
 
     max(0, d(anchor, positive) - d(anchor, negative) + margin), mean over the anchors that have a

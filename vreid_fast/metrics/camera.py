@@ -5,9 +5,7 @@ import torch
 from .distance import as_features
 
 
-def camera_standardise(
-    features, cameras, reference_features, reference_cameras, eps: float = 1e-5
-) -> torch.Tensor:
+def camera_standardise(features, cameras, reference_features, reference_cameras, eps: float = 1e-5) -> torch.Tensor:
     """Remove each camera's own mean and spread: (x - mean_c) / sqrt(var_c + eps) for every feature column.
 
     The statistics of camera c come from its reference items, which need no identities (the target

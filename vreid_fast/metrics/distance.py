@@ -29,9 +29,7 @@ def pairwise_distances(query_features, gallery_features, distance: str = "cosine
 def distance_rows(query_features, gallery_features, distance: str) -> Callable[[slice], torch.Tensor]:
     """`pairwise_distances` some queries at a time: ``rows(slice)`` gives those rows of the (Q, G) matrix."""
     if distance not in DISTANCES:
-        raise ValueError(
-            f"pairwise_distances: distance must be one of {', '.join(DISTANCES)}, got {distance!r}"
-        )
+        raise ValueError(f"pairwise_distances: distance must be one of {', '.join(DISTANCES)}, got {distance!r}")
     query = as_features("pairwise_distances", "query_features", query_features)
     gallery = as_features("pairwise_distances", "gallery_features", gallery_features).to(query.device)
     if query.shape[1] != gallery.shape[1]:

@@ -166,9 +166,7 @@ def relevance(query: Labels, gallery: Labels, protocol: str = "market") -> tuple
     return good, (same & ~good) | (gallery.identities == -1)
 
 
-def _hits(
-    distances: torch.Tensor, good: torch.Tensor, junk: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _hits(distances: torch.Tensor, good: torch.Tensor, junk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Query and place (from 0) of every match, by query and then by place.
 
     Distance, gallery index and match go into one int64, so that sorting bare numbers ranks the gallery:

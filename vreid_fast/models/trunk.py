@@ -51,9 +51,7 @@ class Bottleneck(nn.Module):
 def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module | None:
     if stride == 1 and channels_in == channels_out:
         return None
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
-    )
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
 
 
 class ResNetTrunk(nn.Module):

@@ -34,9 +34,7 @@ def load_trunk_weights(trunk: nn.Module, path: str | Path) -> list[str]:
             notes.append(f"{name}: left out, this trunk has no such key")
         elif own[name].shape != value.shape:
             bad.append(f"{name} has shape {tuple(value.shape)}, wanted {tuple(own[name].shape)}")
-    bad += [
-        f"{name} is missing" for name in own if name not in given and not name.endswith("num_batches_tracked")
-    ]
+    bad += [f"{name} is missing" for name in own if name not in given and not name.endswith("num_batches_tracked")]
     if bad:
         raise InputError(
             f"weights {path} do not fit this network: {_few(bad)}; "
