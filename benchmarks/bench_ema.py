@@ -9,8 +9,8 @@ import torch
 from timing import arguments, compare
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
-from vreid_fast.kernels import EmaUpdater
 
+from vreid_fast.kernels import EmaUpdater
 from vreid_fast.models import build
 
 DECAY = 0.99

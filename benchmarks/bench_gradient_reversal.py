@@ -6,6 +6,7 @@ import sys
 
 import torch
 from timing import arguments, compare
+
 from vreid_fast.kernels import gradient_reversal
 from vreid_fast.kernels.gradient_reversal import gradient_reversal_reference
 

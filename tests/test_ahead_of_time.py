@@ -49,6 +49,7 @@ def test_every_kernel_was_compiled(compiled):
 def launch_everything():
     """Call the launchers at the sizes of the method and of the benchmarks."""
     import torch
+
     from vreid_fast.kernels import combined_regression_triton, temporal_pool_triton
     from vreid_fast.kernels.kmeans_assign_triton import assign
     from vreid_fast.kernels.kmeans_gram_triton import fits, kmeans_gram

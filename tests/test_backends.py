@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from vreid_fast.kernels import backends
 
 ROOT = Path(__file__).resolve().parents[1]

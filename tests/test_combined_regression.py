@@ -4,6 +4,7 @@ import pytest
 import torch
 from cases import TOLERANCE, make
 from interpreted import RUNS, TRITON_RUNS
+
 from vreid_fast.kernels.combined_regression import combined_regression, combined_regression_reference
 from vreid_fast.kernels.counter_random import as_seed, random_bits
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from interpreted import TRITON_RUNS
+
 from vreid_fast.kernels.counter_random import as_seed, random_bits, uniform
 
 triton = pytest.importorskip("triton")

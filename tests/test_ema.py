@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases import DEVICES
 from torch import nn
+
 from vreid_fast.kernels import EmaUpdater
 
 BACKENDS = ("cpp", "reference")

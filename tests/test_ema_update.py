@@ -4,6 +4,7 @@ import pytest
 import torch
 from cases import DEVICES, DTYPES, LAYOUTS, SHAPES, TOLERANCE, make, relaid
 from torch._dynamo.testing import CompileCounterWithBackend
+
 from vreid_fast.kernels.backends import load_extension
 from vreid_fast.kernels.ema import ema_update_reference
 

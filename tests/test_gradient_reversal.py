@@ -4,6 +4,7 @@ import pytest
 import torch
 from cases import DEVICES, DTYPES, LAYOUTS, SHAPES, make
 from torch._dynamo.testing import CompileCounterWithBackend
+
 from vreid_fast.kernels import gradient_reversal
 from vreid_fast.kernels.backends import load_extension
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from cases import LAYOUTS, make
 from sklearn.cluster import KMeans as ScikitKMeans
+
 from vreid_fast.kernels.kmeans import kmeans
 
 _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is compiled on this machine")

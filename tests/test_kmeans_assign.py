@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases import LAYOUTS, make
 from interpreted import RUNS, TRITON_RUNS
+
 from vreid_fast.kernels.kmeans_assign import kmeans_assign, kmeans_assign_reference
 
 # (N, K, D): single elements, none at all, odd sizes, more than one tile of each axis.

@@ -4,6 +4,7 @@ import pytest
 import torch
 from cases import LAYOUTS, TOLERANCE, make
 from interpreted import RUNS, TRITON_RUNS
+
 from vreid_fast.kernels.temporal_pool import temporal_pool, temporal_pool_reference
 
 # (B, T, C, H, W): more than one tile of channels and of positions, odd sizes, no clip at all.

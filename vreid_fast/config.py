@@ -185,6 +185,8 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
         for knob in ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp"):
             if not 0 <= getattr(self, knob) <= 1:
                 raise InputError(f"--{knob} must be between 0 and 1, got {getattr(self, knob)}")
+        if self.domain_dropout == 1:
+            raise InputError("--domain_dropout must be below 1, got 1.0: nothing would be left of the domain heads")
         for knob in ("source_lr", "adapt_lr", "head_lr", "cluster_temperature"):
             if not getattr(self, knob) > 0:
                 raise InputError(f"--{knob} must be above 0, got {getattr(self, knob)}")
