@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vreid_fast.device import Precision, choose_device
+from vreid_fast.device import Precision, choose_device, describe
 from vreid_fast.errors import InputError
 
 CPU = torch.device("cpu")
@@ -36,3 +36,9 @@ def test_a_step_clips_the_gradient_and_returns_the_norm_before(limit, moved):
     weight = torch.nn.Parameter(torch.zeros(1))
     norm = Precision("fp32", CPU).step(10 * weight.sum(), torch.optim.SGD([weight], lr=1.0), limit)
     assert norm.item() == pytest.approx(10.0) and weight.item() == pytest.approx(-moved, rel=1e-4)
+
+
+def test_a_device_is_described_by_its_model_and_cores():
+    import os
+
+    assert describe(CPU).endswith(f", {os.cpu_count()} cores") and len(describe(CPU)) > len(", 2 cores")

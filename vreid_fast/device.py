@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -77,4 +79,6 @@ def describe(device: torch.device) -> str:
     """A device in words, for logs and reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"
+    facts = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", facts.read_text() if facts.exists() else "")
+    return f"{model.group(1) if model else platform.machine()}, {os.cpu_count()} cores"
