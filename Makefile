@@ -13,7 +13,7 @@ train: .venv/installed
 	$(BIN)/python -m vreid_fast.train $(ARGS)
 
 test: .venv/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run_all.py $(ARGS)

@@ -49,7 +49,7 @@ setup(
             *["av", "scipy", "h5py", "pyyaml"],
         ],
         "dev": [
-            *["pytest", "pytest-timeout", "ruff", "clang-format", "build", "wheel"],
+            *["pytest", "pytest-timeout", "pytest-xdist", "ruff", "clang-format", "build", "wheel"],
             *["ninja", "cmake", "pybind11", "setuptools>=77"],
         ],
     },

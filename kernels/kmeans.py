@@ -86,7 +86,6 @@ def kmeans(
             raise ValueError(f"kmeans: init must be {wanted} for x {tuple(x.shape)}, got {tuple(init.shape)}")
         init = init.detach().to(x.device).expand(wanted)
         init = init if x.dim() == 3 else init[None]
-        restarts = 1
     elif init != "k-means++":
         raise ValueError(f"kmeans: init must be 'k-means++' or a tensor of centroids, got {init!r}")
     else:
@@ -118,6 +117,7 @@ def _kmeans(
         from .kmeans_large_triton import kmeans_large
 
         run = kmeans_gram if fits(x.shape[1]) else kmeans_large
+    restarts = restarts if init is None else 1
     labels, centroids, inertia = run(x, clusters, restarts, iterations, init, seed)
     counts = torch.zeros(centroids.shape[:2], dtype=torch.int64, device=x.device)
     counts.scatter_add_(1, labels, torch.ones_like(labels))

@@ -92,8 +92,7 @@ def _check(x: Tensor, frames: int | None, lengths: Tensor | None, spatial: str) 
     elif x.dim() == 4:
         if frames is None or frames < 1:
             raise ValueError(
-                f"temporal_pool: frames must be the frames T of a clip for maps {shape}, got {frames}; "
-                "pass frames=T"
+                f"temporal_pool: frames must be the frames T of a clip for maps {shape}, got {frames}; pass frames=T"
             )
         if shape[0] % frames:
             raise ValueError(
@@ -102,9 +101,7 @@ def _check(x: Tensor, frames: int | None, lengths: Tensor | None, spatial: str) 
             )
         clips = shape[0] // frames
     elif x.dim() == 2:
-        raise ValueError(
-            f"temporal_pool: frames must be (B, T, D), got {shape}; add a T axis of 1 for images"
-        )
+        raise ValueError(f"temporal_pool: frames must be (B, T, D), got {shape}; add a T axis of 1 for images")
     else:
         raise ValueError(f"temporal_pool: x must be (B*T, C, H, W) or (B, T, D), got {shape}; reshape it")
     if not x.is_floating_point():
@@ -118,21 +115,15 @@ def _check(x: Tensor, frames: int | None, lengths: Tensor | None, spatial: str) 
                 f"{lengths.dtype}; give one for each clip"
             )
         if lengths.device != x.device:
-            raise ValueError(
-                f"temporal_pool: lengths must be on {x.device} as x is, got {lengths.device}; move it"
-            )
+            raise ValueError(f"temporal_pool: lengths must be on {x.device} as x is, got {lengths.device}; move it")
         looked_at = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
         if looked_at and ((lengths < 1) | (lengths > frames)).any():
-            raise ValueError(
-                f"temporal_pool: lengths must be in 1..{frames}, got {lengths.tolist()}; drop empty clips"
-            )
+            raise ValueError(f"temporal_pool: lengths must be in 1..{frames}, got {lengths.tolist()}; drop empty clips")
     return clips, frames
 
 
 @torch.library.custom_op("vreid_fast::temporal_pool", mutates_args=())
-def _forward(
-    maps: Tensor, frames: int, lengths: Tensor | None, maximum: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(maps: Tensor, frames: int, lengths: Tensor | None, maximum: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Frame features (B, T, C), clip features (B, C) and, for the maximum, its position (B*T, C) int32."""
     from .temporal_pool_triton import forward
 

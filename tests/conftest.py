@@ -1,5 +1,6 @@
-"""Shared test set-up: NaN-poisoned torch.empty, one thread, given data, skipping of gpu tests."""
+"""Shared test set-up: NaN-poisoned torch.empty, one thread, given data, interpreted Triton, skipping of gpu tests."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure(config):
+    if not torch.cuda.is_available():
+        # Before anything imports triton. Ops do not choose the interpreter unasked: only tests of it see it.
+        os.environ.setdefault("TRITON_INTERPRET", "1")
     torch.set_num_threads(1)
     # torch.empty returns NaN, so that a kernel which forgets to write an element is seen.
     torch.utils.deterministic.fill_uninitialized_memory = True

@@ -110,9 +110,7 @@ def test_dropout_is_a_function_of_the_seed(seed, backend, device):
     generator = torch.get_rng_state()
     found = combined_regression(*given, STRENGTH, dropout=0.4, seed=seed, backend=backend)
     assert torch.equal(torch.get_rng_state(), generator)
-    again = combined_regression(
-        *given, STRENGTH, dropout=0.4, seed=torch.tensor(seed, device=device), backend=backend
-    )
+    again = combined_regression(*given, STRENGTH, dropout=0.4, seed=torch.tensor(seed, device=device), backend=backend)
     assert torch.equal(found.loss, again.loss)
     wanted = written_out(exact, kept)
     found.loss.backward()

@@ -192,6 +192,4 @@ def test_dtype_and_spatial_errors():
     with pytest.raises(TypeError, match="x must be of a float type"):
         temporal_pool(torch.zeros(2, 3, 4, dtype=torch.int32))
     with pytest.raises(TypeError, match="use backend='reference'"):
-        temporal_pool(
-            make((2, 3, 4), device="cuda" if torch.cuda.is_available() else "cpu"), backend="triton"
-        )
+        temporal_pool(make((2, 3, 4), device="cuda" if torch.cuda.is_available() else "cpu"), backend="triton")
