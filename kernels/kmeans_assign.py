@@ -61,12 +61,14 @@ def kmeans_assign_reference(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     rows = max(1, _CHUNK // (max(1, len(x)) * max(centroids.shape[1:])))
     labels = x.new_empty(x.shape[:2], dtype=torch.int64)
     distances = x.new_empty(x.shape[:2], dtype=accumulate)
+    # Index of a problem's first centroid among those of all problems.
+    offsets = torch.arange(len(x), device=x.device)[:, None] * centroids.shape[1]
     for first in range(0, x.shape[1], rows):
         chunk = x[:, first : first + rows].to(accumulate)
         nearest = torch.baddbmm(squares, chunk, centroids.mT, alpha=-2).min(-1).indices
-        chosen = centroids.gather(1, nearest[..., None].expand_as(chunk))
+        chosen = centroids.flatten(0, 1).index_select(0, (nearest + offsets).flatten())
         labels[:, first : first + rows] = nearest
-        distances[:, first : first + rows] = (chunk - chosen).square().sum(-1)
+        distances[:, first : first + rows] = (chunk - chosen.view_as(chunk)).square().sum(-1)
     return labels, distances
 
 
