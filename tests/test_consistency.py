@@ -124,3 +124,13 @@ def test_clusters_of_one_batch_agree_at_once():
     features, _, _ = people_under_cameras()
     assignment = cluster_batch(features, features + 0.001, clusters=6, restarts=10, seed=0)
     assert disagreement(assignment).item() == 0.0
+
+
+def test_student_and_teacher_keep_their_own_clusters():
+    features, _, camera = people_under_cameras()
+    memory = filled(features, camera)
+    rows = torch.arange(0, len(features), 12)  # one clip a person, all under the first camera
+    own = memory.assign(rows, features[rows], features[rows]).student
+    mixed = memory.assign(rows, features[rows], features[rows].roll(1, 0))
+    assert torch.equal(mixed.student, own) and torch.equal(mixed.teacher, own.roll(1, 0))
+    assert len(own.unique()) > 1

@@ -68,3 +68,17 @@ def test_each_head_reverses_what_reaches_the_features(head):
     torch.testing.assert_close(reversed_, -0.7 * plain)
     for one, other in zip(own, own_plain):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("head", ["frame", "clip"])
+def test_a_positive_strength_is_against_the_head_s_own_gradient(head):
+    torch.manual_seed(0)
+    heads = DomainHeads(6, hidden=8, dropout=0.0)
+    features = torch.randn(4, 3, 6) if head == "frame" else torch.randn(4, 6)
+    classify = heads.classify_frames if head == "frame" else heads.classify_clips
+    gradients = []
+    for logits_of in (getattr(heads, head), lambda x: classify(x, 0.5)):
+        x = features.clone().requires_grad_()
+        logits_of(x)[..., 1].sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(gradients[1], -0.5 * gradients[0])

@@ -32,7 +32,7 @@ class Learner:
         self.memory: FeatureMemory | None = None
         # A 0-d device tensor, so that a schedule recompiles and re-captures nothing.
         self.reversal = torch.zeros((), device=self.device)
-        self.optimiser = self._make_optimiser(learning_rate, 0.0)
+        self.restart_optimiser(learning_rate)
 
     def start_adaptation(
         self,
@@ -53,14 +53,12 @@ class Learner:
         self.restart_optimiser(learning_rate, head_learning_rate)
 
     def restart_optimiser(self, learning_rate: float, head_learning_rate: float = 0.0) -> None:
-        self.optimiser = self._make_optimiser(learning_rate, head_learning_rate)
-
-    def _make_optimiser(self, learning_rate: float, head_learning_rate: float) -> torch.optim.Optimizer:
+        """A fresh Adam over all that there is to learn; heads and loss weights have a rate of their own."""
         groups = [{"params": list(self.student.parameters()), "peak": learning_rate}]
         for module in (self.heads, self.weights):
             if module is not None:
                 groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
-        return torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay)
+        self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay)
 
     def set_learning_rate(self, step: int, steps: int, warmup: int) -> float:
         """Linear warm-up, then a cosine to a fiftieth of the peak; returns the student's rate."""
