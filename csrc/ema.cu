@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kChunk = 4096;  // elements a block takes at a time: 4 float4 loads in flight a thread and side
-constexpr int kPairs = 896;
+constexpr int kPairs = 736;
 
 // The pointers travel as kernel arguments (up to 32,764 bytes since CUDA 12.1): nothing to upload, to keep
 // in step with the tensors, or to keep alive for a graph replay.
@@ -21,7 +21,8 @@ struct Table {
   int first_chunk[kPairs + 1];  // chunks of pair i: first_chunk[i] .. first_chunk[i + 1]
   int count;
 };
-static_assert(sizeof(Table) + sizeof(double*) <= 32764, "the table must fit in the kernel arguments");
+static_assert(sizeof(Table) + sizeof(EmaSchedule) + sizeof(bool) <= 32764,
+              "the table must fit in the kernel arguments");
 
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vector {
@@ -56,19 +57,47 @@ __device__ T average(T teacher, S student, double weight) {
   }
 }
 
+// The teacher's new value in the type of its copy.
+template <class T>
+__device__ void store(void* copy, Element type, int64_t at, T value) {
+  if constexpr (std::is_same_v<T, uint8_t>) {
+    static_cast<uint8_t*>(copy)[at] = value;
+  } else {
+    switch (type) {
+      case Element::float32:
+        static_cast<float*>(copy)[at] = static_cast<float>(widen(value));
+        break;
+      case Element::float64:
+        static_cast<double*>(copy)[at] = static_cast<double>(widen(value));
+        break;
+      case Element::float16:
+        static_cast<__half*>(copy)[at] = narrow<__half>(widen(value));
+        break;
+      default:
+        static_cast<__nv_bfloat16*>(copy)[at] = narrow<__nv_bfloat16>(widen(value));
+    }
+  }
+}
+
 // One block, up to kChunk elements.
 template <class T, class S>
-__device__ void update(void* teacher_memory, const void* student_memory, int64_t begin, int64_t numel,
-                       double weight) {
-  T* teacher = static_cast<T*>(teacher_memory) + begin;
-  const S* student = static_cast<const S*>(student_memory) + begin;
+__device__ void update(const EmaPair& pair, int64_t begin, double weight) {
+  T* teacher = static_cast<T*>(pair.teacher) + begin;
+  const S* student = static_cast<const S*>(pair.student) + begin;
   constexpr int kWidth = 16 / static_cast<int>(sizeof(T) > sizeof(S) ? sizeof(T) : sizeof(S));
   constexpr int kLoads = kChunk / (kThreads * kWidth);
   using TeacherVector = Vector<T, kWidth>;
   using StudentVector = Vector<S, kWidth>;
-  const bool aligned = reinterpret_cast<uintptr_t>(teacher) % alignof(TeacherVector) == 0 &&
-                       reinterpret_cast<uintptr_t>(student) % alignof(StudentVector) == 0;
-  if (aligned && numel - begin >= kChunk) {
+  using BfloatVector = Vector<__nv_bfloat16, kWidth>;
+  __nv_bfloat16* bfloat = static_cast<__nv_bfloat16*>(pair.copy) + begin;
+  // Of the copies, a bfloat16 one of a float32 teacher is the one that matters, and the one that is
+  // vectorised.
+  const bool to_bfloat = std::is_same_v<T, float> && pair.copy && pair.copy_type == Element::bfloat16;
+  const bool aligned =
+      reinterpret_cast<uintptr_t>(teacher) % alignof(TeacherVector) == 0 &&
+      reinterpret_cast<uintptr_t>(student) % alignof(StudentVector) == 0 &&
+      (!pair.copy || (to_bfloat && reinterpret_cast<uintptr_t>(bfloat) % alignof(BfloatVector) == 0));
+  if (aligned && pair.numel - begin >= kChunk) {
     TeacherVector t[kLoads];
     StudentVector s[kLoads];
 #pragma unroll
@@ -83,10 +112,21 @@ __device__ void update(void* teacher_memory, const void* student_memory, int64_t
         t[load].values[i] = average(t[load].values[i], s[load].values[i], weight);
       }
       reinterpret_cast<TeacherVector*>(teacher)[load * kThreads + threadIdx.x] = t[load];
+      if constexpr (std::is_same_v<T, float>) {
+        if (to_bfloat) {
+          BfloatVector rounded;
+#pragma unroll
+          for (int i = 0; i < kWidth; ++i) rounded.values[i] = __float2bfloat16(t[load].values[i]);
+          reinterpret_cast<BfloatVector*>(bfloat)[load * kThreads + threadIdx.x] = rounded;
+        }
+      }
     }
   } else {
-    const int count = static_cast<int>(min(static_cast<int64_t>(kChunk), numel - begin));
-    for (int i = threadIdx.x; i < count; i += kThreads) teacher[i] = average(teacher[i], student[i], weight);
+    const int count = static_cast<int>(min(static_cast<int64_t>(kChunk), pair.numel - begin));
+    for (int i = threadIdx.x; i < count; i += kThreads) {
+      teacher[i] = average(teacher[i], student[i], weight);
+      if (pair.copy) store(pair.copy, pair.copy_type, begin + i, teacher[i]);
+    }
   }
 }
 
@@ -94,19 +134,21 @@ template <class T>
 __device__ void update_from(const EmaPair& pair, int64_t begin, double weight) {
   switch (pair.student_type) {
     case Element::float32:
-      return update<T, float>(pair.teacher, pair.student, begin, pair.numel, weight);
+      return update<T, float>(pair, begin, weight);
     case Element::float64:
-      return update<T, double>(pair.teacher, pair.student, begin, pair.numel, weight);
+      return update<T, double>(pair, begin, weight);
     case Element::float16:
-      return update<T, __half>(pair.teacher, pair.student, begin, pair.numel, weight);
+      return update<T, __half>(pair, begin, weight);
     default:
-      return update<T, __nv_bfloat16>(pair.teacher, pair.student, begin, pair.numel, weight);
+      return update<T, __nv_bfloat16>(pair, begin, weight);
   }
 }
 
+// `last`: no launch of this update follows, so that the schedule advances.
 __global__ void __launch_bounds__(kThreads)
-    ema_update_kernel(const __grid_constant__ Table table, const double* __restrict__ decay) {
-  const double weight_of_averaged = 1.0 - *decay;
+    ema_update_kernel(const __grid_constant__ Table table, const EmaSchedule schedule, const bool last) {
+  const double ceiling = schedule.rates[0];
+  const double decay = schedule.warmup ? min(1.0 - 1.0 / (schedule.counters[0] + 1), ceiling) : ceiling;
   for (int chunk = blockIdx.x; chunk < table.first_chunk[table.count]; chunk += gridDim.x) {
     int low = 0, high = table.count;  // first_chunk[low] <= chunk < first_chunk[high]
     while (high - low > 1) {
@@ -115,7 +157,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     const EmaPair& pair = table.pairs[low];
     const int64_t begin = static_cast<int64_t>(chunk - table.first_chunk[low]) * kChunk;
-    const double weight = pair.copied ? 1.0 : weight_of_averaged;
+    const double weight = pair.copied ? 1.0 : 1.0 - decay;
     switch (pair.teacher_type) {
       case Element::float32:
         update_from<float>(pair, begin, weight);
@@ -130,20 +172,33 @@ __global__ void __launch_bounds__(kThreads)
         update_from<__nv_bfloat16>(pair, begin, weight);
         break;
       case Element::bytes:
-        update<uint8_t, uint8_t>(pair.teacher, pair.student, begin, pair.numel, weight);
+        update<uint8_t, uint8_t>(pair, begin, weight);
         break;
+    }
+  }
+  // The block that finishes last advances the schedule: by then all have read it.
+  if (!last) return;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    auto* finished = reinterpret_cast<unsigned long long*>(schedule.counters + 1);
+    __threadfence();
+    if (atomicAdd(finished, 1ULL) == gridDim.x - 1) {
+      *finished = 0;
+      schedule.rates[1] = decay;
+      schedule.counters[0] += 1;
     }
   }
 }
 
 }  // namespace
 
-void ema_update_cuda(const EmaPair* pairs, int64_t count, const double* decay, CUstream_st* stream) {
+void ema_update_cuda(const EmaPair* pairs, int64_t count, const EmaSchedule& schedule, CUstream_st* stream) {
   int device = 0, multiprocessors = 0, blocks = 0;
   cudaGetDevice(&device);
   cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
   cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, ema_update_kernel, kThreads, 0);
-  for (int64_t begin = 0; begin < count; begin += kPairs) {
+  int64_t begin = 0;
+  do {
     Table table;
     table.count = static_cast<int>(std::min<int64_t>(kPairs, count - begin));
     table.first_chunk[0] = 0;
@@ -152,9 +207,11 @@ void ema_update_cuda(const EmaPair* pairs, int64_t count, const double* decay, C
       const int64_t chunks = (table.pairs[i].numel + kChunk - 1) / kChunk;
       table.first_chunk[i + 1] = table.first_chunk[i] + static_cast<int>(chunks);
     }
-    const int grid = std::min(table.first_chunk[table.count], multiprocessors * blocks);
-    if (grid > 0) ema_update_kernel<<<grid, kThreads, 0, stream>>>(table, decay);
-  }
+    begin += table.count;
+    // At least one block, which advances the schedule.
+    const int grid = std::max(1, std::min(table.first_chunk[table.count], multiprocessors * blocks));
+    ema_update_kernel<<<grid, kThreads, 0, stream>>>(table, schedule, begin >= count);
+  } while (begin < count);
 }
 
 }  // namespace vreid_fast

@@ -71,6 +71,17 @@ def choose(op: str, backend: str | None, device: torch.device | str) -> str:
         ValueError: `op` has no such backend.
         RuntimeError: the backend asked for is missing on this machine, with the reason.
     """
+    return _choose(op, backend, device)
+
+
+# What is installed and built does not change while a program runs, nor under a compiled graph. The attribute is
+# what torch.compiler.assume_constant_result sets, without its import of the whole compiler; torch.compile does
+# not take it from a cached function.
+choose._dynamo_marked_constant = True
+
+
+@cache
+def _choose(op: str, backend: str | None, device: torch.device | str) -> str:
     known = OPS[op]
     if backend is None:
         for name in known:
@@ -83,8 +94,3 @@ def choose(op: str, backend: str | None, device: torch.device | str) -> str:
     if reason is not None:
         raise RuntimeError(f"{op}: backend {backend!r} is missing here: {reason}")
     return backend
-
-
-# What torch.compiler.assume_constant_result does, without its import of the whole compiler: what is installed
-# and built does not change under a compiled graph.
-choose._dynamo_marked_constant = True

@@ -6,6 +6,9 @@ a = min(1 - 1 / (k + 1), decay) (arXiv 2402.02108, eq. 11) or, without warm-up, 
 
 from __future__ import annotations
 
+from operator import is_
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -20,16 +23,25 @@ class EmaUpdater:
     teacher in float32: at a decay of 0.99 most steps are smaller than half a bfloat16 digit. With
     warm-up the first update has a = 0: the teacher becomes the student.
 
-    `update()` never waits for the device and can be captured in a CUDA graph: the schedule lives in 0-d
-    tensors on the networks' device. `steps` (int64) counts the updates, `decay` (float64) is the ceiling
-    and may be changed in place between updates, `decay_now` (float64) is the `a` of the last update.
-    Tensors are looked up by name at every update, so a parameter may be replaced.
+    `update()` is one pass over the memory, on CUDA in one launch for up to 736 tensors. It never waits for
+    the device and can be captured in a CUDA graph: the schedule lives in 0-d tensors on the networks'
+    device. `steps` (int64) counts the updates, `decay` (float64) is the ceiling and may be changed in
+    place between updates, `decay_now` (float64) is the `a` of the last update. Tensors are looked up by
+    name at every update, so a parameter may be replaced.
 
-    decay: in [0, 1]. buffers: "ema" averages floating-point buffers, "copy" takes the student's.
+    Args:
+        teacher, student: networks of one architecture.
+        decay: in [0, 1].
+        warmup: see above.
+        buffers: "ema" averages floating-point buffers, "copy" takes the student's.
+        half: a third one, usually ``copy.deepcopy(teacher).bfloat16()``, into which the same pass writes
+            the teacher's new state, so that a forward in half precision needs no casts.
+        backend: "reference", "cpp" or None for the best present.
 
     Raises:
         ValueError: the networks hold different names, shapes, devices or kinds of numbers, or share a
-            tensor, or a knob is out of its range.
+            tensor, or a knob is out of its range; `update()`: a tensor is not dense in memory, or one of
+            `half` lies in another memory format than the teacher's.
     """
 
     def __init__(
@@ -40,38 +52,56 @@ class EmaUpdater:
         *,
         warmup: bool = True,
         buffers: str = "ema",
+        half: nn.Module | None = None,
         backend: str | None = None,
     ):
         if not 0 <= decay <= 1:
             raise ValueError(f"ema: decay must be in [0, 1], got {decay}; 0.99 is usual")
         if buffers not in ("ema", "copy"):
             raise ValueError(f'ema: buffers must be "ema" or "copy", got {buffers!r}; choose one')
-        pairs = _pairs(_slots(teacher), _slots(student))
+        slots = {"teacher": _slots(teacher), "student": _slots(student)}
+        if half is not None:
+            slots["half"] = _slots(half)
+        _check_alike(slots)
+        names = _distinct(slots["teacher"])
         # The averaged tensors first, then the copied ones.
-        pairs.sort(key=lambda pair: _is_copied(pair, buffers))
-        self._teacher = [(holder, name) for (_, holder, name), _ in pairs]
-        self._student = [(holder, name) for _, (_, holder, name) in pairs]
-        self._averaged = sum(not _is_copied(pair, buffers) for pair in pairs)
-        device = self._tensors(self._teacher)[0].device
-        chosen = choose("ema", backend, device)
-        self._update = ema_update_reference if chosen == "reference" else torch.ops.vreid_fast.ema_update_
+        names.sort(key=lambda name: _is_copied(slots["teacher"][name], buffers))
+        self._averaged = sum(not _is_copied(slots["teacher"][name], buffers) for name in names)
+        # All of the teacher's, then all of the student's, then all of half's.
+        self._where = [(of[name].holder, of[name].key) for of in slots.values() for name in names]
+        self._count = len(names)
+        device = slots["teacher"][names[0]].tensor.device
+        self._backend = choose("ema", backend, device)
+        self._plan, self._planned = None, []
         self.warmup = warmup
-        self.steps = torch.zeros((), dtype=torch.int64, device=device)
-        self.decay = torch.full((), decay, dtype=torch.float64, device=device)
-        self.decay_now = torch.zeros((), dtype=torch.float64, device=device)
-        self._one = torch.ones((), dtype=torch.float64, device=device)
+        # The second counter is scratch of the CUDA kernel.
+        self._counters = torch.zeros(2, dtype=torch.int64, device=device)
+        self._rates = torch.tensor([decay, 0.0], dtype=torch.float64, device=device)
+        self._name_schedule()
+
+    def _name_schedule(self) -> None:
+        self.steps = self._counters[0]
+        self.decay, self.decay_now = self._rates[0], self._rates[1]
 
     @torch.no_grad()
     def update(self) -> None:
         """One step of the average, from the student as it is now."""
-        self.steps.add_(1)
-        if self.warmup:
-            torch.addcdiv(self._one, self._one, self.steps, value=-1, out=self.decay_now)
-            torch.minimum(self.decay_now, self.decay, out=self.decay_now)
+        tensors = [holder[key] for holder, key in self._where]
+        schedule = self._counters, self._rates
+        if self._backend == "reference":
+            ema_update_reference(*self._lists(tensors), *schedule, self._averaged, self.warmup)
+        elif torch.compiler.is_compiling():
+            torch.ops.vreid_fast.ema_update_(*self._lists(tensors), *schedule, self._averaged, self.warmup)
         else:
-            self.decay_now.copy_(self.decay)
-        teacher, student = self._tensors(self._teacher), self._tensors(self._student)
-        self._update(teacher, student, self.decay_now, self._averaged)
+            if self._plan is None or not all(map(is_, tensors, self._planned)):
+                self._plan = torch.classes.vreid_fast.EmaPlan(*self._lists(tensors), self._averaged)
+                self._planned = tensors
+            self._plan.update(*schedule, self.warmup)
+
+    def _lists(self, tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Those of the teacher, the student and half."""
+        n = self._count
+        return tensors[:n], tensors[n : 2 * n], tensors[2 * n :]
 
     def state_dict(self) -> dict[str, Tensor]:
         """The schedule (`steps`, `decay`, `decay_now`); the networks' own state is not part of it."""
@@ -92,74 +122,105 @@ class EmaUpdater:
         for name, value in state.items():
             getattr(self, name).copy_(value)
 
-    @staticmethod
-    def _tensors(slots) -> list[Tensor]:
-        return [holder[name] for holder, name in slots]
+    def __getstate__(self) -> dict:
+        # A copy looks its tensors up anew.
+        return self.__dict__ | {"_plan": None, "_planned": []}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._name_schedule()
 
 
-def ema_update_reference(teacher: list[Tensor], student: list[Tensor], decay: Tensor, averaged: int) -> None:
+def ema_update_reference(
+    teacher: list[Tensor],
+    student: list[Tensor],
+    copies: list[Tensor],
+    counters: Tensor,
+    rates: Tensor,
+    averaged: int,
+    warmup: bool,
+) -> None:
     """``torch.ops.vreid_fast.ema_update_`` in plain torch.
 
-    teacher[i] = decay * teacher[i] + (1 - decay) * student[i] for i < averaged, computed in float64, and
-    teacher[i] = student[i] for the others.
+    With a = min(1 - 1 / (counters[0] + 1), rates[0]), or rates[0] without warm-up: teacher[i] = a *
+    teacher[i] + (1 - a) * student[i] for i < averaged, computed in float64, teacher[i] = student[i] for the
+    others; copies[i] = teacher[i], unless `copies` is empty; rates[1] = a; counters[0] grows by 1.
     """
+    decay = torch.minimum(1 - 1 / (counters[0] + 1).double(), rates[0]) if warmup else rates[0]
     for index, (mine, other) in enumerate(zip(teacher, student, strict=True)):
         if index < averaged:
-            mean = torch.where(decay == 0, other.double(), decay * mine.double() + (1 - decay) * other.double())
-            mine.copy_(mean)
+            mean = decay * mine.double() + (1 - decay) * other.double()
+            mine.copy_(torch.where(decay == 0, other.double(), mean))
         else:
             mine.copy_(other)
+    for copied, mine in zip(copies, teacher, strict=False):
+        copied.copy_(mine)
+    rates[1] = decay
+    counters[0] += 1
 
 
-def _slots(network: nn.Module) -> dict[str, tuple[str, dict, str]]:
-    """Full name -> (kind, the dict that holds the tensor, its key there), as in ``network.state_dict()``."""
+class _Slot(NamedTuple):
+    """Where a network keeps a tensor: `holder` is the dict of parameters or of buffers of one module."""
+
+    kind: str
+    holder: dict
+    key: str
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.holder[self.key]
+
+
+def _slots(network: nn.Module) -> dict[str, _Slot]:
+    """By full name, as in ``network.state_dict()``."""
     slots = {}
     for prefix, module in network.named_modules(remove_duplicate=False):
-        kinds = {"parameter": module._parameters, "buffer": module._buffers}
-        for kind, holder in kinds.items():
-            for name, tensor in holder.items():
-                if tensor is not None and name not in module._non_persistent_buffers_set:
-                    slots[f"{prefix}.{name}" if prefix else name] = (kind, holder, name)
+        for kind, holder in (("parameter", module._parameters), ("buffer", module._buffers)):
+            for key, tensor in holder.items():
+                if tensor is not None and key not in module._non_persistent_buffers_set:
+                    slots[f"{prefix}.{key}" if prefix else key] = _Slot(kind, holder, key)
     return slots
 
 
-def _pairs(teacher: dict, student: dict) -> list[tuple]:
-    """The corresponding slots of both networks; a teacher tensor with several names (tied) comes once."""
-    for here, there, owner in ((teacher, student, "teacher"), (student, teacher, "student")):
-        alone = [name for name in here if name not in there]
-        if alone:
-            raise ValueError(
-                f"ema: teacher and student must hold the same names, got {_first(alone)} in the {owner} "
-                "only; pass two networks of one architecture, neither of them wrapped or compiled"
-            )
+def _distinct(slots: dict[str, _Slot]) -> list[str]:
+    """The names of `slots`, of a tensor with several names (tied) the first."""
+    return list({id(slot.tensor): name for name, slot in reversed(slots.items())}.values())[::-1]
+
+
+def _check_alike(slots: dict[str, dict[str, _Slot]]) -> None:
+    """Raises unless all networks correspond to the teacher, tensor by tensor, and share none."""
+    teacher = slots["teacher"]
     if not teacher:
-        raise ValueError("ema: teacher must hold parameters, got none; pass a network with state")
-    wrong, shared, seen, pairs = [], [], set(), []
-    for name, (kind, holder, key) in teacher.items():
-        mine, other = holder[key], student[name][1][student[name][2]]
-        if mine is other:
-            shared.append(name)
-        elif not _match(mine, other):
-            wrong.append(f"{name} {_described(other)} for {_described(mine)}")
-        if id(mine) not in seen:
-            seen.add(id(mine))
-            pairs.append(((kind, holder, key), student[name]))
-    if shared:
-        raise ValueError(
-            f"ema: teacher must be a network of its own, got one that shares {_first(shared)} "
-            "with the student; pass copy.deepcopy(student)"
-        )
-    if wrong:
-        raise ValueError(
-            f"ema: student tensors must be like the teacher's, got {_first(wrong)}; "
-            "pass two networks of one architecture"
-        )
-    return pairs
+        raise ValueError("ema: teacher must hold parameters, got none; pass a network with parameters")
+    owner = {}
+    for role, theirs in slots.items():
+        for here, there, only in ((teacher, theirs, "teacher"), (theirs, teacher, role)):
+            alone = [name for name in here if name not in there]
+            if alone:
+                raise ValueError(
+                    f"ema: teacher and {role} must hold the same names, got {_first(alone)} in the {only} only; "
+                    "pass two networks of one architecture, neither of them wrapped or compiled"
+                )
+        shared = [name for name, slot in theirs.items() if owner.setdefault(id(slot.tensor), role) != role]
+        if shared:
+            raise ValueError(
+                f"ema: {role} must be a network of its own, got one that shares {_first(shared)} "
+                f"with the {owner[id(theirs[shared[0]].tensor)]}; pass copy.deepcopy of it"
+            )
+        wrong = [
+            f"{name} {_described(theirs[name].tensor)} for {_described(slot.tensor)}"
+            for name, slot in teacher.items()
+            if not _match(slot.tensor, theirs[name].tensor)
+        ]
+        if wrong:
+            raise ValueError(
+                f"ema: {role} tensors must be like the teacher's, got {_first(wrong)}; "
+                "pass two networks of one architecture"
+            )
 
 
-def _is_copied(pair: tuple, buffers: str) -> bool:
-    kind, holder, name = pair[0]
-    return not holder[name].is_floating_point() or (kind == "buffer" and buffers == "copy")
+def _is_copied(slot: _Slot, buffers: str) -> bool:
+    return not slot.tensor.is_floating_point() or (slot.kind == "buffer" and buffers == "copy")
 
 
 def _match(mine: Tensor, other: Tensor) -> bool:

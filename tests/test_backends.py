@@ -20,8 +20,10 @@ def machine(monkeypatch):
         monkeypatch.setattr(backends, "load_extension", lambda: module)
         monkeypatch.setattr(backends, "has_triton", lambda: triton)
         monkeypatch.setenv("TRITON_INTERPRET", "1" if interpreted else "0")
+        backends._choose.cache_clear()
 
-    return pretend
+    yield pretend
+    backends._choose.cache_clear()
 
 
 def test_extension_is_built_for_the_torch_that_runs():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases import DEVICES
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from vreid_fast.kernels import EmaUpdater
 
@@ -144,6 +145,57 @@ def test_half_precision_student_of_a_channels_last_teacher(backend):
     assert teacher[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_half_is_the_teacher_rounded(device, backend):
+    teacher, student = (network(seed).to(device, memory_format=torch.channels_last) for seed in (0, 1))
+    half = copy.deepcopy(teacher).bfloat16()
+    updater = EmaUpdater(teacher, student, 0.9, half=half, backend=backend)
+    alone = copy.deepcopy(teacher)
+    without = EmaUpdater(alone, student, 0.9, backend=backend)
+    for _ in range(3):
+        perturb(student)
+        updater.update()
+        without.update()
+    for name, tensor in teacher.state_dict().items():
+        rounded = half.state_dict()[name]
+        assert torch.equal(tensor, alone.state_dict()[name])
+        assert torch.equal(rounded, tensor.to(rounded.dtype))
+        assert rounded.dtype == (torch.bfloat16 if tensor.is_floating_point() else tensor.dtype)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_compilation_serves_a_schedule(backend):
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    student = network(1)
+    teacher, other = network(0), network(0)
+    updater, eager = (EmaUpdater(net, student, 0.9, backend=backend) for net in (teacher, other))
+    compiled = torch.compile(updater.update, backend=counter, fullgraph=True)
+    counts = []
+    for _ in range(12):
+        perturb(student)
+        compiled()
+        eager.update()
+        counts.append(counter.frame_count)
+    assert counts[0] == counts[-1]
+    assert updater.steps == 12 and updater.decay_now == eager.decay_now == 0.9
+    for a, b in zip(teacher.state_dict().values(), other.state_dict().values()):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_copy_of_all_goes_its_own_way():
+    teacher, student = network(0), network(1)
+    updater = EmaUpdater(teacher, student, 0.9)
+    updater.update()
+    teacher2, student2, updater2 = copy.deepcopy((teacher, student, updater))
+    perturb(student2)
+    updater2.update()
+    assert updater.steps == 1 and updater2.steps == 2
+    assert torch.equal(teacher[0].weight, student[0].weight)
+    assert not torch.equal(teacher2[0].weight, teacher[0].weight)
+
+
 def test_errors_name_what_differs():
     student = network(1)
     with pytest.raises(ValueError, match=r"got 2\.bias in the teacher only"):
@@ -153,8 +205,16 @@ def test_errors_name_what_differs():
     wider = nn.Sequential(*network(0)[:2], nn.Linear(8, 6, bias=False))
     with pytest.raises(ValueError, match=r"got 2\.weight float32 \(5, 8\) on cpu for float32 \(6, 8\) on cpu"):
         EmaUpdater(wider, student)
-    with pytest.raises(ValueError, match=r"shares 0\.weight, 0\.bias, 1\.weight and 5 more with the student"):
+    with pytest.raises(ValueError, match=r"shares 0\.weight, 0\.bias, 1\.weight and 5 more with the teacher"):
         EmaUpdater(student, student)
+    teacher = network(0)
+    with pytest.raises(ValueError, match=r"half must be a network of its own, .* with the teacher; pass copy"):
+        EmaUpdater(teacher, student, half=teacher)
+    with pytest.raises(ValueError, match=r"teacher and half must hold the same names, got 2\.weight in the teacher"):
+        EmaUpdater(teacher, student, half=network(0)[:2])
+    with pytest.raises(ValueError, match="copy tensor 0 must have strides"):
+        half = network(0).to(memory_format=torch.channels_last)
+        EmaUpdater(teacher, student, half=half, backend="cpp").update()
     with pytest.raises(ValueError, match="teacher must hold parameters, got none"):
         EmaUpdater(nn.ReLU(), nn.ReLU())
     with pytest.raises(ValueError, match=r"decay must be in \[0, 1\], got 99"):

@@ -97,11 +97,11 @@ def test_one_compilation_serves_a_schedule(device, backend):
 
     compiled = torch.compile(loss, backend=counter, fullgraph=True)
     strength = torch.zeros((), device=device)
-    for step in range(20):
-        strength.fill_(step / 16)
+    for step in range(1000):
+        strength.fill_(step / 1024)
         x = make((3, 4), dtype=torch.float32, device=device).requires_grad_()
         compiled(x, strength).backward()
-        assert torch.equal(x.grad, torch.full_like(x, -2 * step / 16))
+        assert torch.equal(x.grad, torch.full_like(x, -2 * step / 1024))
     assert counter.frame_count == 1
 
 
