@@ -1,4 +1,4 @@
-"""How the Triton launchers take matrix products: the operands' type and the precision of float32."""
+"""How Triton kernels take matrix products: the operands' type and the precision of float32."""
 
 import torch
 import triton
@@ -16,5 +16,22 @@ def operand_type(*tensors: torch.Tensor) -> tl.dtype:
 
 
 def precision() -> str:
-    """tl.dot's float32 precision as torch is set: exact for "highest", tensor cores otherwise."""
-    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    """tl.dot's float32 precision as torch is set: float32's own for "highest", tensor cores' otherwise.
+
+    Its own: as the sum of three products of tensor cores (tf32x3), good to about 2^-21 and some three times
+    as fast on an H100 as the ordinary cores.
+    """
+    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+@triton.jit
+def dot_of_bits(bits, value, total, TYPE: tl.constexpr):
+    """total + bits @ value for float32 `value` and `bits` of 0 and 1, exact but for the sum.
+
+    Three bfloat16 hold all 24 bits of a float32, so that tensor cores multiply without rounding.
+    """
+    for _ in tl.static_range(3):
+        part = value.to(TYPE)
+        total = tl.dot(bits, part, total, input_precision="ieee")
+        value -= part.to(tl.float32)
+    return total

@@ -117,11 +117,7 @@ def _kmeans(
         from .kmeans_large_triton import kmeans_large
 
         run = kmeans_gram if fits(x.shape[1]) else kmeans_large
-    restarts = restarts if init is None else 1
-    labels, centroids, inertia = run(x, clusters, restarts, iterations, init, seed)
-    counts = torch.zeros(centroids.shape[:2], dtype=torch.int64, device=x.device)
-    counts.scatter_add_(1, labels, torch.ones_like(labels))
-    return labels, centroids, inertia, counts
+    return run(x, clusters, restarts if init is None else 1, iterations, init, seed)
 
 
 @_kmeans.register_fake

@@ -1,4 +1,6 @@
-"""Triton kernel of kmeans_assign: a matrix product whose epilogue keeps the smallest entry of each row."""
+"""Triton kernels of kmeans_assign: a matrix product whose epilogue keeps the smallest entry of each row, and the
+distances to the centroids so found.
+"""
 
 import torch
 import triton
@@ -9,15 +11,17 @@ from .dot_triton import operand_type, precision
 
 @triton.jit
 def kmeans_assign_kernel(
-    x, centroids, high, low, squares, labels, distances, running, moved,
+    x, columns, rest, bias, norms, labels, distances, running, moved,
     samples, clusters, width, restarts,
-    TRACKED: tl.constexpr, SPLIT: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
+    SPLIT: tl.constexpr, TRACKED: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """One program labels BLOCK_N samples of one problem; `restarts` problems in turn share their samples.
+    """One program labels BLOCK_N samples of one problem by the least bias - 2 x.column; `restarts` problems in
+    turn share their samples.
 
-    The products are taken with `high` (and `low`: the centroids as a sum of two halves). TRACKED: problems
-    whose flag `running` is 0 are left as they are, and `moved` becomes 1 where a label changes.
+    SPLIT: the columns are columns + rest, two halves of float32 ones. TRACKED: problems whose flag `running` is 0
+    are left as they are, `moved` becomes 1 where a label changes, and `distances` becomes that least value plus
+    `norms` (B, N).
     """
     tiles = tl.cdiv(samples, BLOCK_N)
     problem = (tl.program_id(0) // tiles).to(tl.int64)
@@ -37,80 +41,105 @@ def kmeans_assign_kernel(
         inner = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
         for start in range(0, width, BLOCK_D):
             at = start + feature
-            mask = (at < width)[:, None] & known[None, :]
             a = tl.load(row + at[None, :], mask=inside[:, None] & (at < width)[None, :], other=0.0).to(TYPE)
-            b = tl.load(high + column + at[:, None], mask=mask, other=0.0).to(TYPE)
+            mask = (at < width)[:, None] & known[None, :]
+            b = tl.load(columns + column + at[:, None], mask=mask, other=0.0).to(TYPE)
             inner = tl.dot(a, b, inner, input_precision=PRECISION)
             if SPLIT:
-                b = tl.load(low + column + at[:, None], mask=mask, other=0.0).to(TYPE)
+                b = tl.load(rest + column + at[:, None], mask=mask, other=0.0).to(TYPE)
                 inner = tl.dot(a, b, inner, input_precision=PRECISION)
-        square = tl.load(squares + problem * clusters + cluster, mask=known, other=float("inf"))
+        offset = tl.load(bias + problem * clusters + cluster, mask=known, other=float("inf"))
         # NaN compares as not smaller: such samples keep label 0.
-        score, index = tl.min(square[None, :] - 2 * inner, axis=1, return_indices=True)
+        score, index = tl.min(offset[None, :] - 2 * inner, axis=1, return_indices=True)
         label = tl.where(score < best, first + index, label)
         best = tl.where(score < best, score, best)
-
-    distance = tl.zeros([BLOCK_N], tl.float32)
-    chosen = centroids + (problem * clusters + label)[:, None] * width
-    # Narrow tiles: their 64-bit addresses would not fit the registers otherwise.
-    for start in range(0, width, 32):
-        at = start + tl.arange(0, 32)[None, :]
-        mask = inside[:, None] & (at < width)
-        a = tl.load(row + at, mask=mask, other=0.0).to(tl.float32)
-        difference = a - tl.load(chosen + at, mask=mask, other=0.0).to(tl.float32)
-        distance += tl.sum(difference * difference, axis=1)
     at = problem * samples + sample
     if TRACKED:
         before = tl.load(labels + at, mask=inside, other=0)
         if tl.sum(((before != label) & inside).to(tl.int32)) > 0:
             tl.store(moved + problem, 1)
+        norm = tl.load(norms + (problem // restarts) * samples + sample, mask=inside, other=0.0)
+        distance = tl.maximum(norm + best, 0.0, propagate_nan=tl.PropagateNan.ALL)
+        tl.store(distances + at, distance, mask=inside)
     tl.store(labels + at, label, mask=inside)
-    tl.store(distances + at, distance, mask=inside)
 
 
-def blocks(samples: int, clusters: int, operands: tl.dtype, products: str, split: bool) -> dict[str, int]:
-    """Launch options; the tiles of exact float32, which runs on the ordinary cores, are smaller."""
-    if operands == tl.float32 and products == "ieee":
-        # Left to itself, the assembler spills to fit one more block on a multiprocessor.
-        block_n, block_k, block_d, options = 64, 64, 16, {"num_stages": 2, "maxnreg": 128}
-    elif operands == tl.float32 or split:
-        block_n, block_k, block_d, options = 128, 128, 32, {"num_stages": 3}
-    else:
-        block_n, block_k, block_d, options = 128, 128, 64, {"num_stages": 3}
+@triton.jit
+def kmeans_distances_kernel(
+    x, centroids, labels, distances, samples, clusters, width, restarts,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """One program takes the squared distances of BLOCK_N samples to the centroids that `labels` names."""
+    tiles = tl.cdiv(samples, BLOCK_N)
+    problem = (tl.program_id(0) // tiles).to(tl.int64)
+    sample = (tl.program_id(0) % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
+    inside = sample < samples
+    at = problem * samples + sample
+    row = x + ((problem // restarts) * samples + sample)[:, None] * width
+    chosen = centroids + (problem * clusters + tl.load(labels + at, mask=inside, other=0))[:, None] * width
+    total = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+    for start in range(0, width, BLOCK_D):
+        feature = start + tl.arange(0, BLOCK_D)[None, :]
+        mask = inside[:, None] & (feature < width)
+        difference = tl.load(row + feature, mask=mask, other=0.0).to(tl.float32)
+        difference -= tl.load(chosen + feature, mask=mask, other=0.0).to(tl.float32)
+        total += difference * difference
+    tl.store(distances + at, tl.sum(total, axis=1), mask=inside)
+
+
+def blocks(samples: int, clusters: int, operands: tl.dtype) -> dict[str, int]:
+    """Launch options of kmeans_assign_kernel."""
+    block_n, block_k = 128, 128
+    block_d, stages = (32, 3) if operands == tl.float32 else (64, 4)
     block_n = min(block_n, max(16, triton.next_power_of_2(samples)))
     block_k = min(block_k, max(16, triton.next_power_of_2(clusters)))
     warps = 8 if block_n * block_k >= 4096 else 4
-    return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, "num_warps": warps, **options}
+    return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, "num_warps": warps, "num_stages": stages}
 
 
-def assign_into(labels, distances, x, centroids, running=None, moved=None):
-    """Labels and squared distances (P, N) of x (B, N, D) to centroids (P, K, D), P a multiple of B.
+def rank(x, centroids, labels, lloyd=None):
+    """labels (P, N) become those of x (B, N, D) by the nearest centroid (P, K, D), P a multiple of B.
 
-    With 0/1 flags `running` and `moved` (P,) int32: see the kernel.
+    lloyd: (middle (P, 1, D), norms (B, N), distances (P, N), running (P,), moved (P,)) of an iteration: with 0/1
+    flags int32, see the kernel; also squared distances are found, given those of the samples to `middle`. Then
+    half-precision samples are ranked in half the time, by centroids rounded to their type. For any m,
+    |x - c|^2 - |x - m|^2 = |c - m|^2 + 2 m.(c - m) - 2 x.(c - m): with m in the middle of the data what is lost
+    by rounding c - m is small beside the distances between centroids.
     """
     (shared, samples, width), (problems, clusters, _) = x.shape, centroids.shape
     if 0 in (problems, samples):
         return
-    high = low = centroids
-    half = x.dtype != torch.float32
-    split = half and centroids.dtype == torch.float32
-    if split:
-        high = centroids.to(x.dtype)
-        low = (centroids - high).to(x.dtype)
-    operands = operand_type(x, high)
-    tile = blocks(samples, clusters, operands, precision(), split)
+    middle, norms, distances, running, moved = lloyd or (None,) * 5
+    split = middle is None and x.dtype != torch.float32 and centroids.dtype != x.dtype
+    exact = centroids.float() if middle is None else centroids - middle
+    columns = exact.to(x.dtype)
+    rest = (exact - columns).to(x.dtype) if split else None
+    bias = exact.square().sum(2)
+    if middle is not None:
+        bias += 2 * (middle * columns).sum(2)
+    operands = operand_type(x)
+    tile = blocks(samples, clusters, operands)
     kmeans_assign_kernel[(problems * triton.cdiv(samples, tile["BLOCK_N"]),)](
-        x, centroids, high, low, centroids.float().square().sum(-1), labels, distances, running, moved,
+        x, columns, rest, bias, norms, labels, distances, running, moved,
         samples, clusters, width, problems // shared,
-        TRACKED=running is not None, SPLIT=split, TYPE=operands, PRECISION=precision(), **tile,
+        SPLIT=split, TRACKED=lloyd is not None, TYPE=operands, PRECISION=precision(), **tile,
     )  # fmt: skip
+
+
+def distances_to(x, centroids, labels):
+    """Squared distances (P, N) float32 of x (B, N, D) to their centroids (P, K, D) by labels (P, N)."""
+    (shared, samples, width), (problems, clusters, _) = x.shape, centroids.shape
+    distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
+    if 0 not in distances.shape:
+        kmeans_distances_kernel[(problems * triton.cdiv(samples, 8),)](
+            x, centroids, labels, distances, samples, clusters, width, problems // shared, BLOCK_N=8, BLOCK_D=256
+        )
+    return distances
 
 
 def assign(x, centroids):
     """See kmeans_assign.py."""
-    labels = x.new_empty(x.shape[:2], dtype=torch.int64)
-    distances = x.new_empty(x.shape[:2], dtype=torch.float32)
-    if centroids.dtype != x.dtype:
-        centroids = centroids.float()
-    assign_into(labels, distances, x.contiguous(), centroids.contiguous())
-    return labels, distances
+    x, centroids = x.contiguous(), centroids.contiguous()
+    labels = torch.empty(x.shape[:2], dtype=torch.int64, device=x.device)
+    rank(x, centroids, labels)
+    return labels, distances_to(x, centroids, labels)

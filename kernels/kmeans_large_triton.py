@@ -10,7 +10,7 @@ import triton.language as tl
 
 from .counter_random import random_bits
 from .counter_random_triton import uniform
-from .kmeans_assign_triton import assign, assign_into
+from .kmeans_assign_triton import assign, distances_to, rank
 from .kmeans_means_triton import means
 from .kmeans_reference import seeding_trials
 
@@ -88,20 +88,16 @@ def kmeans_draw_kernel(
 
 @triton.jit
 def kmeans_fill_kernel(
-    labels, distances, counts, members, running, samples, clusters,
+    distances, counts, members, running, samples, clusters,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """One program a run: members (P, N) = labels, with the farthest samples moved into empty clusters."""
+    """One program a run: the farthest samples of members (P, N) move into the empty clusters."""
     problem = tl.program_id(0).to(tl.int64)
     if tl.load(running + problem) == 0:
         return
-    labels += problem * samples
     distances += problem * samples
     members += problem * samples
     counts += problem * clusters
-    for first in range(0, samples, BLOCK_N):
-        at = first + tl.arange(0, BLOCK_N)
-        tl.store(members + at, tl.load(labels + at, mask=at < samples), mask=at < samples)
     k = tl.arange(0, BLOCK_K)
     count = tl.load(counts + k, mask=k < clusters, other=1)
     empty = tl.sum((count == 0).to(tl.int32), axis=0)
@@ -128,32 +124,41 @@ def kmeans_fill_kernel(
 
 
 def kmeans_large(x, clusters, restarts, iterations, init, seed):
-    """See kmeans_reference.kmeans_reference."""
+    """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     x = x.contiguous()
-    batch, samples, _ = x.shape
+    batch, samples, width = x.shape
     problems = batch * restarts
     if init is None:
         labels, distances = _seed(x, clusters, restarts, seed)
     else:
-        labels, distances = assign(x, init.float())
-    members = torch.empty_like(labels)
-    centroids = x.new_empty((problems, clusters, x.shape[2]), dtype=torch.float32)
+        labels, distances = assign(x, init)
+    centroids = torch.empty(problems, clusters, width, dtype=torch.float32, device=x.device)
+    middle = x.mean(1, keepdim=True, dtype=torch.float32)
+    norms = distances_to(x, middle, torch.zeros(batch, samples, dtype=torch.int64, device=x.device))
+    middle = middle.repeat_interleave(restarts, 0)
     # running[t, p]: whether run p still takes part in iteration t.
     running = torch.zeros(iterations + 1, problems, dtype=torch.int32, device=x.device)
     running[0] = 1
+    # Narrow numbers are sorted sooner.
+    members = torch.empty_like(labels, dtype=torch.int16 if clusters <= 2**15 else torch.int32)
     ones = torch.ones_like(labels, dtype=torch.int32)
     for step in range(iterations if problems else 0):
+        members.copy_(labels)
         counts = torch.zeros(problems, clusters, dtype=torch.int32, device=x.device)
         counts.scatter_add_(1, labels, ones)
         kmeans_fill_kernel[(problems,)](
-            labels, distances, counts, members, running[step], samples, clusters,
+            distances, counts, members, running[step], samples, clusters,
             BLOCK_N=1024, BLOCK_K=triton.next_power_of_2(clusters), num_warps=8,
         )  # fmt: skip
         means(x, members, clusters, centroids, running[step])
-        assign_into(labels, distances, x, centroids, running[step], running[step + 1])
+        rank(x, centroids, labels, (middle, norms, distances, running[step], running[step + 1]))
+    distances = distances_to(x, centroids, labels)
     inertia = distances.view(batch, restarts, samples).sum(2)
     best = inertia.argmin(1) + torch.arange(batch, device=x.device) * restarts
-    return labels[best], centroids[best], inertia.flatten()[best]
+    labels = labels[best]
+    counts = torch.zeros(batch, clusters, dtype=torch.int64, device=x.device)
+    counts.scatter_add_(1, labels, torch.ones_like(labels))
+    return labels, centroids[best], inertia.flatten()[best], counts
 
 
 def _seed(x, clusters, restarts, seed):

@@ -17,8 +17,8 @@ from .counter_random import random_bits, uniform
 
 def kmeans_reference(
     x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """labels (B, N), centroids (B, K, D), inertia (B,) of x (B, N, D) and init (B, K, D) or None."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     accumulate = torch.promote_types(x.dtype, torch.float32)
     x = x.to(accumulate)
     # Distances do not see a shift; without it they would be small differences of large numbers.
@@ -41,7 +41,9 @@ def kmeans_reference(
     membership = _one_hot(members, clusters, accumulate)
     centroids = membership.mT @ x / membership.sum(1)[..., None]
     own = centroids.gather(1, labels[..., None].expand_as(x))
-    return labels, centroids, (x - own).square().sum((1, 2))
+    counts = torch.zeros(centroids.shape[:2], dtype=torch.int64, device=x.device)
+    counts.scatter_add_(1, labels, torch.ones_like(labels))
+    return labels, centroids, (x - own).square().sum((1, 2)), counts
 
 
 class _Products:

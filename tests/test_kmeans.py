@@ -17,9 +17,11 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
     params=(
         pytest.param(("reference", "cpu"), id="reference"),
         pytest.param(("gram", "cpu"), id="gram-interpreted", marks=_interpreted),
+        pytest.param(("gram by run", "cpu"), id="gram-by-run-interpreted", marks=_interpreted),
         pytest.param(("large", "cpu"), id="large-interpreted", marks=_interpreted),
         pytest.param(("reference", "cuda"), id="reference-cuda", marks=pytest.mark.gpu),
         pytest.param(("gram", "cuda"), id="gram", marks=pytest.mark.gpu),
+        pytest.param(("gram by run", "cuda"), id="gram-by-run", marks=pytest.mark.gpu),
         pytest.param(("large", "cuda"), id="large", marks=pytest.mark.gpu),
     )
 )
@@ -28,7 +30,10 @@ def run(request, monkeypatch):
     path, device = request.param
     backend = "reference" if path == "reference" else "triton"
     if backend == "triton":
-        monkeypatch.setattr("vreid_fast.kernels.kmeans_gram_triton.fits", lambda samples: path == "gram")
+        gram = "vreid_fast.kernels.kmeans_gram_triton"
+        monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "large")
+        if path == "gram by run":
+            monkeypatch.setattr(f"{gram}.fits_one_program", lambda samples, restarts: False)
 
     def call(x, clusters, **options):
         moved = {name: value.to(device) if torch.is_tensor(value) else value for name, value in options.items()}
