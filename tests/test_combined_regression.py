@@ -167,14 +167,13 @@ def test_opcheck(backend, device):
     given = arguments((5, 4, 3, 4, 6), torch.float32, device)
     strength, seed = torch.tensor(STRENGTH, device=device), as_seed(3, torch.device(device))
     forward = torch.ops.vreid_fast.combined_regression
-    torch.library.opcheck(forward.default, (*given, strength, 0.25, seed))
-    clips, _, groups, weight1, _, weight2, _ = given = [tensor.detach() for tensor in given]
-    loss, predictions, combined, *saved = forward(*given, strength, 0.25, seed)
+    torch.library.opcheck(forward.default, (*given, strength, 0.25, seed, None))
+    clips, _, groups, *head = given = [tensor.detach() for tensor in given]
+    loss, predictions, combined, *saved = forward(*given, strength, 0.25, seed, None)
     grads = loss, predictions.clone(), combined.clone()
-    torch.library.opcheck(
-        torch.ops.vreid_fast.combined_regression_backward.default,
-        (*grads, clips, groups, weight1, weight2, strength, 0.25, predictions, combined, *saved),
-    )
+    rest = clips, groups, *head, strength, 0.25, None, predictions, combined, *saved
+    for present in (grads, (grads[0], None, None), (None, grads[1], grads[2])):
+        torch.library.opcheck(torch.ops.vreid_fast.combined_regression_backward.default, (*present, *rest))
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
@@ -193,7 +192,7 @@ def test_compiles_without_a_graph_break(backend, device):
 @pytest.mark.parametrize(
     "at, value, message",
     (
-        (0, torch.zeros(5), r"clips must be \(N, D\), got \(5,\)"),
+        (0, torch.zeros(5), r"clips must be \(N, D\), or frames \(N, T, D\), got \(5,\)"),
         (1, torch.zeros(4, dtype=torch.int64), r"domains must be \(5,\), got \(4,\)"),
         (2, torch.zeros(3, dtype=torch.int64), r"groups must be \(J, S\) int64"),
         (2, torch.zeros(0, 3, dtype=torch.int64), r"groups must be \(J, S\) int64"),
