@@ -4,6 +4,8 @@ One launch each, also where only one of the two outputs has a gradient (a gradie
 copied first).
 """
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -100,6 +102,7 @@ def temporal_pool_bwd_kernel(
         tl.store(tile + first * stride_position, value, mask=mask)
 
 
+@cache
 def blocks(channels: int, positions: int, channels_last: bool) -> dict[str, int]:
     """Launch options: a tile of at most 2048 elements, long in the axis that is contiguous in memory.
 
@@ -128,7 +131,7 @@ def forward(maps, frames, lengths, maximum):
     # With one column the stride of a row is the step between positions.
     strides = maps.stride(0), maps.stride(1), maps.stride(3 if width > 1 else 2)
     tile = blocks(channels, positions, strides[1] == 1)
-    grid = (clips * triton.cdiv(channels, tile["BLOCK_C"]),)
+    grid = (clips * -(-channels // tile["BLOCK_C"]),)
     temporal_pool_fwd_kernel[grid](
         maps, lengths, frame_features, clip_features, index, frames, channels, positions, *strides,
         MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
@@ -147,7 +150,7 @@ def backward(grad_frames, grad_clips, lengths, index, frames, height, width, cha
     rows, channels, positions = *grad_maps.shape[:2], height * width
     strides = channels * positions, *((1, channels) if channels_last else (positions, 1))
     tile = blocks(channels, positions, channels_last)
-    grid = (rows * triton.cdiv(channels, tile["BLOCK_C"]),)
+    grid = (rows * -(-channels // tile["BLOCK_C"]),)
     temporal_pool_bwd_kernel[grid](
         grad_frames, grad_clips, lengths, index, grad_maps,
         frames, channels, positions, *strides, MAXIMUM=maximum, RAGGED=lengths is not None, **tile,

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,10 @@ def launch_everything():
         features, clips, index = temporal_pool_triton.forward(maps, frames, lengths, maximum)
         last = maps.is_contiguous(memory_format=torch.channels_last)
         height, width = maps.shape[2:]
-        for grads in ((features, clips), (features, None), (None, clips)):
-            temporal_pool_triton.backward(*grads, lengths, index, frames, height, width, last, maximum)
+        temporal_pool_triton.backward(features, clips, lengths, index, frames, height, width, last, maximum)
+        if last:
+            temporal_pool_triton.backward(features, None, lengths, index, frames, height, width, last, maximum)
+            temporal_pool_triton.backward(None, clips, lengths, index, frames, height, width, last, maximum)
 
     def regress(clips, rows, slots, hidden, dropout, lengths=None, weights=None, grads=(True, False, False)):
         """`grads`: which of loss, predictions and combined have a gradient; in training it is the loss alone."""
@@ -87,12 +90,10 @@ def launch_everything():
             pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
         regress(empty(64, 256, dtype=dtype), 32, 8, 128, 0.0, grads=(True, True, True))
         if not few:
-            regress(empty(64, 2048, dtype=dtype), 1, 4, 256, 0.5)  # as the method does: one combination a step
-            for rows, hidden in ((32, 256), (64, 1024), (128, 256)):
+            for rows, hidden in product((1, 16, 32, 64, 128), (256, 1024)):
                 regress(empty(rows, 2048, dtype=dtype), rows, 4, hidden, 0.5)
-            for clips, frames in ((32, 4), (64, 8)):
-                lengths = empty(clips, dtype=torch.int64)
-                regress(empty(clips, frames, 2048, dtype=dtype), clips, 4, 256, 0.5)
+            for clips, frames, lengths in product((32, 64), (4, 8), (False, True)):
+                lengths = empty(clips, dtype=torch.int64) if lengths else None
                 regress(empty(clips, frames, 2048, dtype=dtype), clips, 4, 256, 0.5, lengths)
         assign(empty(1, 40000, 2048, dtype=dtype), empty(1, 1000, 2048, dtype=dtype))
         if few:
@@ -103,6 +104,8 @@ def launch_everything():
         kmeans_gram(empty(1, 256, 256, dtype=dtype), 60, 1, 25, empty(1, 60, 256), seed)
         kmeans_large(empty(1, 4096, 2048, dtype=dtype), 128, 2, 2, None, seed)
         kmeans_large(empty(1, 40000, 2048, dtype=dtype), 1000, 1, 1, empty(1, 1000, 2048), seed)
+    # Features of a network under autocast, parameters of a head outside it.
+    regress(empty(64, 2048, dtype=torch.bfloat16), 64, 4, 256, 0.5, weights=torch.float32)
     torch.set_float32_matmul_precision("high")
     assign(empty(1, 40000, 2048), empty(1, 1000, 2048))
     regress(empty(64, 2048), 64, 4, 256, 0.5)
