@@ -13,12 +13,12 @@ import torch
 import triton
 import triton.language as tl
 
-from .combined_regression import dropped_below
 from .combined_regression_head_triton import (
     combined_regression_head_bwd_kernel,
     combined_regression_head_kernel,
     combined_regression_hidden_kernel,
 )
+from .combined_regression_reference import dropped_below
 from .dot_triton import operand_type, precision
 
 

@@ -10,7 +10,14 @@ from vreid_fast.kernels.combined_regression import combined_regression, combined
 from vreid_fast.kernels.counter_random import as_seed, random_bits
 
 # (N, D, J, S, hidden): single elements, odd sizes, more than one tile of each axis.
-SIZES = ((1, 1, 1, 1, 1), (5, 7, 3, 4, 6), (20, 300, 18, 3, 33), (6, 9, 1, 8, 20), (4, 70, 66, 2, 5))
+SIZES = (
+    (1, 1, 1, 1, 1),
+    (5, 7, 3, 4, 6),
+    (20, 300, 18, 3, 33),
+    (6, 9, 1, 8, 20),
+    (70, 70, 66, 2, 5),
+    (3, 2, 2, 2, 530),
+)
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
