@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .backends import choose
+from .registration import register, register_derivative
 
 
 def temporal_pool(
@@ -52,7 +53,7 @@ def temporal_pool(
         )
     maps = x if x.dim() == 4 else x.reshape(clips * frames, x.shape[2], 1, 1)
     maximum = spatial == "max" and x.dim() == 4
-    frame_features, clip_features, _ = torch.ops.vreid_fast.temporal_pool(maps, frames, lengths, maximum)
+    frame_features, clip_features, _ = _forward_op(maps, frames, lengths, maximum)
     return frame_features, clip_features
 
 
@@ -70,12 +71,18 @@ def temporal_pool_reference(
         features = x_pooled.reshape(x.shape[0] // frames, frames, x.shape[1]).to(accumulate)
     else:
         features = x.to(accumulate)
-    if lengths is None:
-        return features.to(x.dtype), features.mean(1).to(x.dtype)
-    valid = torch.arange(features.shape[1], device=x.device) < lengths[:, None]
-    features = torch.where(valid[..., None], features, 0.0)
-    clip_features = features.sum(1) / lengths[:, None].clamp(min=1)
+    features, clip_features = mean_over_frames(features, lengths)
     return features.to(x.dtype), clip_features.to(x.dtype)
+
+
+def mean_over_frames(features: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Features (B, T, D) with padding frames zero, and the mean (B, D) of the `lengths` (B,) valid ones."""
+    if lengths is None:
+        return features, features.mean(1)
+    frames = features.shape[1]
+    valid = torch.arange(frames, device=features.device) < lengths[:, None]
+    features = torch.where(valid[..., None], features, 0.0)
+    return features, features.sum(1) / lengths[:, None].clamp(1, frames)
 
 
 def _check(x: Tensor, frames: int | None, lengths: Tensor | None, spatial: str) -> tuple[int, int]:
@@ -108,21 +115,26 @@ def _check(x: Tensor, frames: int | None, lengths: Tensor | None, spatial: str) 
         raise TypeError(f"temporal_pool: x must be of a float type, got {x.dtype}; convert it")
     if 0 in shape[1:]:
         raise ValueError(f"temporal_pool: x must have frames, channels and positions, got {shape}")
-    if lengths is not None:
-        if tuple(lengths.shape) != (clips,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
-            raise ValueError(
-                f"temporal_pool: lengths must be ({clips},) integers, got {tuple(lengths.shape)} "
-                f"{lengths.dtype}; give one for each clip"
-            )
-        if lengths.device != x.device:
-            raise ValueError(f"temporal_pool: lengths must be on {x.device} as x is, got {lengths.device}; move it")
-        looked_at = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
-        if looked_at and ((lengths < 1) | (lengths > frames)).any():
-            raise ValueError(f"temporal_pool: lengths must be in 1..{frames}, got {lengths.tolist()}; drop empty clips")
+    check_lengths("temporal_pool", lengths, clips, frames, x.device)
     return clips, frames
 
 
-@torch.library.custom_op("vreid_fast::temporal_pool", mutates_args=())
+def check_lengths(op: str, lengths: Tensor | None, clips: int, frames: int, device: torch.device) -> None:
+    """ValueError unless `lengths` is None or (clips,) integers in 1..frames, whose values only a CPU looks at."""
+    if lengths is None:
+        return
+    if tuple(lengths.shape) != (clips,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ValueError(
+            f"{op}: lengths must be ({clips},) integers, got {tuple(lengths.shape)} {lengths.dtype}; "
+            "give one for each clip"
+        )
+    if lengths.device != device:
+        raise ValueError(f"{op}: lengths must be on {device} as the features are, got {lengths.device}; move it")
+    looked_at = device.type == "cpu" and not torch.compiler.is_compiling()
+    if looked_at and ((lengths < 1) | (lengths > frames)).any():
+        raise ValueError(f"{op}: lengths must be in 1..{frames}, got {lengths.tolist()}; drop empty clips")
+
+
 def _forward(maps: Tensor, frames: int, lengths: Tensor | None, maximum: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Frame features (B, T, C), clip features (B, C) and, for the maximum, its position (B*T, C) int32."""
     from .temporal_pool_triton import forward
@@ -130,8 +142,7 @@ def _forward(maps: Tensor, frames: int, lengths: Tensor | None, maximum: bool) -
     return forward(maps, frames, lengths, maximum)
 
 
-@_forward.register_fake
-def _(maps, frames, lengths, maximum):
+def _forward_fake(maps, frames, lengths, maximum):
     rows, channels = maps.shape[:2]
     return (
         maps.new_empty(rows // frames, frames, channels),
@@ -140,31 +151,30 @@ def _(maps, frames, lengths, maximum):
     )
 
 
-@torch.library.custom_op("vreid_fast::temporal_pool_backward", mutates_args=())
 def _backward(
-    grad_frames: Tensor, grad_clips: Tensor, lengths: Tensor | None, index: Tensor,
-    height: int, width: int, channels_last: bool, maximum: bool,
+    grad_frames: Tensor | None, grad_clips: Tensor | None, lengths: Tensor | None, index: Tensor,
+    frames: int, height: int, width: int, channels_last: bool, maximum: bool,
 ) -> Tensor:  # fmt: skip
-    """Gradient (B*T, C, H, W) of the maps, each element written once."""
+    """Gradient (B*T, C, H, W) of the maps, each element written once; one of the two gradients may be None."""
     from .temporal_pool_triton import backward
 
-    return backward(grad_frames, grad_clips, lengths, index, height, width, channels_last, maximum)
+    return backward(grad_frames, grad_clips, lengths, index, frames, height, width, channels_last, maximum)
 
 
-@_backward.register_fake
-def _(grad_frames, grad_clips, lengths, index, height, width, channels_last, maximum):
-    clips, frames, channels = grad_frames.shape
+def empty_maps(grad_frames, grad_clips, frames, height, width, channels_last) -> Tensor:
+    """Uninitialised gradient of the maps in their layout."""
+    known = grad_clips if grad_frames is None else grad_frames
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(
-        (clips * frames, channels, height, width),
-        dtype=grad_frames.dtype,
-        device=grad_frames.device,
-        memory_format=layout,
-    )
+    size = known.shape[0] * frames, known.shape[-1], height, width
+    return torch.empty(size, dtype=known.dtype, device=known.device, memory_format=layout)
+
+
+def _backward_fake(grad_frames, grad_clips, lengths, index, frames, height, width, channels_last, maximum):
+    return empty_maps(grad_frames, grad_clips, frames, height, width, channels_last)
 
 
 def _save(ctx, inputs, output):
-    maps, _, lengths, ctx.maximum = inputs
+    maps, ctx.frames, lengths, ctx.maximum = inputs
     ctx.save_for_backward(lengths, output[2])
     ctx.mark_non_differentiable(output[2])
     ctx.height, ctx.width = maps.shape[2:]
@@ -172,11 +182,24 @@ def _save(ctx, inputs, output):
 
 
 def _differentiate(ctx, grad_frames, grad_clips, _):
+    if grad_frames is None and grad_clips is None:
+        return None, None, None, None
     lengths, index = ctx.saved_tensors
-    grad = torch.ops.vreid_fast.temporal_pool_backward(
-        grad_frames, grad_clips, lengths, index, ctx.height, ctx.width, ctx.channels_last, ctx.maximum
+    grad = _backward_op(
+        grad_frames, grad_clips, lengths, index, ctx.frames, ctx.height, ctx.width, ctx.channels_last, ctx.maximum
     )
     return grad, None, None, None
 
 
-_forward.register_autograd(_differentiate, setup_context=_save)
+_forward_op = register(
+    "temporal_pool(Tensor maps, SymInt frames, Tensor? lengths, bool maximum) -> (Tensor, Tensor, Tensor)",
+    _forward,
+    _forward_fake,
+)
+_backward_op = register(
+    "temporal_pool_backward(Tensor? grad_frames, Tensor? grad_clips, Tensor? lengths, Tensor index, "
+    "SymInt frames, SymInt height, SymInt width, bool channels_last, bool maximum) -> Tensor",
+    _backward,
+    _backward_fake,
+)
+register_derivative(_forward_op, _save, _differentiate)

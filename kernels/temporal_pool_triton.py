@@ -1,8 +1,16 @@
-"""Triton kernels of temporal_pool: the forward reads the maps once, the backward writes them once."""
+"""Triton kernels of temporal_pool: the forward reads the maps once, the backward writes their gradient once.
+
+One launch each, also where only one of the two outputs has a gradient (a gradient that is not contiguous is
+copied first).
+"""
+
+from functools import cache
 
 import torch
 import triton
 import triton.language as tl
+
+from .temporal_pool import empty_maps
 
 
 @triton.jit
@@ -73,9 +81,13 @@ def temporal_pool_bwd_kernel(
     valid = frames
     if RAGGED:
         valid = tl.minimum(tl.maximum(tl.load(lengths + clip).to(tl.int32), 0), frames)
-    grad = tl.load(grad_frames + row * channels + channel, mask=inside, other=0.0).to(tl.float32)
-    of_clip = tl.load(grad_clips + clip * channels + channel, mask=inside, other=0.0).to(tl.float32)
-    grad = tl.where(row % frames < valid, grad + of_clip / tl.maximum(valid, 1), 0.0)
+    grad = tl.zeros([BLOCK_C], tl.float32)
+    if grad_frames is not None:
+        grad += tl.load(grad_frames + row * channels + channel, mask=inside, other=0.0).to(tl.float32)
+    if grad_clips is not None:
+        of_clip = tl.load(grad_clips + clip * channels + channel, mask=inside, other=0.0).to(tl.float32)
+        grad += of_clip / tl.maximum(valid, 1)
+    grad = tl.where(row % frames < valid, grad, 0.0)
     if MAXIMUM:
         position = tl.load(index + row * channels + channel, mask=inside, other=-1)
     else:
@@ -90,13 +102,15 @@ def temporal_pool_bwd_kernel(
         tl.store(tile + first * stride_position, value, mask=mask)
 
 
+@cache
 def blocks(channels: int, positions: int, channels_last: bool) -> dict[str, int]:
-    """Launch options: a tile of 2048 elements, long in the axis that is contiguous in memory.
+    """Launch options: a tile of at most 2048 elements, long in the axis that is contiguous in memory.
 
     maxnreg: left to itself, the assembler spills to fit one more block on a multiprocessor.
     """
     long, short = (channels, positions) if channels_last else (positions, channels)
-    long = min(triton.next_power_of_2(long), 64 if channels_last else 128)
+    limit = 256 if positions == 1 else 64 if channels_last else 128
+    long = min(triton.next_power_of_2(long), limit)
     short = min(triton.next_power_of_2(short), 2048 // long)
     block_c, block_p = (long, short) if channels_last else (short, long)
     return {"BLOCK_P": block_p, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": 128}
@@ -117,7 +131,7 @@ def forward(maps, frames, lengths, maximum):
     # With one column the stride of a row is the step between positions.
     strides = maps.stride(0), maps.stride(1), maps.stride(3 if width > 1 else 2)
     tile = blocks(channels, positions, strides[1] == 1)
-    grid = (clips * triton.cdiv(channels, tile["BLOCK_C"]),)
+    grid = (clips * -(-channels // tile["BLOCK_C"]),)
     temporal_pool_fwd_kernel[grid](
         maps, lengths, frame_features, clip_features, index, frames, channels, positions, *strides,
         MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
@@ -125,26 +139,20 @@ def forward(maps, frames, lengths, maximum):
     return frame_features, clip_features, index
 
 
-def backward(grad_frames, grad_clips, lengths, index, height, width, channels_last, maximum):
+def backward(grad_frames, grad_clips, lengths, index, frames, height, width, channels_last, maximum):
     """See temporal_pool.py."""
-    clips, frames, channels = grad_frames.shape
-    rows, positions = clips * frames, height * width
-    lengths = None if lengths is None else lengths.contiguous()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    grad_maps = torch.empty(
-        (rows, channels, height, width),
-        dtype=grad_frames.dtype,
-        device=grad_frames.device,
-        memory_format=layout,
-    )
-    if rows == 0:
+    grad_maps = empty_maps(grad_frames, grad_clips, frames, height, width, channels_last)
+    if grad_maps.shape[0] == 0:
         return grad_maps
-    stride_map = channels * positions
-    strides = (stride_map, 1, channels) if channels_last else (stride_map, positions, 1)
+    lengths, grad_frames, grad_clips = (
+        None if tensor is None else tensor.contiguous() for tensor in (lengths, grad_frames, grad_clips)
+    )
+    rows, channels, positions = *grad_maps.shape[:2], height * width
+    strides = channels * positions, *((1, channels) if channels_last else (positions, 1))
     tile = blocks(channels, positions, channels_last)
-    grid = (rows * triton.cdiv(channels, tile["BLOCK_C"]),)
+    grid = (rows * -(-channels // tile["BLOCK_C"]),)
     temporal_pool_bwd_kernel[grid](
-        grad_frames.contiguous(), grad_clips.contiguous(), lengths, index, grad_maps,
+        grad_frames, grad_clips, lengths, index, grad_maps,
         frames, channels, positions, *strides, MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
     )  # fmt: skip
     return grad_maps

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -62,29 +63,39 @@ def launch_everything():
         features, clips, index = temporal_pool_triton.forward(maps, frames, lengths, maximum)
         last = maps.is_contiguous(memory_format=torch.channels_last)
         height, width = maps.shape[2:]
-        temporal_pool_triton.backward(features, clips, lengths, index, height, width, last, maximum)
+        temporal_pool_triton.backward(features, clips, lengths, index, frames, height, width, last, maximum)
+        if last and maximum:
+            temporal_pool_triton.backward(features, None, lengths, index, frames, height, width, last, maximum)
+            temporal_pool_triton.backward(None, clips, lengths, index, frames, height, width, last, maximum)
 
-    def regress(clips, groups, hidden, dropout):
-        width, dtype = clips.shape[1], clips.dtype
+    def regress(clips, rows, slots, hidden, dropout, lengths=None, weights=None, grads=(True, False, False)):
+        """`grads`: which of loss, predictions and combined have a gradient; in training it is the loss alone."""
+        width, dtype = clips.shape[-1], weights or clips.dtype
         head = [empty(*size, dtype=dtype) for size in ((hidden, width), (hidden,), (2, hidden), (2,))]
-        domains, seed = empty(len(clips), dtype=torch.int64), empty(dtype=torch.int64)
-        found = combined_regression_triton.forward(clips, domains, groups, *head, dropout, seed)
-        combined_regression_triton.backward(*found[:3], clips, groups, head[0], head[2], empty(), dropout, *found[1:])
+        groups, domains, seed = (empty(*size, dtype=torch.int64) for size in ((rows, slots), (len(clips),), ()))
+        found = combined_regression_triton.forward(clips, domains, groups, *head, dropout, seed, lengths)
+        grads = [grad if wanted else None for grad, wanted in zip(found[:3], grads, strict=True)]
+        combined_regression_triton.backward(*grads, clips, groups, *head, empty(), dropout, lengths, *found[1:])
 
     seed = empty(dtype=torch.int64)
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
         # float16 compiles as bfloat16 does: one of each is enough.
         few = dtype == torch.float16
-        for clips, frames, lengths in ((32, 4, None), (64, 8, empty(64, dtype=torch.int64)))[few:]:
+        for clips, frames, ragged in [(64, 8, True)] if few else product((32, 64), (4, 8), (False, True)):
+            lengths = empty(clips, dtype=torch.int64) if ragged else None
             for layout in (torch.contiguous_format, torch.channels_last)[few:]:
                 maps = empty(clips * frames, 2048, 16, 8, dtype=dtype).contiguous(memory_format=layout)
                 pool(maps, frames, lengths, True)
-                if lengths is None:
+                if not few:
                     pool(maps, frames, lengths, False)
             pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
-        groups = empty(32, 8, dtype=torch.int64)
-        for width, hidden, dropout in ((2048, 1024, 0.5), (2048, 256, 0.5), (256, 128, 0.0))[few:]:
-            regress(empty(64, width, dtype=dtype), groups, hidden, dropout)
+        regress(empty(64, 256, dtype=dtype), 32, 8, 128, 0.0, grads=(True, True, True))
+        if not few:
+            for rows, hidden in product((16, 32, 64, 128), (256, 1024)):
+                regress(empty(rows, 2048, dtype=dtype), rows, 4, hidden, 0.5)
+            for clips, frames, lengths in product((32, 64), (4, 8), (False, True)):
+                lengths = empty(clips, dtype=torch.int64) if lengths else None
+                regress(empty(clips, frames, 2048, dtype=dtype), clips, 4, 256, 0.5, lengths)
         assign(empty(1, 40000, 2048, dtype=dtype), empty(1, 1000, 2048, dtype=dtype))
         if few:
             continue
@@ -94,12 +105,15 @@ def launch_everything():
         kmeans_gram(empty(1, 256, 256, dtype=dtype), 60, 1, 25, empty(1, 60, 256), seed)
         kmeans_large(empty(1, 4096, 2048, dtype=dtype), 128, 2, 2, None, seed)
         kmeans_large(empty(1, 40000, 2048, dtype=dtype), 1000, 1, 1, empty(1, 1000, 2048), seed)
+    # Features of a network under autocast, parameters of a head outside it.
+    regress(empty(64, 2048, dtype=torch.bfloat16), 64, 4, 256, 0.5, weights=torch.float32)
     torch.set_float32_matmul_precision("high")
     assign(empty(1, 40000, 2048), empty(1, 1000, 2048))
-    regress(empty(64, 2048), groups, 256, 0.5)
+    regress(empty(64, 2048), 64, 4, 256, 0.5)
     # Sizes of 1 are compiled in, which takes other paths through the compiler.
     pool(empty(1, 1, 1, 1), 1, empty(1, dtype=torch.int64), True)
-    regress(empty(1, 1), empty(1, 1, dtype=torch.int64), 1, 0.5)
+    regress(empty(1, 1), 1, 1, 1, 0.5)
+    regress(empty(1, 1, 1), 1, 1, 1, 0.5, empty(1, dtype=torch.int64))
     kmeans_gram(empty(1, 1, 1), 1, 1, 1, None, seed)
     kmeans_large(empty(1, 1, 1), 1, 1, 1, None, seed)
 

@@ -1,66 +1,23 @@
-"""combined_regression: every backend against Eq. 9 written out group by group in float64."""
+"""combined_regression of clips: every backend against Eq. 9 written out group by group in float64."""
 
 import pytest
 import torch
 from cases import TOLERANCE, make
 from interpreted import RUNS, TRITON_RUNS
+from regression import NAMES, STRENGTH, arguments, assert_close, assert_gradients, in_float64, leaves_of, written_out
 
 from vreid_fast.kernels.combined_regression import combined_regression, combined_regression_reference
 from vreid_fast.kernels.counter_random import as_seed, random_bits
 
-NAMES = ("clips", "weight1", "bias1", "weight2", "bias2")
 # (N, D, J, S, hidden): single elements, odd sizes, more than one tile of each axis.
-SIZES = ((1, 1, 1, 1, 1), (5, 7, 3, 4, 6), (20, 300, 18, 3, 33), (6, 9, 1, 8, 20), (4, 70, 66, 2, 5))
-STRENGTH = 0.7
-
-
-def arguments(size, dtype=torch.float64, device="cpu"):
-    """(clips, domains, groups, weight1, bias1, weight2, bias2), the floats being leaves."""
-    samples, width, rows, slots, hidden = size
-    random = torch.Generator().manual_seed(sum(size))
-    groups = torch.randint(samples, (rows, slots), generator=random)
-    lengths = torch.randint(1, slots + 1, (rows,), generator=random)
-    groups[torch.arange(slots) >= lengths[:, None]] = -1
-    domains = torch.randint(2, (samples,), generator=random)
-    clips = make((samples, width), dtype=dtype, device=device, layout="reversed")
-    weight1 = make((hidden, width), dtype=dtype, device=device, seed=1) / width**0.5
-    # Far from zero, so that rounding takes no unit across the kink of ReLU.
-    bias1 = make((hidden,), dtype=dtype, device=device, seed=2)
-    bias1 = bias1 + 3 * bias1.sign()
-    weight2 = make((2, hidden), dtype=dtype, device=device, seed=3) / (3 * hidden**0.5)
-    bias2 = make((2,), dtype=dtype, device=device, seed=4)
-    leaves = [tensor.requires_grad_() for tensor in (clips, weight1, bias1, weight2, bias2)]
-    return leaves[0], domains.to(device), groups.to(device), *leaves[1:]
-
-
-def leaves_of(given):
-    return given[0], *given[3:]
-
-
-def written_out(given, kept=1.0):
-    """loss, predictions, combined of Eq. 9 without reversal; `kept` multiplies the hidden units."""
-    clips, domains, groups, weight1, bias1, weight2, bias2 = given
-    combined, predictions, shares = [], [], []
-    for row in groups:
-        members = row[row >= 0]
-        combined.append(clips[members].mean(0))
-        target = domains[members].double().mean()
-        shares.append(torch.stack([1 - target, target]))
-    combined = torch.stack(combined)
-    hidden = (combined @ weight1.T + bias1).clamp(min=0) * kept
-    predictions = (hidden @ weight2.T + bias2).softmax(1)
-    loss = ((predictions - torch.stack(shares)) ** 2).mean(1).mean()
-    return loss, predictions, combined
-
-
-def in_float64(given):
-    return [t.detach().cpu().double().requires_grad_() if t.is_floating_point() else t.cpu() for t in given]
-
-
-def assert_close(name, found, wanted, tolerance):
-    torch.testing.assert_close(
-        found.double().cpu(), wanted, **tolerance, msg=lambda difference: f"{name}: {difference}"
-    )
+SIZES = (
+    (1, 1, 1, 1, 1),
+    (5, 7, 3, 4, 6),
+    (20, 300, 18, 3, 33),
+    (6, 9, 1, 8, 20),
+    (70, 70, 66, 2, 5),
+    (3, 2, 2, 2, 530),
+)
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
@@ -76,10 +33,8 @@ def test_values_and_gradients(size, dtype, backend, device):
         assert_close(name, one, other, TOLERANCE[dtype])
     found.loss.backward()
     wanted[0].backward()
-    exact[0].grad *= -STRENGTH
-    for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
-        assert one.grad.dtype == dtype
-        assert_close(f"gradient of {name}", one.grad, other.grad, TOLERANCE[dtype])
+    assert all(leaf.grad.dtype == dtype for leaf in leaves_of(given))
+    assert_gradients(given, exact, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
@@ -97,6 +52,23 @@ def test_all_outputs_are_differentiable(backend, device):
     exact[0].grad = -STRENGTH * exact[0].grad + straight
     for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
         assert_close(f"gradient of {name}", one.grad, other.grad, TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("output", (0, 1, 2), ids=("loss", "predictions", "combined"))
+def test_one_output_alone_is_differentiable(output, backend, device):
+    given = arguments((5, 7, 3, 4, 6), torch.float32, device)
+    exact = in_float64(given)
+    found, wanted = combined_regression(*given, STRENGTH, backend=backend)[output], written_out(exact)[output]
+    grad = make(wanted.shape, seed=7)
+    found.backward(grad.to(found))
+    wanted.backward(grad)
+    for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
+        sign = -STRENGTH if name == "clips" and output < 2 else 1.0
+        if other.grad is None:
+            assert one.grad is None or not one.grad.any()
+        else:
+            assert_close(f"gradient of {name}", one.grad, sign * other.grad, TOLERANCE[torch.float32])
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
@@ -143,11 +115,15 @@ def test_clips_outside_a_group_do_not_leak_into_it(backend, device):
     given = arguments((5, 7, 3, 4, 6), torch.float32, device)
     with torch.no_grad():
         given[0][4] = float("nan")
-    given[2].clamp_(max=3)
+    groups = given[2].clamp_(max=3)
     found = combined_regression(*given, STRENGTH, backend=backend)
     found.loss.backward()
     assert found.loss.isfinite()
     assert given[0].grad.isfinite().all() and not given[0].grad[4].any()
+    groups[1, 0] = 4
+    found = combined_regression(*given, STRENGTH, backend=backend)
+    assert found.predictions.isnan().any(1).tolist() == [False, True, False]
+    assert found.combined.isnan().all(1).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("dropout", (0.0, 0.5))
@@ -167,14 +143,13 @@ def test_opcheck(backend, device):
     given = arguments((5, 4, 3, 4, 6), torch.float32, device)
     strength, seed = torch.tensor(STRENGTH, device=device), as_seed(3, torch.device(device))
     forward = torch.ops.vreid_fast.combined_regression
-    torch.library.opcheck(forward.default, (*given, strength, 0.25, seed))
-    clips, _, groups, weight1, _, weight2, _ = given = [tensor.detach() for tensor in given]
-    loss, predictions, combined, *saved = forward(*given, strength, 0.25, seed)
+    torch.library.opcheck(forward.default, (*given, strength, 0.25, seed, None))
+    clips, _, groups, *head = given = [tensor.detach() for tensor in given]
+    loss, predictions, combined, *saved = forward(*given, strength, 0.25, seed, None)
     grads = loss, predictions.clone(), combined.clone()
-    torch.library.opcheck(
-        torch.ops.vreid_fast.combined_regression_backward.default,
-        (*grads, clips, groups, weight1, weight2, strength, 0.25, predictions, combined, *saved),
-    )
+    rest = clips, groups, *head, strength, 0.25, None, predictions, combined, *saved
+    for present in (grads, (grads[0], None, None), (None, grads[1], grads[2])):
+        torch.library.opcheck(torch.ops.vreid_fast.combined_regression_backward.default, (*present, *rest))
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
@@ -193,7 +168,7 @@ def test_compiles_without_a_graph_break(backend, device):
 @pytest.mark.parametrize(
     "at, value, message",
     (
-        (0, torch.zeros(5), r"clips must be \(N, D\), got \(5,\)"),
+        (0, torch.zeros(5), r"clips must be \(N, D\), or frames \(N, T, D\), got \(5,\)"),
         (1, torch.zeros(4, dtype=torch.int64), r"domains must be \(5,\), got \(4,\)"),
         (2, torch.zeros(3, dtype=torch.int64), r"groups must be \(J, S\) int64"),
         (2, torch.zeros(0, 3, dtype=torch.int64), r"groups must be \(J, S\) int64"),

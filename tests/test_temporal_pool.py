@@ -146,8 +146,9 @@ def test_opcheck(maximum, backend, device):
     torch.library.opcheck(torch.ops.vreid_fast.temporal_pool.default, (maps, 2, None, maximum))
     index = torch.zeros(4 if maximum else 0, 3, dtype=torch.int32, device=device)
     grads = torch.ones(2, 2, 3, device=device), torch.ones(2, 3, device=device)
-    arguments = (*grads, lengths, index, 2, 3, True, maximum)
-    torch.library.opcheck(torch.ops.vreid_fast.temporal_pool_backward.default, arguments)
+    for present in (grads, (grads[0], None), (None, grads[1])):
+        arguments = (*present, lengths, index, 2, 2, 3, True, maximum)
+        torch.library.opcheck(torch.ops.vreid_fast.temporal_pool_backward.default, arguments)
 
 
 @pytest.mark.parametrize("backend, device", RUNS)

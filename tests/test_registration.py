@@ -1,0 +1,70 @@
+"""Ops as torch sees them: they launch what their Triton files state and no more, and have one derivative."""
+
+import importlib
+
+import pytest
+import torch
+from cases import make
+from interpreted import TRITON_RUNS
+from launches import launches_of
+from regression import arguments, leaves_of
+
+from vreid_fast.kernels import combined_regression, temporal_pool
+
+FORWARD = ["combined_regression_" + name for name in ("head_kernel", "hidden_kernel", "mean_kernel")]
+BACKWARD = ["combined_regression_head_bwd_kernel", "combined_regression_scatter_kernel", "mm", "mm"]
+
+
+@pytest.fixture(autouse=True)
+def kernels():
+    """Imported, so that they can be counted."""
+    for op in ("combined_regression", "temporal_pool"):
+        importlib.import_module(f"vreid_fast.kernels.{op}_triton")
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("frames", (None, 4))
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=str)
+def test_combined_regression_launches(dtype, frames, backend, device, monkeypatch):
+    given = [tensor.detach() for tensor in arguments((8, 16, 8, 4, 16), dtype, device, frames)]
+    leaves = [tensor.requires_grad_() for tensor in leaves_of(given)]
+    strength, seed = torch.tensor(0.5, device=device), torch.tensor(1, device=device)
+    losses = []
+
+    def forward(strength, seed):
+        losses.append(combined_regression(*given, strength, dropout=0.5, seed=seed, backend=backend).loss)
+
+    assert sorted(launches_of(lambda: forward(strength, seed), monkeypatch)) == FORWARD
+    grad = torch.ones_like(losses[0])
+    found = launches_of(lambda: torch.autograd.grad(losses[0], leaves, grad), monkeypatch)
+    assert sorted(found) == BACKWARD
+    # A number is written to the device first.
+    assert sorted(launches_of(lambda: forward(0.5, 1), monkeypatch)) == [*FORWARD, "fill_", "fill_"]
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("output", (0, 1), ids=("frames", "clips"))
+def test_temporal_pool_launches(output, backend, device, monkeypatch):
+    maps = make((8, 6, 2, 2), dtype=torch.float32, device=device).requires_grad_()
+    pooled = []
+    found = launches_of(lambda: pooled.extend(temporal_pool(maps, 4, backend=backend)), monkeypatch)
+    assert found == ["temporal_pool_fwd_kernel"]
+    grad = torch.ones_like(pooled[output])
+    found = launches_of(lambda: torch.autograd.grad(pooled[output], maps, grad), monkeypatch)
+    assert found == ["temporal_pool_bwd_kernel"]
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_a_second_derivative_raises(backend, device):
+    maps = make((4, 3, 2, 2), dtype=torch.float32, device=device).requires_grad_()
+    (grad,) = torch.autograd.grad(temporal_pool(maps, 2, backend=backend)[1].square().sum(), maps, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_nothing_is_recorded_without_grad(backend, device):
+    maps = make((4, 3, 2, 2), dtype=torch.float32, device=device).requires_grad_()
+    with torch.no_grad():
+        assert not temporal_pool(maps, 2, backend=backend)[1].requires_grad
+    assert not temporal_pool(maps.detach(), 2, backend=backend)[1].requires_grad
