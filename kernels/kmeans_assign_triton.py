@@ -87,14 +87,18 @@ def kmeans_distances_kernel(
     tl.store(distances + at, tl.sum(total, axis=1), mask=inside)
 
 
-def blocks(samples: int, clusters: int, operands: tl.dtype) -> dict[str, int]:
+def blocks(samples: int, clusters: int, operands: tl.dtype, products: str) -> dict[str, int]:
     """Launch options of kmeans_assign_kernel."""
-    block_n, block_k = 128, 128
-    block_d, stages = (32, 3) if operands == tl.float32 else (64, 4)
+    block_n, block_k, block_d, stages = 128, 128, 64, 4
+    if operands == tl.float32:
+        # Three products in float32's stead: a wider tile would not fit the registers.
+        block_k, block_d, stages = (64 if products == "tf32x3" else 128), 32, 3
     block_n = min(block_n, max(16, triton.next_power_of_2(samples)))
     block_k = min(block_k, max(16, triton.next_power_of_2(clusters)))
     warps = 8 if block_n * block_k >= 4096 else 4
-    return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, "num_warps": warps, "num_stages": stages}
+    # maxnreg, here and below: left to itself, the assembler spills to fit one more block on a multiprocessor.
+    options = {"num_warps": warps, "num_stages": stages, "maxnreg": 255}
+    return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, **options}
 
 
 def rank(x, centroids, labels, lloyd=None):
@@ -118,7 +122,7 @@ def rank(x, centroids, labels, lloyd=None):
     if middle is not None:
         bias += 2 * (middle * columns).sum(2)
     operands = operand_type(x)
-    tile = blocks(samples, clusters, operands)
+    tile = blocks(samples, clusters, operands, precision())
     kmeans_assign_kernel[(problems * triton.cdiv(samples, tile["BLOCK_N"]),)](
         x, columns, rest, bias, norms, labels, distances, running, moved,
         samples, clusters, width, problems // shared,
@@ -132,8 +136,9 @@ def distances_to(x, centroids, labels):
     distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
     if 0 not in distances.shape:
         kmeans_distances_kernel[(problems * triton.cdiv(samples, 8),)](
-            x, centroids, labels, distances, samples, clusters, width, problems // shared, BLOCK_N=8, BLOCK_D=256
-        )
+            x, centroids, labels, distances, samples, clusters, width, problems // shared,
+            BLOCK_N=8, BLOCK_D=256, maxnreg=128,
+        )  # fmt: skip
     return distances
 
 

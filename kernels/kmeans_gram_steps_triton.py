@@ -74,7 +74,7 @@ def any_empty(label, inside, clusters):
     """Whether some cluster of some run has no member; up to 64 clusters."""
     bits = tl.where(inside[None, :], tl.full((), 1, tl.int64) << label.to(tl.int64), 0)
     bits = tl.reduce(bits, 1, _or)
-    full = tl.full((), -1, tl.int64).to(tl.uint64) >> (64 - clusters).to(tl.uint64)
+    full = tl.full((), -1, tl.int64).to(tl.uint64) >> (tl.full((), 64, tl.uint64) - clusters)
     return tl.max((bits.to(tl.uint64) != full).to(tl.int32), axis=0) > 0
 
 

@@ -182,6 +182,6 @@ def _seed(x, clusters, restarts, seed):
         )  # fmt: skip
         kmeans_draw_kernel[(problems,)](
             seed, candidates, sums, distances, labels, picked, cluster, samples, tiles,
-            TRIALS=trials, BLOCK_N=1024, BLOCK_T=256,
+            TRIALS=trials, BLOCK_N=1024, BLOCK_T=256, maxnreg=128,
         )  # fmt: skip
     return labels, distances

@@ -1,0 +1,192 @@
+"""Compiles the Triton kernels of one op for GPUs that are not here: `python tests/ahead_of_time.py kmeans_gram`.
+
+The launchers run on meta tensors of the sizes of the method and of the benchmarks, their launches are recorded,
+and what would have been launched is compiled. That also shows that no launcher looks at data on the host. Prints
+JSON: one object a kernel, configuration and architecture.
+"""
+
+import inspect
+import json
+import subprocess
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
+
+import torch
+
+ARCHITECTURES = (80, 90, 100)
+
+
+def empty(*shape, dtype=torch.float32):
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def integers(*shape):
+    return empty(*shape, dtype=torch.int64)
+
+
+def temporal_pool():
+    from vreid_fast.kernels.temporal_pool_triton import backward, forward
+
+    def pool(maps, frames, lengths, maximum):
+        features, clips, index = forward(maps, frames, lengths, maximum)
+        last = maps.is_contiguous(memory_format=torch.channels_last)
+        height, width = maps.shape[2:]
+        backward(features, clips, lengths, index, frames, height, width, last, maximum)
+        if last and maximum:
+            backward(features, None, lengths, index, frames, height, width, last, maximum)
+            backward(None, clips, lengths, index, frames, height, width, last, maximum)
+
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        # float16 compiles as bfloat16 does: one of each is enough.
+        few = dtype == torch.float16
+        for clips, frames, ragged in [(64, 8, True)] if few else product((32, 64), (4, 8), (False, True)):
+            lengths = integers(clips) if ragged else None
+            for layout in (torch.contiguous_format, torch.channels_last)[few:]:
+                maps = empty(clips * frames, 2048, 16, 8, dtype=dtype).contiguous(memory_format=layout)
+                pool(maps, frames, lengths, True)
+                if not few:
+                    pool(maps, frames, lengths, False)
+            pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
+    # Sizes of 1 are compiled in, which takes other paths through the compiler; so in all that follow.
+    pool(empty(1, 1, 1, 1), 1, integers(1), True)
+
+
+def combined_regression():
+    from vreid_fast.kernels.combined_regression_triton import backward, forward
+
+    def regress(clips, rows, slots, hidden, dropout, lengths=None, weights=None, grads=(True, False, False)):
+        """`grads`: which of loss, predictions and combined have a gradient; in training it is the loss alone."""
+        width, dtype = clips.shape[-1], weights or clips.dtype
+        head = [empty(*size, dtype=dtype) for size in ((hidden, width), (hidden,), (2, hidden), (2,))]
+        groups, domains, seed = integers(rows, slots), integers(len(clips)), integers()
+        found = forward(clips, domains, groups, *head, dropout, seed, lengths)
+        grads = [grad if wanted else None for grad, wanted in zip(found[:3], grads, strict=True)]
+        backward(*grads, clips, groups, *head, empty(), dropout, lengths, *found[1:])
+
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        regress(empty(64, 256, dtype=dtype), 32, 8, 128, 0.0, grads=(True, True, True))
+        if dtype == torch.float16:
+            continue
+        for rows, hidden in product((16, 32, 64, 128), (256, 1024)):
+            regress(empty(rows, 2048, dtype=dtype), rows, 4, hidden, 0.5)
+        for clips, frames, ragged in product((32, 64), (4, 8), (False, True)):
+            lengths = integers(clips) if ragged else None
+            regress(empty(clips, frames, 2048, dtype=dtype), clips, 4, 256, 0.5, lengths)
+    # Features of a network under autocast, parameters of a head outside it.
+    regress(empty(64, 2048, dtype=torch.bfloat16), 64, 4, 256, 0.5, weights=torch.float32)
+    torch.set_float32_matmul_precision("high")
+    regress(empty(64, 2048), 64, 4, 256, 0.5)
+    regress(empty(1, 1), 1, 1, 1, 0.5)
+    regress(empty(1, 1, 1), 1, 1, 1, 0.5, integers(1))
+
+
+def kmeans_gram():
+    from vreid_fast.kernels.kmeans_gram_triton import fits, fits_one_program, kmeans_gram
+
+    def cluster(problems, samples, width, clusters, restarts, dtype=torch.float32, given=False):
+        assert fits(samples)
+        init = empty(problems, clusters, width) if given else None
+        kmeans_gram(empty(problems, samples, width, dtype=dtype), clusters, restarts, 25, init, integers())
+
+    assert fits_one_program(64, 16) and not fits_one_program(65, 16) and not fits_one_program(64, 17)
+    for dtype in (torch.bfloat16, torch.float32):
+        cluster(1, 64, 2048, 16, 10, dtype)
+        cluster(32, 64, 2048, 16, 10, dtype)
+        cluster(1, 512, 2048, 32, 10, dtype)
+    for samples, clusters, restarts in ((20, 5, 4), (48, 9, 2), (64, 64, 16), (100, 16, 10), (256, 60, 10)):
+        cluster(1, samples, 2048, clusters, restarts)
+    for samples in (64, 256):
+        cluster(1, samples, 256, 60, 1, given=True)
+    cluster(1, 1, 1, 1, 1)
+
+
+def kmeans_large():
+    from vreid_fast.kernels.kmeans_large_triton import kmeans_large
+
+    def cluster(problems, samples, width, clusters, restarts, dtype=torch.float32, given=False):
+        init = empty(problems, clusters, width) if given else None
+        kmeans_large(empty(problems, samples, width, dtype=dtype), clusters, restarts, 2, init, integers())
+
+    for dtype in (torch.bfloat16, torch.float32):
+        cluster(1, 4096, 2048, 128, 2, dtype)
+        cluster(1, 40000, 2048, 1000, 1, dtype, given=True)
+        cluster(32, 75600, 128, 1000, 1, dtype, given=True)
+    cluster(1, 800, 256, 60, 10)
+    torch.set_float32_matmul_precision("high")
+    cluster(1, 40000, 2048, 1000, 1, given=True)
+    cluster(1, 1, 1, 1, 1)
+
+
+def kmeans_assign():
+    from vreid_fast.kernels.kmeans_assign_triton import assign
+
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        for of_centroids in {dtype, torch.float32}:
+            assign(empty(1, 40000, 2048, dtype=dtype), empty(1, 1000, 2048, dtype=of_centroids))
+    assign(empty(1, 2**20, 4096), empty(1, 4096, 4096))
+    assign(empty(1, 70, 130), empty(1, 20, 130))
+    torch.set_float32_matmul_precision("high")
+    assign(empty(1, 40000, 2048), empty(1, 1000, 2048))
+    assign(empty(1, 1, 1), empty(1, 1, 1))
+
+
+def source_of(kernel, values, options):
+    """The ASTSource that a launch with `values` compiles, arguments specialised as at a launch."""
+    from triton.compiler import ASTSource
+    from triton.runtime.jit import mangle_type
+
+    signature, constants, attributes = {}, {}, {}
+    for at, parameter in enumerate(kernel.params):
+        value = values[parameter.name]
+        special = not parameter.do_not_specialize and isinstance(value, int)
+        if parameter.is_constexpr or value is None or (special and value == 1):
+            signature[parameter.name], constants[(at,)] = "constexpr", value
+            continue
+        signature[parameter.name] = mangle_type(value)
+        if isinstance(value, torch.Tensor) or (special and value % 16 == 0):
+            attributes[(at,)] = [["tt.divisibility", 16]]
+    key = kernel.__name__, str(signature), str(constants), str(attributes), str(options)
+    return key, ASTSource(kernel, signature, constants, attributes)
+
+
+def resources(cubin):
+    """{"REG": ..., "STACK": ..., "LOCAL": ...} of a cubin, in registers and bytes a thread."""
+    import triton
+
+    program = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        told = subprocess.run([program, "-res-usage", file.name], capture_output=True, text=True, check=True)
+    fields = dict(field.split(":") for field in told.stdout.splitlines()[-1].split() if ":" in field)
+    return {name: int(fields[name]) for name in ("REG", "STACK", "LOCAL")}
+
+
+def main(op: str) -> None:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.runtime.jit import JITFunction
+
+    sources = {}
+
+    def record(kernel, *positional, grid, warmup, **named):
+        options = {name: named.pop(name) for name in ("num_warps", "num_stages", "maxnreg") if name in named}
+        values = inspect.signature(kernel.fn).bind(*positional, **named).arguments
+        key, source = source_of(kernel, values, options)
+        sources.setdefault(key, (source, options))
+
+    JITFunction.run = record
+    globals()[op]()
+    rows = []
+    for key, (source, options) in sources.items():
+        for architecture in ARCHITECTURES:
+            built = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+            row = {"kernel": key[0], "architecture": architecture, "shared": built.metadata.shared}
+            rows.append(row | resources(built.asm["cubin"]) | {"arguments": " ".join(key[1:])})
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
