@@ -16,6 +16,8 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
 @pytest.fixture(
     params=(
         pytest.param(("reference", "cpu"), id="reference"),
+        pytest.param(("cpp products", "cpu"), id="cpp-products"),
+        pytest.param(("cpp samples", "cpu"), id="cpp-samples"),
         pytest.param(("gram", "cpu"), id="gram-interpreted", marks=_interpreted),
         pytest.param(("large", "cpu"), id="large-interpreted", marks=_interpreted),
         pytest.param(("reference", "cuda"), id="reference-cuda", marks=pytest.mark.gpu),
@@ -26,7 +28,9 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
 def run(request, monkeypatch):
     """kmeans on one of its paths, whatever the size of the problem, from and to the CPU."""
     path, device = request.param
-    backend = "reference" if path == "reference" else "triton"
+    backend = {"reference": "reference", "gram": "triton", "large": "triton"}.get(path, "cpp")
+    if backend == "cpp":
+        monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp products")
     if backend == "triton":
         monkeypatch.setattr("vreid_fast.kernels.kmeans_gram_triton.fits", lambda samples: path == "gram")
 
@@ -227,9 +231,9 @@ def test_opcheck_and_compile(run):
     assert torch.equal(compiled(x.requires_grad_()).labels.cpu(), run(x, 3, restarts=2).labels)
 
 
-def test_float64_is_kept_by_the_reference_and_refused_by_triton(run):
+def test_float64_is_kept_by_the_reference_and_refused_by_the_others(run):
     x = make((9, 2))
-    if run.backend == "triton":
+    if run.backend != "reference":
         with pytest.raises(TypeError, match="use backend='reference'"):
             run(x, 2)
     else:

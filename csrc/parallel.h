@@ -1,0 +1,34 @@
+// Work on the CPU threads, and loops compiled for several instruction sets.
+#pragma once
+
+#include <ATen/Parallel.h>
+
+#include <atomic>
+#include <cstdint>
+
+// The extension is built for any x86-64; a function so marked is compiled for wider vectors as well, and
+// the loader picks what the machine has.
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__)
+#define VREID_VECTORISED __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define VREID_VECTORISED
+#endif
+
+namespace vreid_fast {
+
+// make_worker()(task) for each task in 0..tasks-1, on all threads: each makes a worker (its buffers) and
+// takes the next task when it is free. What a task computes must not depend on the thread: then neither do
+// results on the number of threads. MKL is sequential inside, since there is a parallel region even for
+// one task.
+template <class MakeWorker>
+void share(int64_t tasks, const MakeWorker& make_worker) {
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+    int64_t task = next++;
+    if (task >= tasks) return;
+    auto worker = make_worker();
+    for (; task < tasks; task = next++) worker(task);
+  });
+}
+
+}  // namespace vreid_fast
