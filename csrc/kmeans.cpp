@@ -35,6 +35,7 @@ void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iteratio
                     ": restarts and iterations must be at least 1, got ", restarts, " and ", iterations,
                     "; ask for more");
   if (init) {
+    check_floating(kOp, "init", *init);
     const c10::SymDimVector wanted{x.sym_size(0), clusters, x.sym_size(2)};
     TORCH_CHECK_VALUE(init->sym_sizes() == wanted, kOp, ": init must be (B, K, D) ", wanted, ", got ",
                       init->sym_sizes(), "; expand it");
@@ -48,11 +49,9 @@ void centre(const float* samples, int64_t count, const float* init, int64_t clus
   share((width + kColumns - 1) / kColumns, [&] {
     return [&](int64_t task) {
       const int64_t begin = task * kColumns, columns = std::min(kColumns, width - begin);
-      double mean[kColumns] = {};
-      for (int64_t i = 0; i < count; ++i) add_row(samples + i * width + begin, columns, mean);
-      float middle[kColumns];
-      for (int64_t j = 0; j < columns; ++j)
-        middle[j] = static_cast<float>(mean[j] / static_cast<double>(count));
+      float middle[kColumns] = {};
+      for (int64_t i = 0; i < count; ++i) add_row(samples + i * width + begin, columns, middle);
+      for (int64_t j = 0; j < columns; ++j) middle[j] /= static_cast<float>(count);
       for (int64_t i = 0; i < count; ++i) {
         subtract(samples + i * width + begin, middle, columns, centred + i * width + begin);
       }

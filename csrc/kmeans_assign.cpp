@@ -32,11 +32,11 @@ std::tuple<Tensor, Tensor> assign_on_cpu(const Tensor& x, const Tensor& centroid
   const int64_t samples = x.size(1), clusters = centroids.size(1), width = x.size(2);
   const Tensor labels = at::empty({x.size(0), samples}, at::kLong);
   const Tensor distances = at::empty({x.size(0), samples}, at::kFloat);
-  const int64_t chunk = chunk_of(samples);
   for (int64_t problem = 0; problem < x.size(0); ++problem) {
     const Tensor rows = x.select(0, problem);
     const Tensor kept = centroids.select(0, problem).to(at::kFloat).contiguous();
     const CentroidSets targets(kept.const_data_ptr<float>(), 1, clusters, width);
+    const int64_t chunk = targets.chunk_of(samples);
     int64_t* label = labels.mutable_data_ptr<int64_t>() + problem * samples;
     float* distance = distances.mutable_data_ptr<float>() + problem * samples;
     share((samples + chunk - 1) / chunk, [&] {

@@ -4,6 +4,7 @@
 #include <ATen/ops/mm_cpu_dispatch.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "parallel.h"
 
@@ -18,24 +19,78 @@ void inner_products(const float* a, int64_t rows, const float* b, int64_t column
   at::cpu::mm_out(product, tensor(a, {rows, width}, {width, 1}), tensor(b, {width, columns}, {1, width}));
 }
 
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Where score < least[i] holds, least[i] = score and labels[i] = label; in bits, since of a conditional
+// expression the compiler makes a branch.
+inline void take_if_less(float score, int32_t label, float& least, int32_t& chosen) {
+  const int32_t less = -static_cast<int32_t>(score < least);
+  chosen = (label & less) | (chosen & ~less);
+  least = score < least ? score : least;
+}
+
+}  // namespace
+
 VREID_VECTORISED
 void nearest(const float* inner, int64_t stride, int64_t clusters, const float* squares, const float* factors,
-             int32_t first, int64_t samples, float* __restrict__ least, int32_t* __restrict__ labels) {
-  constexpr int64_t kSpan = 1024;  // samples whose `least` and `labels` stay in the first cache
+             int64_t samples, float* __restrict__ scores, int32_t* __restrict__ labels) {
+  constexpr int64_t kSpan = 64;  // samples whose least scores and labels stay in registers
   for (int64_t begin = 0; begin < samples; begin += kSpan) {
-    const int64_t end = std::min(samples, begin + kSpan);
+    float least[kSpan];
+    int32_t chosen[kSpan] = {};
+    std::fill(least, least + kSpan, kInfinity);
+    const int64_t count = std::min(kSpan, samples - begin);
     for (int64_t k = 0; k < clusters; ++k) {
-      const float* __restrict__ row = inner + k * stride;
+      const float* row = inner + k * stride + begin;
       const float square = squares[k], factor = factors[k];
-      const int32_t label = first + static_cast<int32_t>(k);
+      const int32_t label = static_cast<int32_t>(k);
+      if (count == kSpan) {
 #pragma omp simd
-      for (int64_t i = begin; i < end; ++i) {
-        const float score = square + factor * row[i];
-        const bool nearer = score < least[i];
-        least[i] = nearer ? score : least[i];
-        labels[i] = nearer ? label : labels[i];
+        for (int64_t i = 0; i < kSpan; ++i)
+          take_if_less(square + factor * row[i], label, least[i], chosen[i]);
+      } else {
+#pragma omp simd
+        for (int64_t i = 0; i < count; ++i)
+          take_if_less(square + factor * row[i], label, least[i], chosen[i]);
       }
     }
+    std::copy_n(least, count, scores + begin);
+    std::copy_n(chosen, count, labels + begin);
+  }
+}
+
+VREID_VECTORISED
+void nearest_in_rows(const float* inner, int64_t stride, int64_t samples, const float* squares,
+                     int64_t padded, int32_t first, float* __restrict__ scores,
+                     int32_t* __restrict__ labels) {
+  constexpr int32_t kNone = std::numeric_limits<int32_t>::max();
+  for (int64_t i = 0; i < samples; ++i) {
+    const float* row = inner + i * stride;
+    // Lane l looks at clusters l, l + kLanes, ...
+    float least[kLanes];
+    int32_t chosen[kLanes] = {};
+    std::fill(least, least + kLanes, kInfinity);
+    for (int64_t k = 0; k < padded; k += kLanes) {
+#pragma omp simd
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        take_if_less(squares[k + lane] - 2 * row[k + lane], static_cast<int32_t>(k), least[lane],
+                     chosen[lane]);
+      }
+    }
+    float score = kInfinity;
+#pragma omp simd reduction(min : score)
+    for (int64_t lane = 0; lane < kLanes; ++lane) score = least[lane] < score ? least[lane] : score;
+    if (!(score < scores[i])) continue;
+    int32_t label = kNone;
+#pragma omp simd reduction(min : label)
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const int32_t candidate = least[lane] == score ? chosen[lane] + static_cast<int32_t>(lane) : kNone;
+      label = candidate < label ? candidate : label;
+    }
+    scores[i] = score;
+    labels[i] = first + label;
   }
 }
 
@@ -69,9 +124,7 @@ float take_nearer(const float* inner, float square, const float* squares, int32_
   for (int64_t i = 0; i < samples; ++i) {
     float distance = squares[i] + square - 2 * inner[i];
     distance = distance < 0 ? 0 : distance;
-    const bool nearer = distance < distances[i];
-    distances[i] = nearer ? distance : distances[i];
-    labels[i] = nearer ? label : labels[i];
+    take_if_less(distance, label, distances[i], labels[i]);
     sum += distances[i];
   }
   return sum;

@@ -12,11 +12,17 @@ constexpr int64_t kBlock = 256;
 void inner_products(const float* a, int64_t rows, const float* b, int64_t columns, int64_t width, float* out,
                     int64_t stride);
 
-// For each sample the least of squares[k] + factors[k] * inner[k][sample] over k in 0..clusters-1, where rows
-// of `inner` are `stride` apart; taken over into `least` and `labels` (as first + k) where it is less than
-// what they hold, so that of equals the lowest k wins and NaN never does.
+// For each sample the least of squares[k] + factors[k] * inner[k][sample], where rows of `inner` are `stride`
+// apart, and its k, of equals the lowest. NaN is never the least; infinity and 0 where there is nothing else.
 void nearest(const float* inner, int64_t stride, int64_t clusters, const float* squares, const float* factors,
-             int32_t first, int64_t samples, float* least, int32_t* labels);
+             int64_t samples, float* scores, int32_t* labels);
+
+// The same of squares[k] - 2 * inner[sample][k] over k in 0..padded-1, where what is padded, to a multiple of
+// kLanes, has a square of infinity (and of `inner` anything readable); taken over into `scores` and `labels`
+// (as first + k) where it is less than what they hold.
+constexpr int64_t kLanes = 16;
+void nearest_in_rows(const float* inner, int64_t stride, int64_t samples, const float* squares,
+                     int64_t padded, int32_t first, float* scores, int32_t* labels);
 
 // distances[i] = max(0, scores[i] + squares[i]); NaN stays.
 void to_distances(const float* scores, const float* squares, int64_t samples, float* distances);

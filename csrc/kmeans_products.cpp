@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "kmeans.h"
 #include "parallel.h"
@@ -109,10 +108,8 @@ class Restart {
   }
 
   void find_nearest(const Problem& problem, Run& run) {
-    std::fill(scores_.begin(), scores_.end(), std::numeric_limits<float>::infinity());
-    std::fill(run.labels.begin(), run.labels.end(), 0);
     nearest(sums_.const_data_ptr<float>(), problem.count, problem.clusters, squares_.data(), factors_.data(),
-            0, problem.count, scores_.data(), run.labels.data());
+            problem.count, scores_.data(), run.labels.data());
     to_distances(scores_.data(), diagonal_.data(), problem.count, run.distances.data());
   }
 

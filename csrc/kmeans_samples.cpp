@@ -20,12 +20,11 @@ class Restarts {
   Restarts(const Problem& problem, std::vector<Run>& runs)
       : problem_(problem),
         runs_(runs),
-        chunk_(chunk_of(problem.count)),
-        chunks_((problem.count + chunk_ - 1) / chunk_),
+        blocks_((problem.count + kBlock - 1) / kBlock),
         squares_(problem.count) {
-    share(chunks_, [&] {
-      return [&](int64_t chunk) {
-        for (int64_t i = chunk * chunk_; i < end(chunk); ++i)
+    share(blocks_, [&] {
+      return [&](int64_t block) {
+        for (int64_t i = block * kBlock; i < end(block); ++i)
           squares_[i] = squared_norm(row(i), problem_.width);
       };
     });
@@ -43,11 +42,11 @@ class Restarts {
   void multiply(const float* drawn, int64_t count, float* inner) const;
 
   const float* row(int64_t sample) const { return problem_.samples + sample * problem_.width; }
-  int64_t end(int64_t chunk) const { return std::min(problem_.count, (chunk + 1) * chunk_); }
+  int64_t end(int64_t block) const { return std::min(problem_.count, (block + 1) * kBlock); }
 
   const Problem& problem_;
   std::vector<Run>& runs_;
-  int64_t chunk_, chunks_;
+  int64_t blocks_;              // of samples
   std::vector<float> squares_;  // (N,)
   at::Tensor sums_;             // (R, K, D)
   at::Tensor means_;            // (running, K, D)
@@ -55,10 +54,10 @@ class Restarts {
 
 // inner (count, N) = drawn (count, D) times the samples
 void Restarts::multiply(const float* drawn, int64_t count, float* inner) const {
-  share(chunks_, [&] {
-    return [&](int64_t chunk) {
-      const int64_t begin = chunk * chunk_;
-      inner_products(drawn, count, row(begin), end(chunk) - begin, problem_.width, inner + begin,
+  share(blocks_, [&] {
+    return [&](int64_t block) {
+      const int64_t begin = block * kBlock;
+      inner_products(drawn, count, row(begin), end(block) - begin, problem_.width, inner + begin,
                      problem_.count);
     };
   });
@@ -132,9 +131,10 @@ void Restarts::assign(const float* centroids, std::vector<int64_t>& running) {
   const int64_t sets = static_cast<int64_t>(running.size());
   const CentroidSets targets(centroids, sets, problem_.clusters, problem_.width);
   std::vector<std::atomic<bool>> changed(sets);
-  share(chunks_, [&] {
-    return [&, search = NearestSearch(targets, chunk_)](int64_t chunk) mutable {
-      const int64_t begin = chunk * chunk_, count = end(chunk) - begin;
+  const int64_t chunk = targets.chunk_of(problem_.count);
+  share((problem_.count + chunk - 1) / chunk, [&] {
+    return [&, search = NearestSearch(targets, chunk)](int64_t task) mutable {
+      const int64_t begin = task * chunk, count = std::min(chunk, problem_.count - begin);
       search(row(begin), count);
       for (int64_t set = 0; set < sets; ++set) {
         Run& run = runs_[running[set]];

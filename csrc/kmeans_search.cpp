@@ -9,57 +9,63 @@
 #include "parallel.h"
 
 namespace vreid_fast {
-
 namespace {
-constexpr int64_t kCentroids = 1024;  // of one matrix product: with 256 samples 1 MB of inner products
-}
 
-// Small problems in enough chunks for some threads, whatever their number here.
-int64_t chunk_of(int64_t samples) { return std::clamp<int64_t>((samples + 127) / 128 * 16, 32, 256); }
+constexpr int64_t kCentroids = 1024;  // of one matrix product
+constexpr int64_t kScores = 1 << 18;  // of one chunk of samples and those centroids: 1 MB
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+}  // namespace
 
 CentroidSets::CentroidSets(const float* centroids, int64_t sets, int64_t clusters, int64_t width)
     : centroids(centroids),
       sets(sets),
       clusters(clusters),
       width(width),
-      squares(sets * clusters),
-      factors(clusters, -2.0f) {
+      sets_at_once(std::clamp<int64_t>(kCentroids / clusters, 1, sets)),
+      clusters_at_once(std::min(clusters, kCentroids)),
+      padded((clusters + kLanes - 1) / kLanes * kLanes),
+      squares(sets * padded, kInfinity) {
   constexpr int64_t kRows = 64;
   const int64_t count = sets * clusters;
   share((count + kRows - 1) / kRows, [&] {
     return [&](int64_t task) {
       for (int64_t i = task * kRows; i < std::min(count, (task + 1) * kRows); ++i) {
-        squares[i] = squared_norm(centroids + i * width, width);
+        this->squares[i / this->clusters * padded + i % this->clusters] =
+            squared_norm(this->centroids + i * this->width, this->width);
       }
     };
   });
 }
 
+int64_t CentroidSets::chunk_of(int64_t samples) const {
+  // Enough chunks for many threads, unless they were too small for an efficient matrix product.
+  const int64_t shared = std::clamp<int64_t>((samples + 255) / 256 * 16, 32, 512);
+  return std::min(shared, kScores / (sets_at_once * clusters_at_once));
+}
+
 NearestSearch::NearestSearch(const CentroidSets& targets, int64_t chunk)
     : targets_(targets),
       chunk_(chunk),
-      sets_at_once_(std::clamp<int64_t>(kCentroids / targets.clusters, 1, targets.sets)),
-      clusters_at_once_(std::min(targets.clusters, kCentroids)),
-      inner_(at::empty({sets_at_once_ * clusters_at_once_, chunk}, at::kFloat)),
+      inner_(at::empty({chunk * targets.sets_at_once * targets.clusters_at_once + kLanes}, at::kFloat)),
       labels_(targets.sets * chunk),
       scores_(targets.sets * chunk) {}
 
 void NearestSearch::operator()(const float* rows, int64_t count) {
-  const int64_t clusters = targets_.clusters, width = targets_.width;
+  const CentroidSets& t = targets_;
   float* inner = inner_.mutable_data_ptr<float>();
   std::fill(labels_.begin(), labels_.end(), 0);
-  std::fill(scores_.begin(), scores_.end(), std::numeric_limits<float>::infinity());
-  for (int64_t set = 0; set < targets_.sets; set += sets_at_once_) {
-    const int64_t sets = std::min(sets_at_once_, targets_.sets - set);
-    // Either several whole sets at once, or a part of one.
-    for (int64_t first = 0; first < clusters; first += clusters_at_once_) {
-      const int64_t part = std::min(clusters_at_once_, clusters - first);
-      const int64_t centroid = set * clusters + first;
-      inner_products(targets_.centroids + centroid * width, sets * part, rows, count, width, inner, count);
-      for (int64_t i = 0; i < sets; ++i) {
-        nearest(inner + i * part * count, count, part, &targets_.squares[centroid + i * part],
-                targets_.factors.data(), static_cast<int32_t>(first), count, &scores_[(set + i) * chunk_],
-                &labels_[(set + i) * chunk_]);
+  std::fill(scores_.begin(), scores_.end(), kInfinity);
+  for (int64_t set = 0; set < t.sets; set += t.sets_at_once) {
+    const int64_t sets = std::min(t.sets_at_once, t.sets - set);
+    for (int64_t first = 0; first < t.clusters; first += t.clusters_at_once) {
+      const int64_t part = std::min(t.clusters_at_once, t.clusters - first), columns = sets * part;
+      const int64_t padded = (part + kLanes - 1) / kLanes * kLanes;
+      inner_products(rows, count, t.centroids + (set * t.clusters + first) * t.width, columns, t.width, inner,
+                     columns);
+      for (int64_t i = set; i < set + sets; ++i) {
+        nearest_in_rows(inner + (i - set) * part, columns, count, &t.squares[i * t.padded + first], padded,
+                        static_cast<int32_t>(first), &scores_[i * chunk_], &labels_[i * chunk_]);
       }
     }
   }

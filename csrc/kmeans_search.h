@@ -8,17 +8,18 @@
 
 namespace vreid_fast {
 
-// Samples that one thread takes at a time, of `samples` in all.
-int64_t chunk_of(int64_t samples);
-
 // centroids (sets, K, D): the same number for several runs, or one set.
 struct CentroidSets {
   CentroidSets(const float* centroids, int64_t sets, int64_t clusters, int64_t width);
 
+  // Samples that one thread takes at a time, of `samples` in all: a function of sizes alone.
+  int64_t chunk_of(int64_t samples) const;
+
   const float* centroids;
   int64_t sets, clusters, width;
-  std::vector<float> squares;  // (sets, K)
-  std::vector<float> factors;  // (K,) of -2
+  int64_t sets_at_once, clusters_at_once;  // of one matrix product: several whole sets, or a part of one
+  int64_t padded;                          // K to a multiple of kLanes
+  std::vector<float> squares;              // (sets, padded), with infinity where padded
 };
 
 // For each sample of a chunk and each set, the label of the nearest centroid (of equals the lowest; 0 where
@@ -35,8 +36,7 @@ class NearestSearch {
  private:
   const CentroidSets& targets_;
   int64_t chunk_;
-  int64_t sets_at_once_, clusters_at_once_;  // of one matrix product
-  at::Tensor inner_;
+  at::Tensor inner_;             // (chunk, centroids of one product), and kLanes more
   std::vector<int32_t> labels_;  // (sets, chunk)
   std::vector<float> scores_;    // (sets, chunk)
 };

@@ -12,8 +12,13 @@ _MEMORY = 2**26
 
 
 def fits(samples: int, width: int, clusters: int, restarts: int) -> bool:
-    """Whether the inner products of the samples are to be held, and worked on."""
-    return 4 * samples**2 <= _MEMORY
+    """Whether to work on the inner products of the samples, held in memory, rather than on the samples.
+
+    They cost N * N * D / 2 multiply-adds, and a restart adds some thousand rows of N of them; on the samples it
+    costs N * K * D multiply-adds an iteration, of which there are about ten.
+    """
+    multiplied = samples * width // 2 + 10 * restarts * samples
+    return 4 * samples**2 <= _MEMORY and multiplied <= 10 * restarts * clusters * width
 
 
 def kmeans_cpp(
