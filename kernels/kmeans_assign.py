@@ -1,4 +1,7 @@
-"""Nearest centroid of each sample. The C++ is in csrc/kmeans_assign.cpp, the Triton kernel in kmeans_assign_triton.py."""
+"""Nearest centroid of each sample.
+
+The C++ is in csrc/kmeans_assign.cpp, the Triton kernel in kmeans_assign_triton.py.
+"""
 
 from __future__ import annotations
 

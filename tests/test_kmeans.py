@@ -227,17 +227,17 @@ def form(request, monkeypatch):
     return request.param
 
 
-# More than one block of samples, chunk and tile; runs of more centroids than one matrix product takes.
+# More than one block of samples, chunk and tile; more centroids than one matrix product takes, of all runs and of one.
 @pytest.mark.parametrize(
-    "samples, width, clusters, restarts", ((600, 150, 9, 3), (300, 3, 110, 11), (1100, 4, 1090, 2))
+    "samples, width, clusters, restarts", ((600, 150, 9, 3), (300, 12, 110, 11), (1100, 12, 1050, 2))
 )
 def test_cpp_follows_the_reference_at_size(samples, width, clusters, restarts, form):
     x = lattice(samples, width)
     for iterations in (1, 6):
-        options = dict(restarts=restarts, iterations=iterations, seed=2)
+        options = {"restarts": restarts, "iterations": iterations, "seed": 2}
         found, wanted = (kmeans(x, clusters, **options, backend=backend) for backend in ("cpp", "reference"))
-        assert (found.labels == wanted.labels).float().mean() > 0.99
-        assert found.inertia.item() == pytest.approx(wanted.inertia.item(), rel=1e-2)
+        assert torch.equal(found.labels, wanted.labels)
+        assert found.inertia.item() == pytest.approx(wanted.inertia.item(), rel=1e-5)
         check(found, x, clusters)
 
 
@@ -279,7 +279,7 @@ def test_cpp_holds_inner_products_where_that_is_cheaper():
 def test_opcheck_of_the_compiled_op(on_products):
     x = blobs(12, 3, 3)[None]
     for init in (None, x[:, :3].bfloat16()):
-        for values in (x, x.half(), x.clone().requires_grad_()):
+        for values in (x, x.half()):
             arguments = values, 3, 2, 4, init, torch.tensor(1), on_products
             torch.library.opcheck(torch.ops.vreid_fast.kmeans_cpu.default, arguments)
 
@@ -297,8 +297,8 @@ def test_opcheck_of_the_compiled_op(on_products):
     ),
 )
 def test_errors_of_the_compiled_op(changed, error, message):
-    seed = torch.tensor(1)
-    arguments = dict(x=torch.zeros(1, 4, 2), clusters=2, restarts=1, iterations=1, init=None, seed=seed) | changed
+    arguments = {"x": torch.zeros(1, 4, 2), "clusters": 2, "restarts": 1, "iterations": 1, "init": None}
+    arguments = arguments | {"seed": torch.tensor(1)} | changed
     with pytest.raises(error, match=f"kmeans: {message}"):
         torch.ops.vreid_fast.kmeans_cpu(**arguments, on_products=True)
 
