@@ -35,7 +35,6 @@ void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iteratio
                     ": restarts and iterations must be at least 1, got ", restarts, " and ", iterations,
                     "; ask for more");
   if (init) {
-    check_floating(kOp, "init", *init);
     const c10::SymDimVector wanted{x.sym_size(0), clusters, x.sym_size(2)};
     TORCH_CHECK_VALUE(init->sym_sizes() == wanted, kOp, ": init must be (B, K, D) ", wanted, ", got ",
                       init->sym_sizes(), "; expand it");
@@ -46,20 +45,24 @@ void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iteratio
 // of large numbers.
 void centre(const float* samples, int64_t count, const float* init, int64_t clusters, int64_t width,
             float* centred, float* centred_init) {
+  std::vector<float> middle(width);
   share((width + kColumns - 1) / kColumns, [&] {
     return [&](int64_t task) {
       const int64_t begin = task * kColumns, columns = std::min(kColumns, width - begin);
-      float middle[kColumns] = {};
-      for (int64_t i = 0; i < count; ++i) add_row(samples + i * width + begin, columns, middle);
-      for (int64_t j = 0; j < columns; ++j) middle[j] /= static_cast<float>(count);
-      for (int64_t i = 0; i < count; ++i) {
-        subtract(samples + i * width + begin, middle, columns, centred + i * width + begin);
-      }
-      for (int64_t i = 0; init != nullptr && i < clusters; ++i) {
-        subtract(init + i * width + begin, middle, columns, centred_init + i * width + begin);
+      for (int64_t i = 0; i < count; ++i) add_row(samples + i * width + begin, columns, &middle[begin]);
+      for (int64_t j = begin; j < begin + columns; ++j) middle[j] /= static_cast<float>(count);
+    };
+  });
+  share((count + kBlock - 1) / kBlock, [&] {
+    return [&](int64_t task) {
+      for (int64_t i = task * kBlock; i < std::min(count, (task + 1) * kBlock); ++i) {
+        subtract(samples + i * width, middle.data(), width, centred + i * width);
       }
     };
   });
+  for (int64_t i = 0; init != nullptr && i < clusters; ++i) {
+    subtract(init + i * width, middle.data(), width, centred_init + i * width);
+  }
 }
 
 // centroids (K, D): the means of the members among the samples as they came.

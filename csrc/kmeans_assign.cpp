@@ -20,7 +20,6 @@ constexpr const char* kOp = "kmeans_assign";
 
 void check(const Tensor& x, const Tensor& centroids) {
   check_widened(kOp, "x", x);
-  check_floating(kOp, "centroids", centroids);
   TORCH_CHECK_VALUE(x.dim() == 3 && centroids.dim() == 3 && x.sym_size(0) == centroids.sym_size(0) &&
                         x.sym_size(2) == centroids.sym_size(2) && centroids.sym_size(1) > 0,
                     kOp, ": centroids must be (B, K, D) with K >= 1 for x (B, N, D) ", x.sym_sizes(),

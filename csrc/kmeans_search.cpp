@@ -12,7 +12,7 @@ namespace vreid_fast {
 namespace {
 
 constexpr int64_t kCentroids = 1024;  // of one matrix product
-constexpr int64_t kScores = 1 << 18;  // of one chunk of samples and those centroids: 1 MB
+constexpr int64_t kScores = 1 << 19;  // of one chunk of samples and those centroids: 2 MB
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 }  // namespace
@@ -40,7 +40,7 @@ CentroidSets::CentroidSets(const float* centroids, int64_t sets, int64_t cluster
 
 int64_t CentroidSets::chunk_of(int64_t samples) const {
   // Enough chunks for many threads, unless they were too small for an efficient matrix product.
-  const int64_t shared = std::clamp<int64_t>((samples + 255) / 256 * 16, 32, 512);
+  const int64_t shared = std::clamp<int64_t>((samples + 127) / 128 * 16, 32, 512);
   return std::min(shared, kScores / (sets_at_once * clusters_at_once));
 }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -18,12 +19,13 @@ namespace vreid_fast {
 
 // make_worker()(task) for each task in 0..tasks-1, on all threads: each makes a worker (its buffers) and
 // takes the next task when it is free. What a task computes must not depend on the thread: then neither do
-// results on the number of threads. MKL is sequential inside, since there is a parallel region even for
-// one task.
+// results on the number of threads. MKL is sequential inside, since there is a parallel region (of two
+// threads) even for one task.
 template <class MakeWorker>
 void share(int64_t tasks, const MakeWorker& make_worker) {
   std::atomic<int64_t> next{0};
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+  const int64_t threads = std::max<int64_t>(2, std::min<int64_t>(tasks, at::get_num_threads()));
+  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
     int64_t task = next++;
     if (task >= tasks) return;
     auto worker = make_worker();

@@ -1,7 +1,8 @@
 """K-means with k-means++ seeding and restarts, without touching any global random state.
 
 The definition is in kmeans_reference.py. On a GPU small problems run in kmeans_gram_triton.py (all of
-Lloyd's iterations in one launch), large ones in kmeans_large_triton.py.
+Lloyd's iterations in one launch), large ones in kmeans_large_triton.py. On the CPU both forms are C++
+(kmeans_cpp.py).
 """
 
 from __future__ import annotations

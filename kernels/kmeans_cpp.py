@@ -14,11 +14,12 @@ _MEMORY = 2**26
 def fits(samples: int, width: int, clusters: int, restarts: int) -> bool:
     """Whether to work on the inner products of the samples, held in memory, rather than on the samples.
 
-    They cost N * N * D / 2 multiply-adds, and a restart adds some thousand rows of N of them; on the samples it
-    costs N * K * D multiply-adds an iteration, of which there are about ten.
+    The costs of N products a sample and of their sums in each restart, against those of K products a sample in each
+    iteration; the factors are measured, for a usual number of iterations.
     """
-    multiplied = samples * width // 2 + 10 * restarts * samples
-    return 4 * samples**2 <= _MEMORY and multiplied <= 10 * restarts * clusters * width
+    on_products = samples * (width + 50 * restarts)
+    on_samples = 45 * restarts * (clusters * width + 1000)
+    return 4 * samples**2 <= _MEMORY and on_products <= on_samples
 
 
 def kmeans_cpp(
