@@ -45,55 +45,44 @@ void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iteratio
 // of large numbers.
 void centre(const float* samples, int64_t count, const float* init, int64_t clusters, int64_t width,
             float* centred, float* centred_init) {
-  std::vector<float> middle(width);
-  share((width + kColumns - 1) / kColumns, [&] {
-    return [&](int64_t task) {
-      const int64_t begin = task * kColumns, columns = std::min(kColumns, width - begin);
-      for (int64_t i = 0; i < count; ++i) add_row(samples + i * width + begin, columns, &middle[begin]);
-      for (int64_t j = begin; j < begin + columns; ++j) middle[j] /= static_cast<float>(count);
+  each((width + kColumns - 1) / kColumns, [&](int64_t task) {
+    const int64_t begin = task * kColumns, columns = std::min(kColumns, width - begin);
+    float middle[kColumns] = {};
+    for (int64_t i = 0; i < count; ++i) add_row(samples + i * width + begin, columns, middle);
+    for (int64_t j = 0; j < columns; ++j) middle[j] /= static_cast<float>(count);
+    const auto shift = [&](const float* rows, int64_t number, float* out) {
+      for (int64_t i = begin; i < number * width; i += width) subtract(rows + i, middle, columns, out + i);
     };
+    shift(samples, count, centred);
+    if (init != nullptr) shift(init, clusters, centred_init);
   });
-  share((count + kBlock - 1) / kBlock, [&] {
-    return [&](int64_t task) {
-      for (int64_t i = task * kBlock; i < std::min(count, (task + 1) * kBlock); ++i) {
-        subtract(samples + i * width, middle.data(), width, centred + i * width);
-      }
-    };
-  });
-  for (int64_t i = 0; init != nullptr && i < clusters; ++i) {
-    subtract(init + i * width, middle.data(), width, centred_init + i * width);
-  }
 }
 
 // centroids (K, D): the means of the members among the samples as they came.
 void average(const float* samples, int64_t width, const Run& best, int64_t clusters, float* centroids) {
   Grouping grouping;
   grouping.group(best.members, clusters);
-  share((width + kColumns - 1) / kColumns, [&] {
-    return [&](int64_t task) {
-      const int64_t begin = task * kColumns, columns = std::min(kColumns, width - begin);
-      for (int64_t k = 0; k < clusters; ++k) {
-        double sum[kColumns] = {};
-        for (int64_t place = grouping.start[k]; place < grouping.start[k + 1]; ++place) {
-          add_row(samples + grouping.order[place] * width + begin, columns, sum);
-        }
-        const double size = static_cast<double>(best.size(k));
-        for (int64_t j = 0; j < columns; ++j)
-          centroids[k * width + begin + j] = static_cast<float>(sum[j] / size);
+  each((width + kColumns - 1) / kColumns, [&](int64_t task) {
+    const int64_t begin = task * kColumns, columns = std::min(kColumns, width - begin);
+    for (int64_t k = 0; k < clusters; ++k) {
+      double sum[kColumns] = {};
+      for (int64_t place = grouping.start[k]; place < grouping.start[k + 1]; ++place) {
+        add_row(samples + grouping.order[place] * width + begin, columns, sum);
       }
-    };
+      const double size = static_cast<double>(best.size(k));
+      float* centroid = centroids + k * width + begin;
+      for (int64_t j = 0; j < columns; ++j) centroid[j] = static_cast<float>(sum[j] / size);
+    }
   });
 }
 
 float inertia_of(const float* samples, int64_t count, int64_t width, const Run& best,
                  const float* centroids) {
   std::vector<float> distances(count);
-  share((count + kBlock - 1) / kBlock, [&] {
-    return [&](int64_t task) {
-      for (int64_t i = task * kBlock; i < std::min(count, (task + 1) * kBlock); ++i) {
-        distances[i] = squared_distance(samples + i * width, centroids + best.labels[i] * width, width);
-      }
-    };
+  each((count + kBlock - 1) / kBlock, [&](int64_t task) {
+    for (int64_t i = task * kBlock; i < std::min(count, (task + 1) * kBlock); ++i) {
+      distances[i] = squared_distance(samples + i * width, centroids + best.labels[i] * width, width);
+    }
   });
   return static_cast<float>(std::accumulate(distances.begin(), distances.end(), 0.0));
 }

@@ -74,7 +74,7 @@ class Seeding {
   int64_t draw_first() const { return random_.below(count_, row_, 0); }
   void take_first(int64_t drawn, const float* inner);
   void draw(int64_t cluster, int64_t* drawn) const;
-  // Takes the drawn sample that leaves the least sum of distances; rows of `inner` are `stride` apart.
+  // Takes the drawn sample that leaves the least sum of distances.
   void take(int64_t cluster, const int64_t* drawn, const float* const* inner);
 
  private:

@@ -22,11 +22,9 @@ class Restarts {
         runs_(runs),
         blocks_((problem.count + kBlock - 1) / kBlock),
         squares_(problem.count) {
-    share(blocks_, [&] {
-      return [&](int64_t block) {
-        for (int64_t i = block * kBlock; i < end(block); ++i)
-          squares_[i] = squared_norm(row(i), problem_.width);
-      };
+    each(blocks_, [&](int64_t block) {
+      for (int64_t i = block * kBlock; i < end(block); ++i)
+        squares_[i] = squared_norm(row(i), problem_.width);
     });
   }
 
@@ -78,28 +76,25 @@ void Restarts::seed(const CounterRandom& random) {
       seedings.emplace_back(random, problem_.first_run + first + i, problem_.clusters, squares_.data(),
                             runs_[first + i]);
     }
-    std::vector<int64_t> drawn(count * trials);
+    std::vector<int64_t> firsts(count), drawn(count * trials);
     for (int64_t i = 0; i < count; ++i) {
-      drawn[i] = seedings[i].draw_first();
-      std::copy_n(row(drawn[i]), width, rows + i * width);
+      firsts[i] = seedings[i].draw_first();
+      std::copy_n(row(firsts[i]), width, rows + i * width);
     }
-    multiply(rows, count, inner);
-    share(count, [&] { return [&](int64_t i) { seedings[i].take_first(drawn[i], inner + i * samples); }; });
-    for (int64_t cluster = 1; cluster < problem_.clusters; ++cluster) {
-      share(count, [&] {
-        return [&](int64_t i) {
-          seedings[i].draw(cluster, &drawn[i * trials]);
-          for (int64_t j = i * trials; j < (i + 1) * trials; ++j)
-            std::copy_n(row(drawn[j]), width, rows + j * width);
-        };
-      });
-      multiply(rows, count * trials, inner);
-      share(count, [&] {
-        return [&](int64_t i) {
+    for (int64_t cluster = 0; cluster < problem_.clusters; ++cluster) {
+      multiply(rows, cluster == 0 ? count : count * trials, inner);
+      each(count, [&](int64_t i) {
+        if (cluster == 0) {
+          seedings[i].take_first(firsts[i], inner + i * samples);
+        } else {
           std::vector<const float*> of_trials(trials);
           for (int64_t j = 0; j < trials; ++j) of_trials[j] = inner + (i * trials + j) * samples;
           seedings[i].take(cluster, &drawn[i * trials], of_trials.data());
-        };
+        }
+        if (cluster + 1 == problem_.clusters) return;
+        seedings[i].draw(cluster + 1, &drawn[i * trials]);
+        for (int64_t j = i * trials; j < (i + 1) * trials; ++j)
+          std::copy_n(row(drawn[j]), width, rows + j * width);
       });
     }
   }
@@ -109,21 +104,19 @@ void Restarts::update_means(const std::vector<int64_t>& running) {
   const int64_t size = problem_.clusters * problem_.width, count = static_cast<int64_t>(running.size());
   float* sums = sums_.mutable_data_ptr<float>();
   float* means = means_.mutable_data_ptr<float>();
-  share(count, [&] { return [&](int64_t i) { runs_[running[i]].regroup(); }; });
+  each(count, [&](int64_t i) { runs_[running[i]].regroup(); });
   const int64_t blocks = (problem_.width + kColumns - 1) / kColumns;
-  share(count * blocks, [&] {
-    return [&](int64_t task) {
-      const int64_t i = task / blocks, begin = task % blocks * kColumns;
-      const int64_t end = std::min(problem_.width, begin + kColumns);
-      const Run& run = runs_[running[i]];
-      run.update_sums(problem_.samples, problem_.width, begin, end, sums + running[i] * size);
-      for (int64_t k = 0; k < problem_.clusters; ++k) {
-        const float* sum = sums + running[i] * size + k * problem_.width;
-        float* mean = means + i * size + k * problem_.width;
-        const float members = static_cast<float>(run.size(k));
-        for (int64_t column = begin; column < end; ++column) mean[column] = sum[column] / members;
-      }
-    };
+  each(count * blocks, [&](int64_t task) {
+    const int64_t i = task / blocks, begin = task % blocks * kColumns;
+    const int64_t end = std::min(problem_.width, begin + kColumns);
+    const Run& run = runs_[running[i]];
+    run.update_sums(problem_.samples, problem_.width, begin, end, sums + running[i] * size);
+    for (int64_t k = 0; k < problem_.clusters; ++k) {
+      const float* sum = sums + running[i] * size + k * problem_.width;
+      float* mean = means + i * size + k * problem_.width;
+      const float members = static_cast<float>(run.size(k));
+      for (int64_t column = begin; column < end; ++column) mean[column] = sum[column] / members;
+    }
   });
 }
 

@@ -26,16 +26,10 @@ CentroidSets::CentroidSets(const float* centroids, int64_t sets, int64_t cluster
       clusters_at_once(std::min(clusters, kCentroids)),
       padded((clusters + kLanes - 1) / kLanes * kLanes),
       squares(sets * padded, kInfinity) {
-  constexpr int64_t kRows = 64;
-  const int64_t count = sets * clusters;
-  share((count + kRows - 1) / kRows, [&] {
-    return [&](int64_t task) {
-      for (int64_t i = task * kRows; i < std::min(count, (task + 1) * kRows); ++i) {
-        this->squares[i / this->clusters * padded + i % this->clusters] =
-            squared_norm(this->centroids + i * this->width, this->width);
-      }
-    };
-  });
+  // On one thread: next to the products with the samples it is nothing.
+  for (int64_t i = 0; i < sets * clusters; ++i) {
+    squares[i / clusters * padded + i % clusters] = squared_norm(centroids + i * width, width);
+  }
 }
 
 int64_t CentroidSets::chunk_of(int64_t samples) const {

@@ -33,4 +33,11 @@ void share(int64_t tasks, const MakeWorker& make_worker) {
   });
 }
 
+// work(task) for each task, without buffers and without MKL: one task alone waits for no other thread.
+template <class Work>
+void each(int64_t tasks, const Work& work) {
+  if (tasks == 1) return work(0);
+  share(tasks, [&] { return [&](int64_t task) { work(task); }; });
+}
+
 }  // namespace vreid_fast
