@@ -19,6 +19,14 @@ inline void check_floating(const char* op, const char* argument, const at::Tenso
                    dtype_name(tensor.scalar_type()), "; convert it first");
 }
 
+// The types of the ops that compute in float32 whatever they are given.
+inline void check_widened(const char* op, const char* argument, const at::Tensor& tensor) {
+  const at::ScalarType type = tensor.scalar_type();
+  TORCH_CHECK_TYPE(type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, op, ": ", argument,
+                   " must be float32, bfloat16 or float16 on backend 'cpp', got ", dtype_name(type),
+                   "; use backend='reference'");
+}
+
 inline void check_one_element(const char* op, const char* argument, const at::Tensor& tensor) {
   TORCH_CHECK_VALUE(tensor.sym_numel() == 1, op, ": ", argument, " must hold one element, got shape ",
                     tensor.sym_sizes(), "; pass a 0-d tensor");

@@ -40,12 +40,20 @@ def _table(device: str) -> list[str]:
     for op, known in OPS.items():
         cells = [_cell(op, backend, device) if backend in known else "-" for backend in BACKENDS]
         lines.append(f"{op:{width}}" + "".join(f"{cell:12}" for cell in cells).rstrip())
-    reasons = {backend: why_missing(backend, device) for backend in BACKENDS}
-    return lines + [f"  {backend} is missing: {reason}" for backend, reason in reasons.items() if reason]
+    for backend in BACKENDS:
+        reason = why_missing(backend, device)
+        if reason is not None:
+            lines.append(f"  {backend} is missing: {reason}")
+            continue
+        for op, known in OPS.items():
+            reason = why_missing(backend, device, op)
+            if backend in known and reason is not None:
+                lines.append(f"  {backend} is missing for {op}: {reason}")
+    return lines
 
 
 def _cell(op: str, backend: str, device: str) -> str:
-    if why_missing(backend, device) is not None:
+    if why_missing(backend, device, op) is not None:
         return "missing"
     return "taken" if choose(op, None, device) == backend else "yes"
 

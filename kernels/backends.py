@@ -1,7 +1,8 @@
 """Which implementations ("backends") of an op this machine has, and which one a call takes.
 
 * ``reference``: plain torch, any device, any float type; the definition that the others match.
-* ``cpp``: the compiled extension ``vreid_fast._C`` (C++ on the CPU, CUDA where it was built with it).
+* ``cpp``: the compiled extension ``vreid_fast._C`` (C++ on the CPU, CUDA where it was built with it and the
+  op has it).
 * ``triton``: Triton kernels, for CUDA tensors; on CPU tensors only under ``TRITON_INTERPRET=1``.
 
 A missing backend is passed over when none is asked for, and an error when it is. A backend that is
@@ -23,9 +24,11 @@ OPS = {
     "ema": ("cpp", "reference"),
     "temporal_pool": ("triton", "reference"),
     "combined_regression": ("triton", "reference"),
-    "kmeans": ("triton", "reference"),
-    "kmeans_assign": ("triton", "reference"),
+    "kmeans": ("triton", "cpp", "reference"),
+    "kmeans_assign": ("triton", "cpp", "reference"),
 }
+# Ops whose C++ is for CPU tensors alone, however the extension was built.
+CPP_ON_CPU_ALONE = ("kmeans", "kmeans_assign")
 
 
 @cache
@@ -41,8 +44,8 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def why_missing(backend: str, device: torch.device | str = "cpu") -> str | None:
-    """Why `backend` cannot run on `device` tensors here, or None when it can."""
+def why_missing(backend: str, device: torch.device | str = "cpu", op: str | None = None) -> str | None:
+    """Why `backend` cannot run `op` (None: any op that has it) on `device` tensors here, or None when it can."""
     device = torch.device(device)
     if backend == "reference":
         return None
@@ -50,6 +53,8 @@ def why_missing(backend: str, device: torch.device | str = "cpu") -> str | None:
         extension = load_extension()
         if extension is None:
             return "the C++ extension is not built (pip install --no-build-isolation -e .)"
+        if device.type == "cuda" and op in CPP_ON_CPU_ALONE:
+            return "the C++ of this op is for CPU tensors alone"
         if device.type == "cuda" and not extension.has_cuda():
             return "the C++ extension was built without CUDA"
         return None if device.type in ("cpu", "cuda") else f"no C++ kernel for {device.type} tensors"
@@ -86,11 +91,11 @@ def _choose(op: str, backend: str | None, device: torch.device | str) -> str:
     if backend is None:
         for name in known:
             interpreted = name == "triton" and torch.device(device).type != "cuda"
-            if not interpreted and why_missing(name, device) is None:
+            if not interpreted and why_missing(name, device, op) is None:
                 return name
     if backend not in known:
         raise ValueError(f"{op}: backend must be one of {', '.join(known)} or None, got {backend!r}")
-    reason = why_missing(backend, device)
+    reason = why_missing(backend, device, op)
     if reason is not None:
         raise RuntimeError(f"{op}: backend {backend!r} is missing here: {reason}")
     return backend

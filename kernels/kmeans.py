@@ -1,7 +1,8 @@
 """K-means with k-means++ seeding and restarts, without touching any global random state.
 
 The definition is in kmeans_reference.py. On a GPU small problems run in kmeans_gram_triton.py (all of
-Lloyd's iterations in one launch), large ones in kmeans_large_triton.py.
+Lloyd's iterations in one launch), large ones in kmeans_large_triton.py. On the CPU both forms are C++
+(kmeans_cpp.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from .backends import choose
 from .counter_random import as_seed
+from .kmeans_cpp import kmeans_cpp
 from .kmeans_reference import kmeans_reference
 
 
@@ -63,7 +65,7 @@ def kmeans(
         iterations: at least 1.
         init: "k-means++", or initial centroids (K, D), or (B, K, D) for batched x.
         seed: int or 0-d int64 tensor.
-        backend: "reference", "triton" or None for the best present (float64: "reference"). On a GPU the
+        backend: "reference", "triton", "cpp" or None for the best present (float64: "reference"). On a GPU the
             reference waits for the device in every iteration; "triton" never does.
 
     Raises:
@@ -93,9 +95,9 @@ def kmeans(
     if backend is None and x.dtype == torch.float64:
         backend = "reference"
     backend = choose("kmeans", backend, x.device)
-    if backend == "triton" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+    if backend != "reference" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise TypeError(
-            f"kmeans: x must be float32, bfloat16 or float16 on backend 'triton', got {x.dtype}; "
+            f"kmeans: x must be float32, bfloat16 or float16 on backend {backend!r}, got {x.dtype}; "
             "use backend='reference'"
         )
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
@@ -110,6 +112,8 @@ def _kmeans(
     x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D)."""
+    if backend == "cpp":
+        return kmeans_cpp(x, clusters, restarts, iterations, init, seed)
     if backend == "reference":
         run = kmeans_reference
     else:

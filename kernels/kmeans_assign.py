@@ -1,11 +1,14 @@
-"""Nearest centroid of each sample. The Triton kernel is in kmeans_assign_triton.py."""
+"""Nearest centroid of each sample.
+
+The C++ is in csrc/kmeans_assign.cpp, the Triton kernel in kmeans_assign_triton.py.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .backends import choose
+from .backends import choose, load_extension
 
 # Elements of the largest intermediate of the reference: 16 MB in float32.
 _CHUNK = 2**22
@@ -21,7 +24,7 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
     Args:
         x: (N, D) samples, or (B, N, D) for B problems at once.
         centroids: (K, D) or (B, K, D), of any float type.
-        backend: "reference", "triton" or None for the best present (float64: "reference").
+        backend: "reference", "triton", "cpp" or None for the best present (float64: "reference").
 
     Returns:
         labels (N,) or (B, N) int64; squared distances of the same shape, float32 (float64 for float64).
@@ -43,9 +46,9 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
     if backend is None and x.dtype == torch.float64:
         backend = "reference"
     backend = choose("kmeans_assign", backend, x.device)
-    if backend == "triton" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+    if backend != "reference" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise TypeError(
-            f"kmeans_assign: x must be float32, bfloat16 or float16 on backend 'triton', got {x.dtype}; "
+            f"kmeans_assign: x must be float32, bfloat16 or float16 on backend {backend!r}, got {x.dtype}; "
             "use backend='reference'"
         )
     problems = (x, centroids) if x.dim() == 3 else (x[None], centroids[None])
@@ -77,6 +80,9 @@ def _assign(x: Tensor, centroids: Tensor, backend: str) -> tuple[Tensor, Tensor]
     """labels (B, N) int64 and squared distances (B, N) of x (B, N, D) and centroids (B, K, D)."""
     if backend == "reference":
         return kmeans_assign_reference(x, centroids)
+    if backend == "cpp":
+        load_extension()
+        return torch.ops.vreid_fast.kmeans_assign_cpu(x, centroids)
     from .kmeans_assign_triton import assign
 
     return assign(x, centroids)

@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,10 @@ def test_extension_is_built_for_the_torch_that_runs():
         ({"extension": "cuda"}, "cuda", "ema", "cpp"),
         ({"extension": "cuda"}, "mps", "ema", "reference"),
         ({"extension": "cuda", "triton": True}, "cuda", "kmeans", "triton"),
-        ({"extension": "cuda", "triton": True}, "cpu", "kmeans", "reference"),
+        ({"extension": "cuda", "triton": True}, "cpu", "kmeans", "cpp"),
+        ({"extension": "cuda"}, "cuda", "kmeans", "reference"),
+        ({"extension": "cpu"}, "cpu", "kmeans_assign", "cpp"),
+        ({"extension": "cuda"}, "cuda", "kmeans_assign", "reference"),
         ({"triton": True, "interpreted": True}, "cpu", "kmeans", "reference"),
         ({"triton": True, "interpreted": True}, "cuda", "kmeans", "triton"),
     ],
@@ -60,6 +64,10 @@ def test_best_backend_present_is_taken(installed, device, op, taken, machine):
         ({}, "cpu", "ema", "cpp", "extension is not built"),
         ({"extension": "cpu"}, "cuda", "ema", "cpp", "built without CUDA"),
         ({"extension": "cuda"}, "mps", "ema", "cpp", "no C.. kernel for mps tensors"),
+        ({}, "cuda", "kmeans", "cpp", "extension is not built"),
+        ({"extension": "cuda"}, "cuda", "kmeans", "cpp", "C.. of this op is for CPU tensors alone"),
+        ({"extension": "cpu"}, "cuda", "kmeans_assign", "cpp", "C.. of this op is for CPU tensors alone"),
+        ({"extension": "cuda"}, "mps", "kmeans", "cpp", "no C.. kernel for mps tensors"),
         ({}, "cuda", "kmeans", "triton", "triton is not installed"),
         ({"triton": True}, "cpu", "kmeans", "triton", "only when interpreted"),
     ],
@@ -74,7 +82,8 @@ def test_asked_for_backends_are_given(machine):
     machine(extension="cuda", triton=True, interpreted=True)
     for op, known in backends.OPS.items():
         for device in ("cpu", "cuda"):
-            assert [backends.choose(op, backend, device) for backend in known] == list(known)
+            given = [b for b in known if not (b == "cpp" and device == "cuda" and op.startswith("kmeans"))]
+            assert [backends.choose(op, backend, device) for backend in given] == given
 
 
 def test_unknown_backend_is_an_error():
@@ -106,8 +115,16 @@ def test_command_prints_ops_by_backends_and_why_one_is_missing(cwd):
             cells = dict(zip(("cpp", "triton", "reference"), rows[op]))
             assert cells.pop(backends.choose(op, None, device)) == "taken"
             for backend, cell in cells.items():
-                missing = backends.why_missing(backend, device)
+                missing = backends.why_missing(backend, device, op)
                 assert cell == ("-" if backend not in known else "missing" if missing else "yes")
         for backend in ("cpp", "triton"):
             reason = backends.why_missing(backend, device)
             assert (f"{backend} is missing: {reason}" in table) == (reason is not None)
+
+
+def test_command_says_for_which_ops_alone_a_backend_is_missing(machine):
+    machine(extension="cuda", triton=True)
+    lines = importlib.import_module("vreid_fast.kernels.__main__")._table("cuda")
+    assert next(line.split() for line in lines if line.startswith("kmeans ")) == ["kmeans", "missing", "taken", "yes"]
+    reason = "the C++ of this op is for CPU tensors alone"
+    assert lines[-2:] == [f"  cpp is missing for {op}: {reason}" for op in ("kmeans", "kmeans_assign")]

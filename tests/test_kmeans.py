@@ -1,5 +1,6 @@
 """kmeans: against scikit-learn from the same centroids, its paths against each other, and its rules."""
 
+import importlib
 import json
 
 import numpy as np
@@ -16,6 +17,8 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
 @pytest.fixture(
     params=(
         pytest.param(("reference", "cpu"), id="reference"),
+        pytest.param(("cpp products", "cpu"), id="cpp-products"),
+        pytest.param(("cpp samples", "cpu"), id="cpp-samples"),
         pytest.param(("gram", "cpu"), id="gram-interpreted", marks=_interpreted),
         pytest.param(("gram by run", "cpu"), id="gram-by-run-interpreted", marks=_interpreted),
         pytest.param(("large", "cpu"), id="large-interpreted", marks=_interpreted),
@@ -28,7 +31,9 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
 def run(request, monkeypatch):
     """kmeans on one of its paths, whatever the size of the problem, from and to the CPU."""
     path, device = request.param
-    backend = "reference" if path == "reference" else "triton"
+    backend = {"reference": "reference", "gram": "triton", "large": "triton"}.get(path, "cpp")
+    if backend == "cpp":
+        monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp products")
     if backend == "triton":
         gram = "vreid_fast.kernels.kmeans_gram_triton"
         monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "large")
@@ -212,6 +217,95 @@ def test_nan_stays_in_its_problem(run):
     assert torch.equal(found.labels[1], wanted.labels[1])
 
 
+def test_infinity_gives_labels_in_range(run):
+    x = blobs(12, 3, 3)
+    x[4, 1] = float("inf")
+    found = run(x, 3, restarts=2)
+    assert not found.inertia.isfinite() and ((found.labels >= 0) & (found.labels < 3)).all()
+
+
+@pytest.fixture(params=("products", "samples"))
+def form(request, monkeypatch):
+    """Which form the C++ takes, whatever the size of the problem."""
+    monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: request.param == "products")
+    return request.param
+
+
+# More than one block of samples, chunk and tile; more centroids than one matrix product takes, of all runs and of one.
+@pytest.mark.parametrize(
+    "samples, width, clusters, restarts", ((600, 150, 9, 3), (300, 12, 110, 11), (1100, 12, 1050, 2))
+)
+def test_cpp_follows_the_reference_at_size(samples, width, clusters, restarts, form):
+    x = lattice(samples, width)
+    for iterations in (1, 6):
+        options = {"restarts": restarts, "iterations": iterations, "seed": 2}
+        found, wanted = (kmeans(x, clusters, **options, backend=backend) for backend in ("cpp", "reference"))
+        assert torch.equal(found.labels, wanted.labels)
+        assert found.inertia.item() == pytest.approx(wanted.inertia.item(), rel=1e-5)
+        check(found, x, clusters)
+
+
+def test_cpp_takes_the_problems_and_restarts_that_memory_holds(form):
+    """More than 64 MB of inner products: of samples of all problems, or with what all restarts draw."""
+    if form == "products":
+        x, restarts = torch.stack([blobs(1200, 2, 2, seed) for seed in range(13)]), 1
+    else:
+        x, restarts = blobs(600_000, 1, 2)[None], 16
+    found = kmeans(x, 2, restarts=restarts, iterations=1, backend="cpp")
+    for problem in (0, len(x) - 1):
+        check(type(found)(*(tensor[problem] for tensor in found)), x[problem], 2)
+
+
+def test_cpp_gives_the_same_on_any_number_of_threads(form):
+    x = torch.stack([blobs(700, 40, 30, seed) for seed in range(2)])
+    before = torch.get_num_threads()
+    try:
+        for options in ({"restarts": 3}, {"init": x[:, :30]}):
+            results = []
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                results.append(kmeans(x, 30, **options, backend="cpp"))
+            for found in results[1:]:
+                assert all(map(torch.equal, found, results[0]))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_cpp_holds_inner_products_where_that_is_cheaper():
+    fits = importlib.import_module("vreid_fast.kernels.kmeans_cpp").fits
+    for sizes in ((64, 2048, 16, 10), (800, 256, 60, 10)):
+        assert fits(*sizes)
+    for sizes in ((4096, 256, 64, 1), (4096, 2, 16, 10), (100_000, 2048, 1000, 10)):
+        assert not fits(*sizes)
+
+
+@pytest.mark.parametrize("on_products", (False, True))
+def test_opcheck_of_the_compiled_op(on_products):
+    x = blobs(12, 3, 3)[None]
+    for init in (None, x[:, :3].bfloat16()):
+        for values in (x, x.half()):
+            arguments = values, 3, 2, 4, init, torch.tensor(1), on_products
+            torch.library.opcheck(torch.ops.vreid_fast.kmeans_cpu.default, arguments)
+
+
+@pytest.mark.parametrize(
+    "changed, error, message",
+    (
+        ({"x": torch.zeros(1, 4, 2, dtype=torch.float64)}, TypeError, "x must be float32, bfloat16 or float16 on back"),
+        ({"x": torch.zeros(4, 2)}, ValueError, r"x must be \(B, N, D\) with D >= 1, got \[4, 2\]"),
+        ({"clusters": 5}, ValueError, r"clusters must be in 1..N, got 5 for x \[1, 4, 2\]"),
+        ({"iterations": 0}, ValueError, "restarts and iterations must be at least 1, got 1 and 0"),
+        ({"init": torch.zeros(1, 3, 2)}, ValueError, r"init must be \(B, K, D\) \[1, 2, 2\], got \[1, 3, 2\]"),
+        ({"seed": torch.zeros(2)}, ValueError, "seed must hold one element"),
+    ),
+)
+def test_errors_of_the_compiled_op(changed, error, message):
+    arguments = {"x": torch.zeros(1, 4, 2), "clusters": 2, "restarts": 1, "iterations": 1, "init": None}
+    arguments = arguments | {"seed": torch.tensor(1)} | changed
+    with pytest.raises(error, match=f"kmeans: {message}"):
+        torch.ops.vreid_fast.kmeans_cpu(**arguments, on_products=True)
+
+
 def test_no_worse_than_scikit_learn():
     ratios = []
     for seed in range(6):
@@ -232,9 +326,9 @@ def test_opcheck_and_compile(run):
     assert torch.equal(compiled(x.requires_grad_()).labels.cpu(), run(x, 3, restarts=2).labels)
 
 
-def test_float64_is_kept_by_the_reference_and_refused_by_triton(run):
+def test_float64_is_kept_by_the_reference_and_refused_by_the_others(run):
     x = make((9, 2))
-    if run.backend == "triton":
+    if run.backend != "reference":
         with pytest.raises(TypeError, match="use backend='reference'"):
             run(x, 2)
     else:

@@ -5,10 +5,13 @@ import importlib
 import pytest
 import torch
 from cases import LAYOUTS, make
-from interpreted import RUNS, TRITON_RUNS
+from interpreted import RUNS as TRITON_AND_REFERENCE
+from interpreted import TRITON_RUNS
 
 from vreid_fast.kernels.kmeans_assign import kmeans_assign, kmeans_assign_reference
 
+CPP = pytest.param("cpp", "cpu", id="cpp")
+RUNS = (*TRITON_AND_REFERENCE, CPP)
 # (N, K, D): single elements, none at all, odd sizes, more than one tile of each axis.
 SIZES = ((1, 1, 1), (0, 3, 4), (5, 7, 3), (70, 67, 35), (33, 16, 130), (130, 3, 2))
 
@@ -80,6 +83,55 @@ def test_nan_gives_a_label_in_range(backend, device):
     assert ((labels >= 0) & (labels < 3)).all()
 
 
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=str)
+def test_cpp_on_several_chunks_and_parts_of_the_centroids(dtype):
+    x = make((1300, 5), dtype=dtype, layout="reversed")
+    centroids = make((2100, 5), dtype=dtype, seed=1)
+    centroids[2050], centroids[1040] = centroids[7], centroids[1030]
+    labels, distances = kmeans_assign(x, centroids, backend="cpp")
+    check(x, centroids, labels, distances, 1e-5)
+    assert not ((labels == 2050) | (labels == 1040)).any() and (labels >= 1024).any() and (labels >= 2048).any()
+
+
+def test_cpp_gives_the_same_on_any_number_of_threads():
+    x, centroids = make((1300, 70), dtype=torch.float32), make((30, 70), dtype=torch.float32, seed=1)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(kmeans_assign(x, centroids, backend="cpp"))
+    finally:
+        torch.set_num_threads(before)
+    for labels, distances in results[1:]:
+        assert torch.equal(labels, results[0][0]) and torch.equal(distances, results[0][1])
+
+
+def test_opcheck_of_the_compiled_op():
+    centroids = make((2, 4, 3), dtype=torch.float32, seed=1)
+    for x in (make((2, 5, 3), dtype=torch.float32), make((2, 5, 3), dtype=torch.bfloat16)):
+        torch.library.opcheck(torch.ops.vreid_fast.kmeans_assign_cpu.default, (x, centroids))
+
+
+@pytest.mark.parametrize(
+    "x, centroids, error, message",
+    (
+        (torch.zeros(1, 4, 2).double(), torch.zeros(1, 3, 2), TypeError, "x must be float32, bfloat16 or float16"),
+        (
+            torch.zeros(1, 4, 2),
+            torch.zeros(1, 0, 2),
+            ValueError,
+            r".* with K >= 1 for x .*\[1, 4, 2\], got \[1, 0, 2\]",
+        ),
+        (torch.zeros(1, 4, 2), torch.zeros(1, 3, 3), ValueError, r".*got \[1, 3, 3\]; give both the same"),
+        (torch.zeros(4, 2), torch.zeros(3, 2), ValueError, r"centroids must be \(B, K, D\)"),
+    ),
+)
+def test_errors_of_the_compiled_op(x, centroids, error, message):
+    with pytest.raises(error, match=f"kmeans_assign: {message}"):
+        torch.ops.vreid_fast.kmeans_assign_cpu(x, centroids)
+
+
 def test_reference_works_in_chunks(monkeypatch):
     x, centroids = make((2, 50, 6)), make((2, 4, 6), seed=1)
     whole = kmeans_assign_reference(x, centroids)
@@ -116,7 +168,7 @@ def test_errors(x, centroids, message):
         kmeans_assign(torch.zeros(x), torch.zeros(centroids))
 
 
-@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("backend, device", (*TRITON_RUNS, CPP))
 def test_dtype_error(backend, device):
     with pytest.raises(TypeError, match="use backend='reference'"):
         kmeans_assign(make((3, 2), device=device), make((3, 2), device=device), backend=backend)
