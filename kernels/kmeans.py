@@ -16,6 +16,7 @@ from .backends import choose
 from .counter_random import as_seed
 from .kmeans_cpp import kmeans_cpp
 from .kmeans_reference import kmeans_reference
+from .registration import register
 
 
 class KMeans(NamedTuple):
@@ -101,31 +102,27 @@ def kmeans(
             "use backend='reference'"
         )
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
-    found = torch.ops.vreid_fast.kmeans(
-        problems, clusters, restarts, iterations, init, as_seed(seed, x.device), backend
-    )
+    found = _op(problems, clusters, restarts if init is None else 1, iterations, init, as_seed(seed, x.device), backend)
     return KMeans(*(found if x.dim() == 3 else (tensor[0] for tensor in found)))
 
 
-@torch.library.custom_op("vreid_fast::kmeans", mutates_args=())
-def _kmeans(
+def _run(
     x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D)."""
-    if backend == "cpp":
-        return kmeans_cpp(x, clusters, restarts, iterations, init, seed)
     if backend == "reference":
         run = kmeans_reference
+    elif backend == "cpp":
+        run = kmeans_cpp
     else:
         from .kmeans_gram_triton import fits, kmeans_gram
         from .kmeans_large_triton import kmeans_large
 
         run = kmeans_gram if fits(x.shape[1]) else kmeans_large
-    return run(x, clusters, restarts if init is None else 1, iterations, init, seed)
+    return run(x, clusters, restarts, iterations, init, seed)
 
 
-@_kmeans.register_fake
-def _(x, clusters, restarts, iterations, init, seed, backend):
+def _fake(x, clusters, restarts, iterations, init, seed, backend):
     problems, samples, width = x.shape
     accumulate = torch.promote_types(x.dtype, torch.float32) if backend == "reference" else torch.float32
     return (
@@ -134,3 +131,11 @@ def _(x, clusters, restarts, iterations, init, seed, backend):
         x.new_empty((problems,), dtype=accumulate),
         x.new_empty((problems, clusters), dtype=torch.int64),
     )
+
+
+_op = register(
+    "kmeans(Tensor x, int clusters, int restarts, int iterations, Tensor? init, Tensor seed, str backend) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    _run,
+    _fake,
+)

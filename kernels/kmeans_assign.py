@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .backends import choose, load_extension
+from .registration import register
 
 # Elements of the largest intermediate of the reference: 16 MB in float32.
 _CHUNK = 2**22
@@ -52,7 +53,7 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
             "use backend='reference'"
         )
     problems = (x, centroids) if x.dim() == 3 else (x[None], centroids[None])
-    labels, distances = torch.ops.vreid_fast.kmeans_assign(*(t.detach() for t in problems), backend)
+    labels, distances = _op(*(tensor.detach() for tensor in problems), backend)
     return (labels, distances) if x.dim() == 3 else (labels[0], distances[0])
 
 
@@ -75,8 +76,7 @@ def kmeans_assign_reference(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     return labels, distances
 
 
-@torch.library.custom_op("vreid_fast::kmeans_assign", mutates_args=())
-def _assign(x: Tensor, centroids: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+def _run(x: Tensor, centroids: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     """labels (B, N) int64 and squared distances (B, N) of x (B, N, D) and centroids (B, K, D)."""
     if backend == "reference":
         return kmeans_assign_reference(x, centroids)
@@ -88,7 +88,9 @@ def _assign(x: Tensor, centroids: Tensor, backend: str) -> tuple[Tensor, Tensor]
     return assign(x, centroids)
 
 
-@_assign.register_fake
-def _(x, centroids, backend):
+def _fake(x, centroids, backend):
     accumulate = torch.promote_types(x.dtype, torch.float32) if backend == "reference" else torch.float32
     return x.new_empty(x.shape[:2], dtype=torch.int64), x.new_empty(x.shape[:2], dtype=accumulate)
+
+
+_op = register("kmeans_assign(Tensor x, Tensor centroids, str backend) -> (Tensor, Tensor)", _run, _fake)

@@ -27,5 +27,5 @@ def kmeans_cpp(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     load_extension()
-    on_products = fits(*x.shape[1:], clusters, restarts if init is None else 1)
+    on_products = fits(*x.shape[1:], clusters, restarts)
     return torch.ops.vreid_fast.kmeans_cpu(x, clusters, restarts, iterations, init, seed, on_products)

@@ -9,7 +9,7 @@ from interpreted import TRITON_RUNS
 from launches import launches_of
 from regression import arguments, leaves_of
 
-from vreid_fast.kernels import combined_regression, temporal_pool
+from vreid_fast.kernels import combined_regression, kmeans, kmeans_assign, temporal_pool
 
 FORWARD = ["combined_regression_" + name for name in ("head_kernel", "hidden_kernel", "mean_kernel")]
 BACKWARD = ["combined_regression_head_bwd_kernel", "combined_regression_scatter_kernel", "mm", "mm"]
@@ -18,7 +18,7 @@ BACKWARD = ["combined_regression_head_bwd_kernel", "combined_regression_scatter_
 @pytest.fixture(autouse=True)
 def kernels():
     """Imported, so that they can be counted."""
-    for op in ("combined_regression", "temporal_pool"):
+    for op in ("combined_regression", "temporal_pool", "kmeans_gram", "kmeans_assign"):
         importlib.import_module(f"vreid_fast.kernels.{op}_triton")
 
 
@@ -52,6 +52,25 @@ def test_temporal_pool_launches(output, backend, device, monkeypatch):
     grad = torch.ones_like(pooled[output])
     found = launches_of(lambda: torch.autograd.grad(pooled[output], maps, grad), monkeypatch)
     assert found == ["temporal_pool_bwd_kernel"]
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("problems", ((), (3,)), ids=("alone", "batched"))
+def test_kmeans_of_few_samples_is_one_launch(problems, backend, device, monkeypatch):
+    x, seed = make((*problems, 64, 32), dtype=torch.float32, device=device), torch.tensor(1, device=device)
+    assert launches_of(lambda: kmeans(x, 16, restarts=10, seed=seed, backend=backend), monkeypatch) == [
+        "kmeans_gram_kernel"
+    ]
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_kmeans_assign_launches(backend, device, monkeypatch):
+    x = make((100, 8), dtype=torch.float32, device=device)
+    found = launches_of(lambda: kmeans_assign(x, x[:7], backend=backend), monkeypatch)
+    assert sorted(name for name in found if name.endswith("_kernel")) == [
+        "kmeans_assign_kernel",
+        "kmeans_distances_kernel",
+    ]
 
 
 @pytest.mark.parametrize("backend, device", TRITON_RUNS)
