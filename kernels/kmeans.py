@@ -119,7 +119,7 @@ def _run(
         from .kmeans_large_triton import kmeans_large
 
         run = kmeans_gram if fits(x.shape[1]) else kmeans_large
-    return run(x, clusters, restarts, iterations, init, seed)
+    return run(x, clusters, restarts if init is None else 1, iterations, init, seed)
 
 
 def _fake(x, clusters, restarts, iterations, init, seed, backend):
