@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 # Waiting OpenMP threads sleep instead of spinning: on two cores they would starve the loader's threads.
-export OMP_WAIT_POLICY ?= PASSIVE
+train test: export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: train test bench lint
 train: .venv/installed
@@ -16,6 +16,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 bench: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[bench]"
 	$(BIN)/python benchmarks/run_all.py $(ARGS)
 
 lint: .venv/installed

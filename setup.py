@@ -48,6 +48,8 @@ setup(
             *["scikit-learn", "jsonargparse[signatures]", "tqdm", "tensorboard", "matplotlib", "jinja2"],
             *["av", "scipy", "h5py", "pyyaml"],
         ],
+        # psutil: fast-pytorch-kmeans imports it without requiring it.
+        "bench": ["flash-kmeans==0.3.1", "fast-pytorch-kmeans==0.2.2", "psutil"],
         "dev": [
             *["pytest", "pytest-timeout", "pytest-xdist", "ruff", "clang-format", "build", "wheel"],
             *["ninja", "cmake", "pybind11", "setuptools>=77"],

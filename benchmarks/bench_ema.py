@@ -1,4 +1,8 @@
-"""One EMA update of a ResNet-50 state: EmaUpdater against the naive loop, foreach and torch's AveragedModel."""
+"""One EMA update of a ResNet-50 state: EmaUpdater against the naive loop, foreach, AveragedModel and timm's ModelEmaV3.
+
+An update reads teacher and student and writes the teacher, 12 bytes an element; "copy of as many bytes" is one
+copy that touches 12 bytes for each of them, so that its ratio is the share of the copy's bandwidth that we reach.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import copy
 import sys
 
 import torch
-from timing import arguments, compare
+from providers import graphed
+from timing import arguments, compare, installed
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
@@ -31,7 +36,26 @@ def main(argv: list[str] | None = None) -> int:
         "AveragedModel": averaged_model(start, student, avg_fn=get_ema_avg_fn(DECAY)),
         "AveragedModel, multi": averaged_model(start, student, multi_avg_fn=get_ema_multi_avg_fn(DECAY)),
     }
+    if options.device == "cuda":
+        for name in ("vreid_fast", "_foreach_lerp_, cached lists"):
+            # Captured on teachers of their own: warming up moves them.
+            moved = copy.deepcopy(start)
+            made = updater(moved, student, None) if name == "vreid_fast" else foreach(moved, student)
+            providers[f"{name}, CUDA graph"] = restarted(graphed(made), moved, start)
+    if timm := installed("timm.utils"):
+        providers["timm ModelEmaV3"] = timm_model(timm, copy.deepcopy(start), student)
     expected = [DECAY * t + (1 - DECAY) * s for t, s in zip(floats(start), floats(student))]
+    teacher = copy.deepcopy(start)
+    half = copy.deepcopy(start).bfloat16()
+    providers["vreid_fast, with a bfloat16 copy"] = updater(teacher, student, None, half)
+    source = torch.empty(int(1.5 * sum(tensor.numel() for tensor in expected)), device=options.device)
+    target = torch.empty_like(source)
+
+    def copied():
+        target.copy_(source)
+        return expected
+
+    providers["copy of as many bytes"] = copied
     case = f"{network} {averaged} tensors {elements:.1f}M"
     compare("ema", case, providers, expected, device=options.device, quick=options.quick)
     return 0
@@ -53,8 +77,9 @@ def counters(network: nn.Module) -> list[torch.Tensor]:
     return [tensor for tensor in network.state_dict().values() if not tensor.is_floating_point()]
 
 
-def updater(teacher: nn.Module, student: nn.Module, backend: str | None):
-    ema, result = EmaUpdater(teacher, student, DECAY, warmup=False, backend=backend), floats(teacher)
+def updater(teacher: nn.Module, student: nn.Module, backend: str | None, half: nn.Module | None = None):
+    ema = EmaUpdater(teacher, student, DECAY, warmup=False, half=half, backend=backend)
+    result = floats(teacher)
 
     def update():
         ema.update()
@@ -102,6 +127,23 @@ def averaged_model(start: nn.Module, student: nn.Module, **average):
         model.update_parameters(student)
         return result
 
+    return update
+
+
+def timm_model(timm, teacher: nn.Module, student: nn.Module):
+    ema = timm.ModelEmaV3(teacher, decay=DECAY)
+    result = floats(ema.module)
+
+    def update():
+        ema.update(student)
+        return result
+
+    return update
+
+
+def restarted(update, teacher: nn.Module, start: nn.Module):
+    """`update`, and `teacher` put back where it started."""
+    teacher.load_state_dict(start.state_dict())
     return update
 
 

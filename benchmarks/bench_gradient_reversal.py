@@ -6,11 +6,12 @@ import sys
 
 import torch
 from timing import arguments, compare
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from vreid_fast.kernels import gradient_reversal
 from vreid_fast.kernels.gradient_reversal import gradient_reversal_reference
 
-STRENGTH = 0.3
+STRENGTH, STEPS = 0.3, 1000
 
 
 class UsualReversal(torch.autograd.Function):
@@ -47,7 +48,23 @@ def main(argv: list[str] | None = None) -> int:
     size = "x".join(map(str, shape))
     compare("gradient_reversal", f"{size} forward", reversals, x, **common)
     compare("gradient_reversal", f"{size} forward, backward", both, -STRENGTH * upstream, **common)
+    for name, strength in (("tensor", tensor.clone()), ("number", None)):
+        print(f"{'':20} compilations over {STEPS} strengths, as {name}: {compilations(strength)}")
     return 0
+
+
+def compilations(strength: torch.Tensor | None) -> int:
+    """Of a compiled forward and backward, through a schedule of the strength (None: a number)."""
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(lambda x, strength: gradient_reversal(x, strength).sum(), backend=counter)
+    x = torch.ones(3, requires_grad=True, device=None if strength is None else strength.device)
+    for step in range(STEPS):
+        if strength is None:
+            compiled(x, step / STEPS).backward()
+        else:
+            compiled(x, strength.fill_(step / STEPS)).backward()
+    return counter.frame_count
 
 
 if __name__ == "__main__":

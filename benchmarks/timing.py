@@ -3,7 +3,9 @@
 A provider is a function of no arguments; on its first call its result must be the expected one, or nothing
 is timed. Rounds go through the providers one after the other, so that a busy machine is shared fairly.
 Each timed repetition lasts at least MINIMUM_MS (a fast call is repeated within it): by CUDA events on a
-GPU, by the wall clock on a CPU. Rows go to results/<device>-<torch>.csv, replacing those of the same case.
+GPU, by the wall clock on a CPU; ROUNDS of them, fewer (not below five) where a case would take longer than
+MAXIMUM_S. Peak memory is what one call takes beyond what lay there before: of torch's allocator on a GPU, of the
+process on a CPU (Linux). Rows go to results/<device>-<torch>.csv, replacing those of the same case.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 RESULTS = Path(__file__).parent / "results"
-MINIMUM_MS = 2.0
+MINIMUM_MS, MAXIMUM_S, ROUNDS = 2.0, 30.0, 30
 COLUMNS = ("op", "case", "provider", "p20_ms", "p50_ms", "p80_ms", "ratio", "peak_mib")
 COLUMNS += ("device", "torch", "triton", "commit", "date")
 
@@ -65,7 +68,10 @@ def compare(
     peaks = {name: _peak_mib(provider, device) for name, provider in providers.items()}
     repeats = {name: _repeats(provider, device) for name, provider in providers.items()}
     times: dict[str, list[float]] = {name: [] for name in providers}
-    for _ in range(3 if quick else 30):
+    began = time.perf_counter()
+    for done in range(3 if quick else ROUNDS):
+        if done >= 5 and time.perf_counter() - began > MAXIMUM_S:
+            break
         for name, provider in providers.items():
             times[name].append(_milliseconds(provider, repeats[name], device))
     ours = _quantile(times[next(iter(providers))], 0.5)
@@ -74,7 +80,7 @@ def compare(
         p20, p50, p80 = (_quantile(taken, q) for q in (0.2, 0.5, 0.8))
         numbers = (f"{p20:.6g}", f"{p50:.6g}", f"{p80:.6g}", f"{p50 / ours:.3g}", peaks[name])
         rows.append(dict(zip(COLUMNS, (op, case, name, *numbers, *_machine(device)), strict=True)))
-        print(f"{op:20} {case:36} {name:28} {p50:10.4f} ms  x{p50 / ours:.2f}")
+        print(f"{op:20} {case:48} {name:32} {p50:10.4f} ms  x{p50 / ours:<7.3g} {peaks[name]:>9} MiB")
     if not quick:
         _write(rows)
     return rows
@@ -106,15 +112,34 @@ def _repeats(provider: Provider, device: str) -> int:
 
 
 def _peak_mib(provider: Provider, device: str) -> str:
-    """Device memory that one call takes beyond what lay there before; empty on a CPU."""
-    if device != "cuda":
+    """Memory that one call takes beyond what lay there before; empty where the system does not tell."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        provider()
+        torch.cuda.synchronize()
+        return f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.2f}"
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of the process starts anew
+    except OSError:
         return ""
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
+    before = _process_kib("VmRSS")
     provider()
-    torch.cuda.synchronize()
-    return f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.2f}"
+    return f"{max(0, _process_kib('VmHWM') - before) / 2**10:.2f}"
+
+
+def _process_kib(field: str) -> int:
+    return int(re.search(rf"{field}:\s+(\d+) kB", _read("/proc/self/status")).group(1))
+
+
+def installed(name: str) -> ModuleType | None:
+    """The module of a competitor, or None, with a word about it, where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        print(f"left out: {name} ({error})")
+        return None
 
 
 def _quantile(values: Sequence[float], q: float) -> float:
