@@ -36,7 +36,7 @@ void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iteratio
                     "; ask for more");
   if (init) {
     const c10::SymDimVector wanted{x.sym_size(0), clusters, x.sym_size(2)};
-    TORCH_CHECK_VALUE(init->sym_sizes() == wanted, kOp, ": init must be (B, K, D) ", wanted, ", got ",
+    TORCH_CHECK_VALUE(init->sym_sizes().equals(wanted), kOp, ": init must be (B, K, D) ", wanted, ", got ",
                       init->sym_sizes(), "; expand it");
   }
 }

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from cases import TOLERANCE, make
+from graphs import captured
 from interpreted import RUNS, TRITON_RUNS
 from regression import (
     STRENGTH,
@@ -132,16 +133,7 @@ def test_replays_from_a_cuda_graph():
         loss = combined_regression(*given, strength, lengths=lengths, dropout=0.5, seed=seed, backend="triton").loss
         return loss.detach(), *torch.autograd.grad(loss, leaves_of(given))
 
-    # Compiling and cuBLAS's workspace are no part of a capture.
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        replayed = step()
+    replay = captured(step)
     with torch.no_grad():
         given[0].copy_(make(given[0].shape, seed=9))
         given[2].copy_(given[2].flip(0))
@@ -149,8 +141,7 @@ def test_replays_from_a_cuda_graph():
     lengths.copy_(lengths.flip(0))
     strength.fill_(0.25)
     seed.fill_(2)
-    graph.replay()
-    for one, other in zip(replayed, step(), strict=True):
+    for one, other in zip(replay(), step(), strict=True):
         torch.testing.assert_close(one, other)
 
 

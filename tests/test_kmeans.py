@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cases import LAYOUTS, make
+from graphs import captured
 from sklearn.cluster import KMeans as ScikitKMeans
 
 from vreid_fast.kernels.kmeans import kmeans
@@ -31,14 +32,7 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
 def run(request, monkeypatch):
     """kmeans on one of its paths, whatever the size of the problem, from and to the CPU."""
     path, device = request.param
-    backend = {"reference": "reference", "gram": "triton", "large": "triton"}.get(path, "cpp")
-    if backend == "cpp":
-        monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp products")
-    if backend == "triton":
-        gram = "vreid_fast.kernels.kmeans_gram_triton"
-        monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "large")
-        if path == "gram by run":
-            monkeypatch.setattr(f"{gram}.fits_one_program", lambda samples, restarts: False)
+    backend = take(path, monkeypatch)
 
     def call(x, clusters, **options):
         moved = {name: value.to(device) if torch.is_tensor(value) else value for name, value in options.items()}
@@ -47,6 +41,20 @@ def run(request, monkeypatch):
 
     call.backend, call.device = backend, device
     return call
+
+
+def take(path, monkeypatch):
+    """Makes kmeans take `path` whatever the size of the problem; the backend to ask for."""
+    if path == "reference":
+        return "reference"
+    if path.startswith("cpp"):
+        monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp products")
+        return "cpp"
+    gram = "vreid_fast.kernels.kmeans_gram_triton"
+    monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "large")
+    if path == "gram by run":
+        monkeypatch.setattr(f"{gram}.fits_one_program", lambda samples, restarts: False)
+    return "triton"
 
 
 def blobs(samples, width, clusters, seed=0):
@@ -324,6 +332,27 @@ def test_opcheck_and_compile(run):
         lambda x: kmeans(x, 3, restarts=2, backend=run.backend), fullgraph=True, backend="aot_eager"
     )
     assert torch.equal(compiled(x.requires_grad_()).labels.cpu(), run(x, 3, restarts=2).labels)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("path", ("gram", "gram by run", "large"))
+@pytest.mark.parametrize("given", (False, True), ids=("seeded", "given"))
+def test_replayed_graph_clusters_what_lies_there_then(given, path, monkeypatch):
+    backend = take(path, monkeypatch)
+    x, seed = blobs(40, 9, 4).cuda(), torch.tensor(0, device="cuda")
+
+    def call():
+        return kmeans(x, 4, restarts=3, init=x[:4] if given else "k-means++", seed=seed, backend=backend)
+
+    graphed = captured(call)
+    for number in (1, 2):
+        x.copy_(blobs(40, 9, 4, seed=number))
+        seed.fill_(number)
+        wanted = call()
+        found = graphed()
+        assert torch.equal(found.labels, wanted.labels) and torch.equal(found.counts, wanted.counts)
+        torch.testing.assert_close(found.centroids, wanted.centroids)
+        torch.testing.assert_close(found.inertia, wanted.inertia)
 
 
 def test_float64_is_kept_by_the_reference_and_refused_by_the_others(run):

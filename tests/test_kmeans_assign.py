@@ -5,6 +5,7 @@ import importlib
 import pytest
 import torch
 from cases import LAYOUTS, make
+from graphs import captured
 from interpreted import RUNS as TRITON_AND_REFERENCE
 from interpreted import TRITON_RUNS
 
@@ -172,3 +173,13 @@ def test_errors(x, centroids, message):
 def test_dtype_error(backend, device):
     with pytest.raises(TypeError, match="use backend='reference'"):
         kmeans_assign(make((3, 2), device=device), make((3, 2), device=device), backend=backend)
+
+
+@pytest.mark.gpu
+def test_replays_from_a_cuda_graph():
+    x, centroids = (make(size, dtype=torch.float32, device="cuda") for size in ((70, 9), (8, 9)))
+    replay = captured(lambda: kmeans_assign(x, centroids, backend="triton"))
+    x.copy_(make((70, 9), seed=3))
+    labels, distances = kmeans_assign(x, centroids, backend="triton")
+    found = replay()
+    assert torch.equal(found[0], labels) and torch.equal(found[1], distances)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from cases import LAYOUTS, TOLERANCE, make
+from graphs import captured
 from interpreted import RUNS, TRITON_RUNS
 
 from vreid_fast.kernels.temporal_pool import temporal_pool, temporal_pool_reference
@@ -194,3 +195,20 @@ def test_dtype_and_spatial_errors():
         temporal_pool(torch.zeros(2, 3, 4, dtype=torch.int32))
     with pytest.raises(TypeError, match="use backend='reference'"):
         temporal_pool(make((2, 3, 4), device="cuda" if torch.cuda.is_available() else "cpu"), backend="triton")
+
+
+@pytest.mark.gpu
+def test_replays_from_a_cuda_graph():
+    maps = make((6, 5, 4, 2), dtype=torch.bfloat16, device="cuda").requires_grad_()
+    lengths = torch.tensor([3, 2], device="cuda")
+
+    def step():
+        frames, clips = temporal_pool(maps, 3, lengths, backend="triton")
+        return frames.detach(), clips.detach(), *torch.autograd.grad((frames.square().sum() + clips.sum()), maps)
+
+    replay = captured(step)
+    with torch.no_grad():
+        maps.copy_(make((6, 5, 4, 2), seed=4))
+    lengths.copy_(torch.tensor([1, 3]))
+    for one, other in zip(replay(), step(), strict=True):
+        assert torch.equal(one, other)

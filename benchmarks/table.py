@@ -1,0 +1,55 @@
+"""The README's table of speeds, from the rows in results/: `python benchmarks/table.py` prints it."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+# op, how its case begins, the rival
+SHOWN = (
+    ("ema", "resnet50", "_foreach_lerp_, cached lists"),
+    ("ema", "resnet50", "naive loop"),
+    ("ema", "resnet50", "AveragedModel"),
+    ("gradient_reversal", "256x2048 forward", "Python autograd.Function"),
+    ("kmeans", "1x64x2048/16", "scikit-learn"),
+    ("kmeans", "1x4096x256/64", "scikit-learn"),
+    ("kmeans", "1x4096x256/64", "torch.compile"),
+    ("kmeans_assign", "40000x2048/1000", "product, argmin, labels alone"),
+    ("kmeans_assign", "40000x2048/1000", "torch.compile, labels alone"),
+)
+
+
+def table() -> str:
+    """Markdown: for each file of results its device and versions, then the median times of SHOWN."""
+    parts = []
+    for path in sorted(RESULTS.glob("*.csv")):
+        with path.open(newline="") as file:
+            rows = {(row["op"], row["case"], row["provider"]): row for row in csv.DictReader(file)}
+        lines = []
+        for op, beginning, rival in SHOWN:
+            case = next((case for named, case, _ in rows if named == op and case.startswith(beginning)), None)
+            if (op, case, rival) in rows:
+                ours, theirs = rows[op, case, "vreid_fast"], rows[op, case, rival]
+                times = " | ".join(milliseconds(row) for row in (ours, theirs))
+                lines.append(f"| {op} | {case} | {rival} | {times} | {float(theirs['ratio']):.3g} |")
+        if lines:
+            any_row = next(iter(rows.values()))
+            versions = ", ".join(f"{name} {any_row[name]}" for name in ("torch", "triton") if any_row[name])
+            head = ["| op | case | against | ours, ms | theirs, ms | ratio |", "|---|---|---|---|---|---|"]
+            parts.append("\n".join([f"{any_row['device']}, {versions}:", "", *head, *lines]))
+    return "\n\n".join(parts)
+
+
+def milliseconds(row: dict[str, str]) -> str:
+    return f"{float(row['p50_ms']):.3g}"
+
+
+def main() -> int:
+    print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

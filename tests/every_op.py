@@ -1,0 +1,53 @@
+"""One call of each op, forward and backward, on small awkward sizes: `python tests/every_op.py cuda`.
+
+For tools that watch memory: compute-sanitizer on a GPU; on the CPU (TRITON_INTERPRET=1) an interpreted run.
+"""
+
+import copy
+import sys
+
+import torch
+from torch import nn
+
+from vreid_fast.kernels import (
+    EmaUpdater,
+    combined_regression,
+    gradient_reversal,
+    kmeans,
+    kmeans_assign,
+    temporal_pool,
+)
+
+
+def main(device: str) -> None:
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=device, requires_grad=True)
+
+    x = normal(5, 7)
+    (gradient_reversal(x, torch.tensor(0.5, device=device)) ** 2).sum().backward()
+    student = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Linear(5, 1031)).to(device)
+    teacher = copy.deepcopy(student)
+    EmaUpdater(teacher, student, half=copy.deepcopy(teacher).bfloat16()).update()
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        for spatial in ("max", "mean"):
+            maps = torch.randn(6, 35, 5, 3, device=device).contiguous(memory_format=memory_format).requires_grad_()
+            lengths = torch.tensor([3, 1], device=device)
+            frames, clips = temporal_pool(maps, 3, lengths, spatial=spatial, backend="triton")
+            (frames.sum() + clips.sum()).backward()
+    domains, groups = (torch.tensor(rows, device=device) for rows in ([0, 0, 1], [[0, 2, -1], [1, -1, -1]]))
+    head = [normal(17, 35), normal(17), normal(2, 17), normal(2)]
+    for clips in (normal(3, 35), normal(3, 4, 35)):
+        combined_regression(clips, domains, groups, *head, 0.5, dropout=0.3, backend="triton").loss.backward()
+    # All restarts in one program, one restart in each, on the samples themselves.
+    for samples in (37, 70, 530):
+        kmeans(normal(2, samples, 19), 5, restarts=3, iterations=3, backend="triton")
+    kmeans(normal(37, 19), 5, init=normal(5, 19), backend="triton")
+    for dtype in (torch.float32, torch.bfloat16):
+        kmeans_assign(normal(131, 67).to(dtype), normal(35, 67), backend="triton")
+    if device == "cuda":
+        torch.cuda.synchronize()
+    print("every op ran")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
