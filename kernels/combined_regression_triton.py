@@ -127,7 +127,7 @@ def forward(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, see
     block_j = 32 if rows <= 32 else 64
     combined_regression_mean_kernel[((width + 15) // 16, (rows + block_j - 1) // block_j)](
         clips, None if lengths is None else lengths.contiguous(), domains, groups, combined, tallies,
-        samples, frames, width, rows, slots, *strides, BLOCK_J=block_j, BLOCK_N=64, BLOCK_D=16,
+        samples, frames, width, rows, slots, *strides, BLOCK_J=block_j, BLOCK_N=64, BLOCK_D=16, maxnreg=128,
     )  # fmt: skip
     operands = operand_type(combined, weight1)
     combined_regression_hidden_kernel[((rows + 15) // 16, parts)](
@@ -168,7 +168,7 @@ def backward(
     grad_features = grad_hidden @ weight1.to(dtype)
     combined_regression_scatter_kernel[((samples + 15) // 16, (width + 63) // 64)](
         grad_features, grad_combined, groups, tallies, strength, lengths, grad_clips,
-        samples, frames, width, rows, groups.shape[1], BLOCK_N=16, BLOCK_J=32, BLOCK_D=64,
+        samples, frames, width, rows, groups.shape[1], BLOCK_N=16, BLOCK_J=32, BLOCK_D=64, maxnreg=128,
     )  # fmt: skip
     return grad_clips, grad_weight1, grad_bias1, grad_weight2, grad_bias2
 

@@ -36,7 +36,7 @@ def _to_samples(gram, squares, picked, samples, i):
 
 
 @triton.jit
-def seed_runs(gram, squares, seed, stream, samples, clusters, trials, i, TRIALS: tl.constexpr):
+def seeded(gram, squares, seed, stream, samples, clusters, trials, i, TRIALS: tl.constexpr):
     """Greedy k-means++ as in kmeans_reference.py, TRIALS >= trials: labels and squared distances (RUNS, N)."""
     zero = tl.full((), 0, tl.int32)
     first = (random_bits(seed, stream, zero).to(tl.int64) * samples) >> 32

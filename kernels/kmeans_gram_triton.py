@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from .kmeans_assign_triton import assign, distances_to
-from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seed_runs
+from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seeded
 from .kmeans_means_triton import means
 from .kmeans_reference import seeding_trials
 
@@ -36,7 +36,7 @@ def kmeans_products_kernel(
         a = tl.load(row + at[None, :], mask=(i < samples)[:, None] & known[None, :], other=0.0)
         b = tl.load(column + at[:, None], mask=(j < samples)[None, :] & known[:, None], other=0.0)
         a, b = a.to(tl.float32) - shift[None, :], b.to(tl.float32) - shift[:, None]
-        inner = tl.dot(a, b, inner, input_precision="ieee")
+        inner = tl.dot(a, b, inner, input_precision="tf32x3")
     mask = (i < samples)[:, None] & (j < samples)[None, :]
     tl.store(gram + (problem * samples + i)[:, None] * samples + j[None, :], inner, mask=mask)
 
@@ -70,7 +70,7 @@ def kmeans_gram_kernel(
     at = stream[:, None] * samples + i[None, :]
     exists = (run < restarts)[:, None] & inside[None, :]
     if SEEDED:
-        label, distance = seed_runs(gram, squares, tl.load(seed), stream, samples, clusters, trials, i, TRIALS)
+        label, distance = seeded(gram, squares, tl.load(seed), stream, samples, clusters, trials, i, TRIALS)
     else:
         label = tl.load(labels + at, mask=exists, other=0).to(tl.int32)
         distance = tl.load(distances + at, mask=exists, other=0.0)
@@ -172,5 +172,5 @@ def _products_of_all(x, gram):
     block = 16 if samples <= 128 else 32
     if batch:
         kmeans_products_kernel[(batch * triton.cdiv(samples, block) ** 2,)](
-            x, x.mean(1, dtype=torch.float32), gram, samples, width, BLOCK_N=block, BLOCK_D=64
+            x, x.mean(1, dtype=torch.float32), gram, samples, width, BLOCK_N=block, BLOCK_D=64, maxnreg=255
         )

@@ -8,82 +8,9 @@ import torch
 import triton
 import triton.language as tl
 
-from .counter_random import random_bits
-from .counter_random_triton import uniform
 from .kmeans_assign_triton import assign, distances_to, rank
 from .kmeans_means_triton import means
-from .kmeans_reference import seeding_trials
-
-
-@triton.jit
-def kmeans_candidates_kernel(
-    x, picked, distances, candidates, sums, samples, width, restarts,
-    TRIALS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
-    """One program: squared distances of BLOCK_N samples, had one picked sample become a centroid.
-
-    picked (P, TRIALS), distances (P, N) so far, candidates (P, TRIALS, N), sums (P, TRIALS, tiles).
-    """
-    tiles = tl.cdiv(samples, BLOCK_N)
-    candidate = (tl.program_id(0) // tiles).to(tl.int64)
-    problem = candidate // TRIALS
-    sample = (tl.program_id(0) % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
-    inside = sample < samples
-    x += (problem // restarts) * samples * width
-    row = x + sample.to(tl.int64)[:, None] * width
-    centre = x + tl.load(picked + candidate) * width
-    distance = tl.zeros([BLOCK_N], tl.float32)
-    for start in range(0, width, BLOCK_D):
-        at = start + tl.arange(0, BLOCK_D)
-        known = at < width
-        value = tl.load(row + at[None, :], mask=inside[:, None] & known[None, :], other=0.0).to(tl.float32)
-        value -= tl.load(centre + at, mask=known, other=0.0).to(tl.float32)[None, :]
-        distance += tl.sum(tl.where(inside[:, None], value * value, 0.0), axis=1)
-    so_far = tl.load(distances + problem * samples + sample, mask=inside, other=0.0)
-    distance = tl.minimum(distance, so_far)
-    tl.store(candidates + candidate * samples + sample, distance, mask=inside)
-    tl.store(sums + tl.program_id(0), tl.sum(distance, axis=0))
-
-
-@triton.jit(do_not_specialize=["cluster"])
-def kmeans_draw_kernel(
-    seed, candidates, sums, distances, labels, picked, cluster, samples, tiles,
-    TRIALS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_T: tl.constexpr,
-):  # fmt: skip
-    """One program a run: the best candidate becomes centroid `cluster`; candidates for the next are drawn."""
-    problem = tl.program_id(0).to(tl.int64)
-    best = tl.full((), 0, tl.int64)
-    least = float("inf")
-    for trial in range(TRIALS):
-        total = tl.zeros([BLOCK_T], tl.float32)
-        for first in range(0, tiles, BLOCK_T):
-            at = first + tl.arange(0, BLOCK_T)
-            total += tl.load(sums + (problem * TRIALS + trial) * tiles + at, mask=at < tiles, other=0.0)
-        left = tl.sum(total, axis=0)
-        best = tl.where(left < least, trial, best)
-        least = tl.where(left < least, left, least)
-    candidates += (problem * TRIALS + best) * samples
-    total = 0.0
-    for first in range(0, samples, BLOCK_N):
-        at = first + tl.arange(0, BLOCK_N)
-        so_far = tl.load(distances + problem * samples + at, mask=at < samples, other=0.0)
-        nearer = tl.load(candidates + at, mask=at < samples, other=0.0)
-        label = tl.load(labels + problem * samples + at, mask=at < samples, other=0)
-        tl.store(labels + problem * samples + at, tl.where(nearer < so_far, cluster, label), mask=at < samples)
-        tl.store(distances + problem * samples + at, nearer, mask=at < samples)
-        total += tl.max(tl.cumsum(nearer, axis=0), axis=0)
-    for trial in range(TRIALS):
-        column = tl.full((), trial, tl.int32) + (cluster + 1) * TRIALS
-        share = uniform(tl.load(seed), problem, column) * total
-        below = tl.full((), 0, tl.int64)
-        cumulated = 0.0
-        for first in range(0, samples, BLOCK_N):
-            at = first + tl.arange(0, BLOCK_N)
-            nearer = tl.load(candidates + at, mask=at < samples, other=0.0)
-            here = tl.cumsum(nearer, axis=0)
-            below += tl.sum(((cumulated + here <= share) & (at < samples)).to(tl.int64), axis=0)
-            cumulated += tl.max(here, axis=0)
-        tl.store(picked + problem * TRIALS + trial, tl.minimum(below, samples - 1))
+from .kmeans_seed_triton import seed_runs
 
 
 @triton.jit
@@ -128,13 +55,13 @@ def kmeans_large(x, clusters, restarts, iterations, init, seed):
     x = x.contiguous()
     batch, samples, width = x.shape
     problems = batch * restarts
+    middle = x.mean(1, keepdim=True, dtype=torch.float32)
+    norms = distances_to(x, middle, torch.zeros(batch, samples, dtype=torch.int64, device=x.device))
     if init is None:
-        labels, distances = _seed(x, clusters, restarts, seed)
+        labels, distances = seed_runs(x, middle, norms, clusters, restarts, seed)
     else:
         labels, distances = assign(x, init)
     centroids = torch.empty(problems, clusters, width, dtype=torch.float32, device=x.device)
-    middle = x.mean(1, keepdim=True, dtype=torch.float32)
-    norms = distances_to(x, middle, torch.zeros(batch, samples, dtype=torch.int64, device=x.device))
     middle = middle.repeat_interleave(restarts, 0)
     # running[t, p]: whether run p still takes part in iteration t.
     running = torch.zeros(iterations + 1, problems, dtype=torch.int32, device=x.device)
@@ -159,29 +86,3 @@ def kmeans_large(x, clusters, restarts, iterations, init, seed):
     counts = torch.zeros(batch, clusters, dtype=torch.int64, device=x.device)
     counts.scatter_add_(1, labels, torch.ones_like(labels))
     return labels, centroids[best], inertia.flatten()[best], counts
-
-
-def _seed(x, clusters, restarts, seed):
-    """Greedy k-means++ as in kmeans_reference.py: labels and squared distances (P, N)."""
-    batch, samples, width = x.shape
-    problems, trials = batch * restarts, seeding_trials(clusters)
-    labels = torch.zeros(problems, samples, dtype=torch.int64, device=x.device)
-    distances = torch.full((problems, samples), torch.inf, device=x.device)
-    if not problems:
-        return labels, distances
-    run = torch.arange(problems, device=x.device)
-    picked = (random_bits(seed, run, torch.zeros_like(run)) * samples) >> 32
-    picked = picked[:, None].repeat(1, trials)
-    tiles = triton.cdiv(samples, 32)
-    candidates = x.new_empty((problems, trials, samples), dtype=torch.float32)
-    sums = x.new_empty((problems, trials, tiles), dtype=torch.float32)
-    for cluster in range(clusters):
-        kmeans_candidates_kernel[(problems * trials * tiles,)](
-            x, picked, distances, candidates, sums, samples, width, restarts,
-            TRIALS=trials, BLOCK_N=32, BLOCK_D=128,
-        )  # fmt: skip
-        kmeans_draw_kernel[(problems,)](
-            seed, candidates, sums, distances, labels, picked, cluster, samples, tiles,
-            TRIALS=trials, BLOCK_N=1024, BLOCK_T=256, maxnreg=128,
-        )  # fmt: skip
-    return labels, distances

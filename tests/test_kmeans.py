@@ -8,6 +8,7 @@ import pytest
 import torch
 from cases import LAYOUTS, make
 from graphs import captured
+from interpreted import TRITON_RUNS
 from sklearn.cluster import KMeans as ScikitKMeans
 
 from vreid_fast.kernels.kmeans import kmeans
@@ -126,7 +127,7 @@ def test_scikit_learn_from_the_same_centroids(samples, width, clusters, run):
     np.testing.assert_allclose(found.centroids, oracle.cluster_centers_, atol=1e-4)
 
 
-@pytest.mark.parametrize("samples, width, clusters", ((16, 3, 4), (34, 40, 5), (70, 2, 17)))
+@pytest.mark.parametrize("samples, width, clusters", ((16, 3, 4), (34, 40, 5), (70, 2, 17), (150, 3, 6)))
 def test_paths_agree_from_the_same_seed(samples, width, clusters, run):
     x = lattice(samples, width)
     found = run(x, clusters, restarts=2, seed=3)
@@ -135,6 +136,18 @@ def test_paths_agree_from_the_same_seed(samples, width, clusters, run):
     torch.testing.assert_close(found.centroids, wanted.centroids)
     torch.testing.assert_close(found.inertia, wanted.inertia)
     check(found, x, clusters)
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_seeding_over_many_tiles(backend, device, monkeypatch):
+    """More tiles of samples than the draw looks at together."""
+    take("large", monkeypatch)
+    monkeypatch.setattr("vreid_fast.kernels.kmeans_seed_triton.TILES", 4)
+    x = lattice(600, 1)
+    found = kmeans(x.to(device), 3, restarts=1, iterations=1, seed=2, backend=backend)
+    wanted = kmeans(x, 3, restarts=1, iterations=1, seed=2, backend="reference")
+    assert torch.equal(found.labels.cpu(), wanted.labels)
+    torch.testing.assert_close(found.centroids.cpu(), wanted.centroids)
 
 
 @pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
