@@ -18,9 +18,22 @@ def register(schema: str, implementation: Callable, fake: Callable):
     """Defines and returns the op vreid_fast::`schema`, which changes none of its arguments and returns new tensors."""
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
+    _LIBRARY.impl(name, _on_its_device(implementation), "CompositeExplicitAutograd")
     torch.library.register_fake(f"vreid_fast::{name}", fake, lib=_LIBRARY)
     return getattr(torch.ops.vreid_fast, name).default
+
+
+def _on_its_device(implementation: Callable) -> Callable:
+    """Triton launches on the current GPU, which need not be that of the arguments."""
+
+    def run(*arguments):
+        device = next(argument.device for argument in arguments if isinstance(argument, torch.Tensor))
+        if device.type != "cuda" or device.index == torch.cuda.current_device():
+            return implementation(*arguments)
+        with torch.cuda.device(device):
+            return implementation(*arguments)
+
+    return run
 
 
 def register_derivative(op, save: Callable, differentiate: Callable) -> None:

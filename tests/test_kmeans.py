@@ -143,9 +143,9 @@ def test_seeding_over_many_tiles(backend, device, monkeypatch):
     """More tiles of samples than the draw looks at together."""
     take("large", monkeypatch)
     monkeypatch.setattr("vreid_fast.kernels.kmeans_seed_triton.TILES", 4)
-    x = lattice(600, 1)
-    found = kmeans(x.to(device), 3, restarts=1, iterations=1, seed=2, backend=backend)
-    wanted = kmeans(x, 3, restarts=1, iterations=1, seed=2, backend="reference")
+    x = lattice(600, 3)
+    found = kmeans(x.to(device), 9, restarts=1, iterations=1, seed=2, backend=backend)
+    wanted = kmeans(x, 9, restarts=1, iterations=1, seed=2, backend="reference")
     assert torch.equal(found.labels.cpu(), wanted.labels)
     torch.testing.assert_close(found.centroids.cpu(), wanted.centroids)
 

@@ -87,3 +87,12 @@ def test_nothing_is_recorded_without_grad(backend, device):
     with torch.no_grad():
         assert not temporal_pool(maps, 2, backend=backend)[1].requires_grad
     assert not temporal_pool(maps.detach(), 2, backend=backend)[1].requires_grad
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_runs_on_the_gpu_of_the_arguments():
+    for device in ("cuda:0", "cuda:1"):
+        x = make((40, 8), dtype=torch.float32, device=device)
+        labels = kmeans(x, 4, backend="triton").labels
+        assert labels.device == x.device and torch.equal(labels, kmeans(x, 4, backend="triton").labels)
