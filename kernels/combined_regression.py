@@ -58,20 +58,25 @@ def combined_regression(
     there already is passed on as it is, without a copy.
 
     Raises:
-        ValueError: a wrong shape or probability; on the CPU also an index outside -1..N-1 or a group
+        ValueError: a wrong shape, device or probability; on the CPU also an index outside -1..N-1 or a group
             without clips, or a length outside 1..T. A GPU is not waited for: there an index outside counts
             as padding, an empty group as zero features with shares (0, 0), and lengths are clamped to 0..T.
-        TypeError: a dtype that the backend does not take.
+        TypeError: a dtype that is wrong, or that the backend does not take.
     """
     _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, lengths)
     if backend is None and torch.float64 in (clips.dtype, weight1.dtype):
         backend = "reference"
     chosen = choose("combined_regression", backend, clips.device)
     if isinstance(strength, Tensor):
-        strength = strength.to(clips.device)
+        if strength.numel() != 1 or strength.requires_grad:
+            raise ValueError(
+                f"combined_regression: strength must hold one element without gradient, got shape "
+                f"{list(strength.shape)}, requires_grad {strength.requires_grad}; pass a 0-d tensor, detached"
+            )
+        strength = strength.to(clips.device).reshape(())
     else:
         strength = torch.full((), strength, dtype=torch.float32, device=clips.device)
-    seed = as_seed(seed, clips.device)
+    seed = as_seed("combined_regression", seed, clips.device)
     arguments = clips, domains, groups, weight1, bias1, weight2, bias2, strength, dropout, seed, lengths
     if chosen == "reference":
         return combined_regression_reference(*arguments)
@@ -102,20 +107,32 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, leng
             "give one row of clip indices for each combination, padded with -1"
         )
     samples, width = clips.shape[0], clips.shape[-1]
+    if weight1.dim() != 2:
+        raise ValueError(
+            f"combined_regression: weight1 must be (hidden, {width}), got {tuple(weight1.shape)}; pass nn.Linear's"
+        )
     hidden = weight1.shape[0]
-    wanted = {
-        "domains": (domains, (samples,)),
+    integers = {"domains": (domains, (samples,)), "groups": (groups, tuple(groups.shape))}
+    floats = {
+        "clips": (clips, tuple(clips.shape)),
         "weight1": (weight1, (hidden, width)),
         "bias1": (bias1, (hidden,)),
         "weight2": (weight2, (2, hidden)),
         "bias2": (bias2, (2,)),
     }
-    for name, (tensor, shape) in wanted.items():
+    for name, (tensor, shape) in (integers | floats).items():
         if tuple(tensor.shape) != shape:
             raise ValueError(
                 f"combined_regression: {name} must be {shape}, got {tuple(tensor.shape)}; "
                 "check it against clips and weight1"
             )
+        if tensor.device != clips.device:
+            raise ValueError(
+                f"combined_regression: {name} must be on {clips.device} as clips is, got {tensor.device}; move it"
+            )
+        if tensor.is_floating_point() != (name in floats):
+            kind = "floats" if name in floats else "integers"
+            raise TypeError(f"combined_regression: {name} must be {kind}, got {tensor.dtype}; convert it")
     if not 0 <= dropout < 1:
         raise ValueError(f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability")
     if groups.device.type == "cpu" and not torch.compiler.is_compiling():

@@ -35,8 +35,18 @@ def uniform(seed: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torc
     return (random_bits(seed, row, column) >> 8).to(torch.float32) * 2.0**-24
 
 
-def as_seed(seed: int | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """`seed` as a 0-d int64 tensor on `device`; a tensor on the device is passed on without a copy."""
+def as_seed(op: str, seed: int | torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`seed` as a 0-d int64 tensor on `device`; a tensor that is one already is passed on without a copy.
+
+    Raises:
+        TypeError, ValueError: in the name of `op`, when it is not one integer.
+    """
     if isinstance(seed, torch.Tensor):
-        return seed.to(device=device, dtype=torch.int64)
+        if seed.is_floating_point() or seed.is_complex():
+            raise TypeError(f"{op}: seed must be an integer, got a tensor of {seed.dtype}; convert it")
+        if seed.numel() != 1:
+            raise ValueError(f"{op}: seed must hold one element, got shape {list(seed.shape)}; pass a 0-d tensor")
+        return seed.to(device=device, dtype=torch.int64).reshape(())
+    if isinstance(seed, float):
+        raise TypeError(f"{op}: seed must be an integer, got {seed}; convert it")
     return torch.full((), seed, dtype=torch.int64, device=device)

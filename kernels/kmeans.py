@@ -70,11 +70,13 @@ def kmeans(
             reference waits for the device in every iteration; "triton" never does.
 
     Raises:
-        ValueError: a wrong shape or number, or more clusters than samples.
+        ValueError: a wrong shape, device or number, or more clusters than samples.
         TypeError: a dtype that the backend does not take.
     """
     if x.dim() not in (2, 3) or not x.is_floating_point():
-        raise ValueError(f"kmeans: x must be floats (N, D) or (B, N, D), got {tuple(x.shape)} {x.dtype}")
+        raise ValueError(
+            f"kmeans: x must be floats (N, D) or (B, N, D), got {tuple(x.shape)} {x.dtype}; convert or reshape it"
+        )
     samples = x.shape[-2]
     if not 1 <= clusters <= samples or x.shape[-1] == 0:
         raise ValueError(
@@ -82,15 +84,25 @@ def kmeans(
             f"N = {samples}; pass more samples or ask for fewer clusters"
         )
     if restarts < 1 or iterations < 1:
-        raise ValueError(f"kmeans: restarts and iterations must be at least 1, got {restarts} and {iterations}")
+        raise ValueError(
+            f"kmeans: restarts and iterations must be at least 1, got {restarts} and {iterations}; ask for more"
+        )
     if isinstance(init, Tensor):
         wanted = (*x.shape[:-2], clusters, x.shape[-1])
         if init.shape not in (wanted, wanted[-2:]):
-            raise ValueError(f"kmeans: init must be {wanted} for x {tuple(x.shape)}, got {tuple(init.shape)}")
-        init = init.detach().to(x.device).expand(wanted)
+            raise ValueError(
+                f"kmeans: init must be {wanted} for x {tuple(x.shape)}, got {tuple(init.shape)}; "
+                "give a centroid for each cluster"
+            )
+        if not init.is_floating_point() or init.device != x.device:
+            raise ValueError(
+                f"kmeans: init must be floats on {x.device} as x is, got {init.dtype} on {init.device}; "
+                "convert or move it"
+            )
+        init = init.detach().expand(wanted)
         init = init if x.dim() == 3 else init[None]
     elif init != "k-means++":
-        raise ValueError(f"kmeans: init must be 'k-means++' or a tensor of centroids, got {init!r}")
+        raise ValueError(f"kmeans: init must be 'k-means++' or a tensor of centroids, got {init!r}; choose one")
     else:
         init = None
     if backend is None and x.dtype == torch.float64:
@@ -102,7 +114,15 @@ def kmeans(
             "use backend='reference'"
         )
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
-    found = _op(problems, clusters, restarts if init is None else 1, iterations, init, as_seed(seed, x.device), backend)
+    found = _op(
+        problems,
+        clusters,
+        restarts if init is None else 1,
+        iterations,
+        init,
+        as_seed("kmeans", seed, x.device),
+        backend,
+    )
     return KMeans(*(found if x.dim() == 3 else (tensor[0] for tensor in found)))
 
 

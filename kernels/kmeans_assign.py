@@ -31,7 +31,7 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
         labels (N,) or (B, N) int64; squared distances of the same shape, float32 (float64 for float64).
 
     Raises:
-        ValueError: shapes that do not match, or no centroid.
+        ValueError: shapes or devices that do not match, or no centroid.
         TypeError: a dtype that the backend does not take.
     """
     if x.dim() not in (2, 3) or centroids.dim() != x.dim() or not x.is_floating_point():
@@ -43,6 +43,11 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
         raise ValueError(
             f"kmeans_assign: centroids must be (K, D) with K >= 1 and D = {x.shape[-1]} for x "
             f"{tuple(x.shape)}, got {tuple(centroids.shape)}; give both the same problems and features"
+        )
+    if not centroids.is_floating_point() or centroids.device != x.device:
+        raise ValueError(
+            f"kmeans_assign: centroids must be floats on {x.device} as x is, got {centroids.dtype} on "
+            f"{centroids.device}; convert or move them"
         )
     if backend is None and x.dtype == torch.float64:
         backend = "reference"

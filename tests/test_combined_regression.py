@@ -130,7 +130,7 @@ def test_clips_outside_a_group_do_not_leak_into_it(backend, device):
 def test_gradcheck_of_the_reference(dropout):
     # With strength -1 the reversal is the identity, so that numerical gradients agree.
     clips, domains, groups, *head = arguments((5, 4, 3, 4, 6))
-    rest = torch.tensor(-1.0), dropout, as_seed(3, clips.device)
+    rest = torch.tensor(-1.0), dropout, as_seed("combined_regression", 3, clips.device)
 
     def outputs(clips, *head):
         return tuple(combined_regression_reference(clips, domains, groups, *head, *rest))
@@ -141,7 +141,7 @@ def test_gradcheck_of_the_reference(dropout):
 @pytest.mark.parametrize("backend, device", TRITON_RUNS)
 def test_opcheck(backend, device):
     given = arguments((5, 4, 3, 4, 6), torch.float32, device)
-    strength, seed = torch.tensor(STRENGTH, device=device), as_seed(3, torch.device(device))
+    strength, seed = torch.tensor(STRENGTH, device=device), as_seed("combined_regression", 3, torch.device(device))
     forward = torch.ops.vreid_fast.combined_regression
     torch.library.opcheck(forward.default, (*given, strength, 0.25, seed, None))
     clips, _, groups, *head = given = [tensor.detach() for tensor in given]
@@ -175,7 +175,9 @@ def test_compiles_without_a_graph_break(backend, device):
         (2, torch.tensor([[0, 5]]), r"groups must hold -1..4, got 0..5"),
         (2, torch.tensor([[0, 1], [-1, -1]]), "groups must not be empty, got row 1 all -1"),
         (3, torch.zeros(6, 5), r"weight1 must be \(6, 4\), got \(6, 5\)"),
+        (3, torch.zeros(6), r"weight1 must be \(hidden, 4\), got \(6,\)"),
         (5, torch.zeros(3, 6), r"weight2 must be \(2, 6\), got \(3, 6\)"),
+        (6, torch.zeros(2, device="meta"), "bias2 must be on cpu as clips is, got meta; move it"),
     ),
 )
 def test_errors(at, value, message):
@@ -188,6 +190,17 @@ def test_errors(at, value, message):
 def test_dropout_and_dtype_errors():
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
         combined_regression(*arguments((5, 4, 3, 4, 6)), STRENGTH, dropout=1.0)
+    for at, value, message in (
+        (0, torch.zeros(5, 4, dtype=torch.int64), "clips must be floats, got torch.int64; convert it"),
+        (1, torch.zeros(5), "domains must be integers, got torch.float32"),
+    ):
+        given = list(arguments((5, 4, 3, 4, 6)))
+        given[at] = value
+        with pytest.raises(TypeError, match=message):
+            combined_regression(*given, STRENGTH)
+    for strength in (torch.ones(2), torch.ones((), requires_grad=True)):
+        with pytest.raises(ValueError, match="strength must hold one element without gradient"):
+            combined_regression(*arguments((5, 4, 3, 4, 6)), strength)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with pytest.raises(TypeError, match="clips must be float32, bfloat16 or float16 on backend 'triton'"):
         combined_regression(*arguments((5, 4, 3, 4, 6), device=device), STRENGTH, backend="triton")

@@ -83,7 +83,7 @@ def test_padding_frames_are_not_read_and_get_no_gradient(backend, device):
 
 def test_gradcheck_of_the_reference():
     clips, domains, groups, *head = arguments((4, 3, 3, 2, 4), frames=3)
-    rest = torch.tensor(-1.0), 0.5, as_seed(3, clips.device), lengths_of(clips)
+    rest = torch.tensor(-1.0), 0.5, as_seed("combined_regression", 3, clips.device), lengths_of(clips)
 
     def outputs(clips, *head):
         return tuple(combined_regression_reference(clips, domains, groups, *head, *rest))
@@ -95,7 +95,7 @@ def test_gradcheck_of_the_reference():
 def test_opcheck(backend, device):
     given = arguments((5, 4, 3, 4, 6), torch.float32, device, 3)
     lengths, strength = lengths_of(given[0], device), torch.tensor(STRENGTH, device=device)
-    rest = strength, 0.25, as_seed(3, torch.device(device)), lengths
+    rest = strength, 0.25, as_seed("combined_regression", 3, torch.device(device)), lengths
     forward = torch.ops.vreid_fast.combined_regression.default
     torch.library.opcheck(forward, (*given, *rest))
     clips, _, groups, *head = given = [tensor.detach() for tensor in given]

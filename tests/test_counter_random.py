@@ -34,8 +34,8 @@ def test_bits_are_even_and_unrelated():
 def test_seeds_differ(seed):
     at = torch.arange(100), torch.arange(100)
     assert (random_bits(torch.tensor(seed), *at) != random_bits(torch.tensor(0), *at)).all()
-    assert torch.equal(as_seed(seed, torch.device("cpu")), torch.tensor(seed))
-    assert as_seed(torch.tensor(seed, dtype=torch.int32 if seed < 2**31 else None), torch.device("cpu")) == seed
+    assert torch.equal(as_seed("op", seed, torch.device("cpu")), torch.tensor(seed))
+    assert as_seed("op", torch.tensor(seed, dtype=torch.int32 if seed < 2**31 else None), torch.device("cpu")) == seed
 
 
 @triton.jit

@@ -387,8 +387,17 @@ def test_float64_is_kept_by_the_reference_and_refused_by_the_others(run):
         ((8, 3), {"clusters": 2, "iterations": 0}, "got 10 and 0"),
         ((8, 3), {"clusters": 2, "init": "random"}, "init must be 'k-means\\+\\+' or a tensor"),
         ((8, 3), {"clusters": 2, "init": torch.zeros(3, 3)}, r"init must be \(2, 3\).*got \(3, 3\)"),
+        ((8, 3), {"clusters": 2, "init": torch.zeros(2, 3).long()}, r"init must be floats .* got torch.int64 on cpu"),
+        ((8, 3), {"clusters": 2, "init": torch.zeros(2, 3, device="meta")}, r"on cpu as x is, got .* on meta; "),
+        ((8, 3), {"clusters": 2, "seed": torch.zeros(2).long()}, r"seed must hold one element, got shape \[2\]"),
     ),
 )
 def test_errors(shape, options, message):
     with pytest.raises(ValueError, match=message):
         kmeans(torch.zeros(shape), **options)
+
+
+@pytest.mark.parametrize("seed", (0.5, torch.tensor(0.5)), ids=("number", "tensor"))
+def test_a_seed_that_is_no_integer(seed):
+    with pytest.raises(TypeError, match="kmeans: seed must be an integer, got"):
+        kmeans(torch.zeros(8, 3), 2, seed=seed)

@@ -167,6 +167,10 @@ def test_opcheck_and_compile(backend, device):
 def test_errors(x, centroids, message):
     with pytest.raises(ValueError, match=message):
         kmeans_assign(torch.zeros(x), torch.zeros(centroids))
+    with pytest.raises(ValueError, match="centroids must be floats on cpu as x is, got torch.int64 on cpu; convert"):
+        kmeans_assign(torch.zeros(5, 3), torch.zeros(2, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="centroids must be floats on cpu as x is, got torch.float32 on meta"):
+        kmeans_assign(torch.zeros(5, 3), torch.zeros(2, 3, device="meta"))
 
 
 @pytest.mark.parametrize("backend, device", (*TRITON_RUNS, CPP))
