@@ -88,15 +88,17 @@ __device__ void update(const EmaPair& pair, int64_t begin, double weight) {
   constexpr int kLoads = kChunk / (kThreads * kWidth);
   using TeacherVector = Vector<T, kWidth>;
   using StudentVector = Vector<S, kWidth>;
-  using BfloatVector = Vector<__nv_bfloat16, kWidth>;
-  __nv_bfloat16* bfloat = static_cast<__nv_bfloat16*>(pair.copy) + begin;
-  // Of the copies, a bfloat16 one of a float32 teacher is the one that matters, and the one that is
+  using HalfVector = Vector<uint16_t, kWidth>;
+  uint16_t* half = static_cast<uint16_t*>(pair.copy) + begin;
+  // Of the copies, a half-precision one of a float32 teacher is the one that matters, and the one that is
   // vectorised.
-  const bool to_bfloat = std::is_same_v<T, float> && pair.copy && pair.copy_type == Element::bfloat16;
+  const bool to_bfloat = pair.copy_type == Element::bfloat16;
+  const bool to_half =
+      std::is_same_v<T, float> && pair.copy && (to_bfloat || pair.copy_type == Element::float16);
   const bool aligned =
       reinterpret_cast<uintptr_t>(teacher) % alignof(TeacherVector) == 0 &&
       reinterpret_cast<uintptr_t>(student) % alignof(StudentVector) == 0 &&
-      (!pair.copy || (to_bfloat && reinterpret_cast<uintptr_t>(bfloat) % alignof(BfloatVector) == 0));
+      (!pair.copy || (to_half && reinterpret_cast<uintptr_t>(half) % alignof(HalfVector) == 0));
   if (aligned && pair.numel - begin >= kChunk) {
     TeacherVector t[kLoads];
     StudentVector s[kLoads];
@@ -113,11 +115,15 @@ __device__ void update(const EmaPair& pair, int64_t begin, double weight) {
       }
       reinterpret_cast<TeacherVector*>(teacher)[load * kThreads + threadIdx.x] = t[load];
       if constexpr (std::is_same_v<T, float>) {
-        if (to_bfloat) {
-          BfloatVector rounded;
+        if (to_half) {
+          HalfVector rounded;
 #pragma unroll
-          for (int i = 0; i < kWidth; ++i) rounded.values[i] = __float2bfloat16(t[load].values[i]);
-          reinterpret_cast<BfloatVector*>(bfloat)[load * kThreads + threadIdx.x] = rounded;
+          for (int i = 0; i < kWidth; ++i) {
+            const float value = t[load].values[i];
+            rounded.values[i] = to_bfloat ? __bfloat16_as_ushort(__float2bfloat16(value))
+                                          : __half_as_ushort(__float2half(value));
+          }
+          reinterpret_cast<HalfVector*>(half)[load * kThreads + threadIdx.x] = rounded;
         }
       }
     }
