@@ -114,15 +114,8 @@ def kmeans(
             "use backend='reference'"
         )
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
-    found = _op(
-        problems,
-        clusters,
-        restarts if init is None else 1,
-        iterations,
-        init,
-        as_seed("kmeans", seed, x.device),
-        backend,
-    )
+    seed = as_seed("kmeans", seed, x.device)
+    found = _op(problems, clusters, restarts, iterations, init, seed, backend)
     return KMeans(*(found if x.dim() == 3 else (tensor[0] for tensor in found)))
 
 

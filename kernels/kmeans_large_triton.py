@@ -1,4 +1,4 @@
-"""Triton k-means for many samples: no host synchronisation, no N x K matrix, no atomics.
+"""Triton k-means for many samples: no host synchronisation, no N x K matrix, no atomic sums of floats.
 
 A run that has converged is skipped by all later launches through a flag on the device, so that the number
 of launches does not depend on the data.
