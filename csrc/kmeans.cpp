@@ -97,7 +97,7 @@ Found empty_like_found(const Tensor& x, int64_t clusters) {
 }
 
 Found kmeans_on_cpu(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iterations,
-                    const std::optional<Tensor>& init, const Tensor& seed, bool on_products) {
+                    const std::optional<Tensor>& init, const Tensor& seed, bool on_gram) {
   check(x, clusters, restarts, iterations, init, seed);
   const int64_t count = x.size(1), width = x.size(2);
   const Tensor kept = x.to(at::kFloat).contiguous(), centred = at::empty_like(kept);
@@ -116,8 +116,8 @@ Found kmeans_on_cpu(const Tensor& x, int64_t clusters, int64_t restarts, int64_t
   }
   std::vector<Run> best(problems.size(), Run(0, 0));
   const int64_t number = seed.item<int64_t>();
-  if (on_products) {
-    kmeans_on_products(problems, number, best);
+  if (on_gram) {
+    kmeans_on_gram(problems, number, best);
   } else {
     for (size_t b = 0; b < problems.size(); ++b) kmeans_on_samples(problems[b], number, best[b]);
   }
@@ -148,7 +148,7 @@ Found kmeans_on_meta(const Tensor& x, int64_t clusters, int64_t restarts, int64_
 TORCH_LIBRARY_FRAGMENT(vreid_fast, m) {
   m.def(
       "kmeans_cpu(Tensor x, int clusters, int restarts, int iterations, Tensor? init, Tensor seed, bool "
-      "on_products)"
+      "on_gram)"
       " -> (Tensor labels, Tensor centroids, Tensor inertia, Tensor counts)");
 }
 

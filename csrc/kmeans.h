@@ -92,7 +92,7 @@ Run& least_inertia(Run* runs, int64_t count);
 
 // The two forms. Both leave in `best` the restart of least inertia.
 // On the inner products (N, N) of the samples: each restart by itself, in the memory of one thread.
-void kmeans_on_products(const std::vector<Problem>& problems, int64_t seed, std::vector<Run>& best);
+void kmeans_on_gram(const std::vector<Problem>& problems, int64_t seed, std::vector<Run>& best);
 // On the samples: all restarts at once over chunks of samples.
 void kmeans_on_samples(const Problem& problem, int64_t seed, Run& best);
 

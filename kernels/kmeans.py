@@ -1,8 +1,8 @@
 """K-means with k-means++ seeding and restarts, without touching any global random state.
 
-The definition is in kmeans_reference.py. On a GPU small problems run in kmeans_gram_triton.py (all of
-Lloyd's iterations in one launch), large ones in kmeans_large_triton.py. On the CPU both forms are C++
-(kmeans_cpp.py).
+The definition is in kmeans_reference.py. It has two forms: "gram", for few samples, works on their inner
+products (on a GPU in kmeans_gram_triton.py: all iterations in one launch), "samples" on themselves
+(kmeans_samples_triton.py). On the CPU both are C++ (kmeans_cpp.py).
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ def _run(
         run = kmeans_cpp
     else:
         from .kmeans_gram_triton import fits, kmeans_gram
-        from .kmeans_large_triton import kmeans_large
+        from .kmeans_samples_triton import kmeans_samples
 
-        run = kmeans_gram if fits(x.shape[1]) else kmeans_large
+        run = kmeans_gram if fits(x.shape[1]) else kmeans_samples
     return run(x, clusters, restarts if init is None else 1, iterations, init, seed)
 
 

@@ -17,9 +17,9 @@ def fits(samples: int, width: int, clusters: int, restarts: int) -> bool:
     The costs of N products a sample and of their sums in each restart, against those of K products a sample in each
     iteration; the factors are measured, for a usual number of iterations.
     """
-    on_products = samples * (width + 50 * restarts)
+    on_gram = samples * (width + 50 * restarts)
     on_samples = 45 * restarts * (clusters * width + 1000)
-    return 4 * samples**2 <= _MEMORY and on_products <= on_samples
+    return 4 * samples**2 <= _MEMORY and on_gram <= on_samples
 
 
 def kmeans_cpp(
@@ -27,5 +27,5 @@ def kmeans_cpp(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     load_extension()
-    on_products = fits(*x.shape[1:], clusters, restarts)
-    return torch.ops.vreid_fast.kmeans_cpu(x, clusters, restarts, iterations, init, seed, on_products)
+    on_gram = fits(*x.shape[1:], clusters, restarts)
+    return torch.ops.vreid_fast.kmeans_cpu(x, clusters, restarts, iterations, init, seed, on_gram)

@@ -102,12 +102,12 @@ def kmeans_gram():
     cluster(1, 1, 1, 1, 1)
 
 
-def kmeans_large():
-    from vreid_fast.kernels.kmeans_large_triton import kmeans_large
+def kmeans_samples():
+    from vreid_fast.kernels.kmeans_samples_triton import kmeans_samples
 
     def cluster(problems, samples, width, clusters, restarts, dtype=torch.float32, given=False):
         init = empty(problems, clusters, width) if given else None
-        kmeans_large(empty(problems, samples, width, dtype=dtype), clusters, restarts, 2, init, integers())
+        kmeans_samples(empty(problems, samples, width, dtype=dtype), clusters, restarts, 2, init, integers())
 
     for dtype in (torch.bfloat16, torch.float32):
         cluster(1, 4096, 2048, 128, 2, dtype)

@@ -20,7 +20,7 @@ FILES = {
     "temporal_pool": ("temporal_pool",),
     "combined_regression": ("combined_regression", "combined_regression_head"),
     "kmeans_gram": ("kmeans_gram", "kmeans_means"),
-    "kmeans_large": ("kmeans_large", "kmeans_seed", "kmeans_assign", "kmeans_means"),
+    "kmeans_samples": ("kmeans_samples", "kmeans_seed", "kmeans_assign", "kmeans_means"),
     "kmeans_assign": ("kmeans_assign",),
 }
 

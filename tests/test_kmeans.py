@@ -19,15 +19,15 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
 @pytest.fixture(
     params=(
         pytest.param(("reference", "cpu"), id="reference"),
-        pytest.param(("cpp products", "cpu"), id="cpp-products"),
+        pytest.param(("cpp gram", "cpu"), id="cpp-gram"),
         pytest.param(("cpp samples", "cpu"), id="cpp-samples"),
         pytest.param(("gram", "cpu"), id="gram-interpreted", marks=_interpreted),
         pytest.param(("gram by run", "cpu"), id="gram-by-run-interpreted", marks=_interpreted),
-        pytest.param(("large", "cpu"), id="large-interpreted", marks=_interpreted),
+        pytest.param(("samples", "cpu"), id="samples-interpreted", marks=_interpreted),
         pytest.param(("reference", "cuda"), id="reference-cuda", marks=pytest.mark.gpu),
         pytest.param(("gram", "cuda"), id="gram", marks=pytest.mark.gpu),
         pytest.param(("gram by run", "cuda"), id="gram-by-run", marks=pytest.mark.gpu),
-        pytest.param(("large", "cuda"), id="large", marks=pytest.mark.gpu),
+        pytest.param(("samples", "cuda"), id="samples", marks=pytest.mark.gpu),
     )
 )
 def run(request, monkeypatch):
@@ -49,10 +49,10 @@ def take(path, monkeypatch):
     if path == "reference":
         return "reference"
     if path.startswith("cpp"):
-        monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp products")
+        monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp gram")
         return "cpp"
     gram = "vreid_fast.kernels.kmeans_gram_triton"
-    monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "large")
+    monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "samples")
     if path == "gram by run":
         monkeypatch.setattr(f"{gram}.fits_one_program", lambda samples, restarts: False)
     return "triton"
@@ -141,7 +141,7 @@ def test_paths_agree_from_the_same_seed(samples, width, clusters, run):
 @pytest.mark.parametrize("backend, device", TRITON_RUNS)
 def test_seeding_over_many_tiles(backend, device, monkeypatch):
     """More tiles of samples than the draw looks at together."""
-    take("large", monkeypatch)
+    take("samples", monkeypatch)
     monkeypatch.setattr("vreid_fast.kernels.kmeans_seed_triton.TILES", 4)
     x = lattice(600, 3)
     found = kmeans(x.to(device), 9, restarts=1, iterations=1, seed=2, backend=backend)
@@ -245,10 +245,10 @@ def test_infinity_gives_labels_in_range(run):
     assert not found.inertia.isfinite() and ((found.labels >= 0) & (found.labels < 3)).all()
 
 
-@pytest.fixture(params=("products", "samples"))
+@pytest.fixture(params=("gram", "samples"))
 def form(request, monkeypatch):
     """Which form the C++ takes, whatever the size of the problem."""
-    monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: request.param == "products")
+    monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: request.param == "gram")
     return request.param
 
 
@@ -268,7 +268,7 @@ def test_cpp_follows_the_reference_at_size(samples, width, clusters, restarts, f
 
 def test_cpp_takes_the_problems_and_restarts_that_memory_holds(form):
     """More than 64 MB of inner products: of samples of all problems, or with what all restarts draw."""
-    if form == "products":
+    if form == "gram":
         x, restarts = torch.stack([blobs(1200, 2, 2, seed) for seed in range(13)]), 1
     else:
         x, restarts = blobs(600_000, 1, 2)[None], 16
@@ -300,12 +300,12 @@ def test_cpp_holds_inner_products_where_that_is_cheaper():
         assert not fits(*sizes)
 
 
-@pytest.mark.parametrize("on_products", (False, True))
-def test_opcheck_of_the_compiled_op(on_products):
+@pytest.mark.parametrize("on_gram", (False, True))
+def test_opcheck_of_the_compiled_op(on_gram):
     x = blobs(12, 3, 3)[None]
     for init in (None, x[:, :3].bfloat16()):
         for values in (x, x.half()):
-            arguments = values, 3, 2, 4, init, torch.tensor(1), on_products
+            arguments = values, 3, 2, 4, init, torch.tensor(1), on_gram
             torch.library.opcheck(torch.ops.vreid_fast.kmeans_cpu.default, arguments)
 
 
@@ -324,7 +324,7 @@ def test_errors_of_the_compiled_op(changed, error, message):
     arguments = {"x": torch.zeros(1, 4, 2), "clusters": 2, "restarts": 1, "iterations": 1, "init": None}
     arguments = arguments | {"seed": torch.tensor(1)} | changed
     with pytest.raises(error, match=f"kmeans: {message}"):
-        torch.ops.vreid_fast.kmeans_cpu(**arguments, on_products=True)
+        torch.ops.vreid_fast.kmeans_cpu(**arguments, on_gram=True)
 
 
 def test_no_worse_than_scikit_learn():
@@ -348,7 +348,7 @@ def test_opcheck_and_compile(run):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("path", ("gram", "gram by run", "large"))
+@pytest.mark.parametrize("path", ("gram", "gram by run", "samples"))
 @pytest.mark.parametrize("given", (False, True), ids=("seeded", "given"))
 def test_replayed_graph_clusters_what_lies_there_then(given, path, monkeypatch):
     backend = take(path, monkeypatch)

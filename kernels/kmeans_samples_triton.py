@@ -50,7 +50,7 @@ def kmeans_fill_kernel(
         empty -= 1
 
 
-def kmeans_large(x, clusters, restarts, iterations, init, seed):
+def kmeans_samples(x, clusters, restarts, iterations, init, seed):
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     x = x.contiguous()
     batch, samples, width = x.shape

@@ -12,8 +12,8 @@ namespace {
 
 constexpr int64_t kMemory = int64_t{64} << 20;  // bytes of the problems that are worked on at once
 
-// products (problems, N, N): the lower half in tiles, each mirrored.
-void multiply(const Problem* problems, int64_t count, float* products) {
+// gram (problems, N, N): the lower half in tiles, each mirrored.
+void multiply(const Problem* problems, int64_t count, float* gram) {
   const int64_t samples = problems->count, width = problems->width;
   const int64_t tile = std::clamp<int64_t>((samples + 63) / 64 * 16, 32, 256);
   const int64_t tiles = (samples + tile - 1) / tile;
@@ -22,7 +22,7 @@ void multiply(const Problem* problems, int64_t count, float* products) {
       const int64_t row = task / tiles % tiles, column = task % tiles;
       if (column > row) return;
       const float* x = problems[task / tiles / tiles].samples;
-      float* out = products + task / tiles / tiles * samples * samples;
+      float* out = gram + task / tiles / tiles * samples * samples;
       const int64_t top = row * tile, left = column * tile;
       const int64_t bottom = std::min(samples, top + tile), right = std::min(samples, left + tile);
       inner_products(x + top * width, bottom - top, x + left * width, right - left, width,
@@ -46,19 +46,19 @@ class Restart {
         squares_(clusters),
         factors_(clusters) {}
 
-  void operator()(const Problem& problem, const float* products, const CounterRandom& random, int64_t restart,
+  void operator()(const Problem& problem, const float* gram, const CounterRandom& random, int64_t restart,
                   Run& run) {
     const int64_t samples = problem.count;
-    for (int64_t i = 0; i < samples; ++i) diagonal_[i] = products[i * (samples + 1)];
+    for (int64_t i = 0; i < samples; ++i) diagonal_[i] = gram[i * (samples + 1)];
     if (problem.init == nullptr) {
-      seed(problem, products, random, restart, run);
+      seed(problem, gram, random, restart, run);
     } else {
       nearest_of_given(problem, run);
     }
     std::vector<int32_t> before;
     for (int64_t iteration = 0; iteration < problem.iterations; ++iteration) {
       run.regroup();
-      run.update_sums(products, samples, 0, samples, sums_.mutable_data_ptr<float>());
+      run.update_sums(gram, samples, 0, samples, sums_.mutable_data_ptr<float>());
       before = run.labels;
       nearest_of_means(problem, run);
       if (run.labels == before) break;
@@ -66,17 +66,17 @@ class Restart {
   }
 
  private:
-  void seed(const Problem& problem, const float* products, const CounterRandom& random, int64_t restart,
+  void seed(const Problem& problem, const float* gram, const CounterRandom& random, int64_t restart,
             Run& run) {
     Seeding seeding(random, problem.first_run + restart, problem.clusters, diagonal_.data(), run);
     std::vector<int64_t> drawn(Seeding::trials(problem.clusters));
     std::vector<const float*> inner(drawn.size());
     const int64_t first = seeding.draw_first();
-    seeding.take_first(first, products + first * problem.count);
+    seeding.take_first(first, gram + first * problem.count);
     for (int64_t cluster = 1; cluster < problem.clusters; ++cluster) {
       seeding.draw(cluster, drawn.data());
       for (size_t trial = 0; trial < drawn.size(); ++trial)
-        inner[trial] = products + drawn[trial] * problem.count;
+        inner[trial] = gram + drawn[trial] * problem.count;
       seeding.take(cluster, drawn.data(), inner.data());
     }
   }
@@ -122,15 +122,15 @@ class Restart {
 
 }  // namespace
 
-void kmeans_on_products(const std::vector<Problem>& problems, int64_t seed, std::vector<Run>& best) {
+void kmeans_on_gram(const std::vector<Problem>& problems, int64_t seed, std::vector<Run>& best) {
   const CounterRandom random(seed);
   const int64_t all = static_cast<int64_t>(problems.size());
   if (all == 0) return;
   const int64_t samples = problems[0].count, clusters = problems[0].clusters, restarts = problems[0].restarts;
   const int64_t bytes = samples * (4 * samples + static_cast<int64_t>(10 * sizeof(int32_t)) * restarts);
   const int64_t at_once = std::clamp<int64_t>(kMemory / bytes, 1, all);
-  const at::Tensor products = at::empty({at_once, samples, samples}, at::kFloat);
-  float* memory = products.mutable_data_ptr<float>();
+  const at::Tensor gram = at::empty({at_once, samples, samples}, at::kFloat);
+  float* memory = gram.mutable_data_ptr<float>();
   for (int64_t first = 0; first < all; first += at_once) {
     const int64_t count = std::min(at_once, all - first);
     multiply(&problems[first], count, memory);
