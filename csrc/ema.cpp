@@ -1,7 +1,6 @@
 // vreid_fast::ema_update_: schema, checks, CPU kernel and the call of the CUDA kernel.
 #include "ema.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/custom_class.h>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "check.h"
+#include "parallel.h"
 #ifdef WITH_CUDA
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -27,9 +27,10 @@ using at::Tensor;
 constexpr const char* kOp = "ema";
 constexpr int64_t kChunk = 16384;  // elements a CPU thread takes at a time
 
-// teacher + weight * (student - teacher), weight = 1 - decay: written so that the compiler vectorises it.
+// teacher + weight * (student - teacher), weight = 1 - decay.
 template <class T, class S>
-void average(T* __restrict__ teacher, const S* __restrict__ student, int64_t count, double decay) {
+VREID_VECTORISED void average(T* __restrict__ teacher, const S* __restrict__ student, int64_t count,
+                              double decay) {
   using A = std::conditional_t<std::is_same_v<T, double> || std::is_same_v<S, double>, double, float>;
   if (decay == 0) {
     for (int64_t i = 0; i < count; ++i) teacher[i] = static_cast<T>(static_cast<A>(student[i]));
