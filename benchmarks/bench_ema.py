@@ -77,15 +77,20 @@ def counters(network: nn.Module) -> list[torch.Tensor]:
     return [tensor for tensor in network.state_dict().values() if not tensor.is_floating_point()]
 
 
-def updater(teacher: nn.Module, student: nn.Module, backend: str | None, half: nn.Module | None = None):
-    ema = EmaUpdater(teacher, student, DECAY, warmup=False, half=half, backend=backend)
+def following(update, teacher: nn.Module):
+    """`update`, then the floating-point state of `teacher`."""
     result = floats(teacher)
 
-    def update():
-        ema.update()
+    def run():
+        update()
         return result
 
-    return update
+    return run
+
+
+def updater(teacher: nn.Module, student: nn.Module, backend: str | None, half: nn.Module | None = None):
+    ema = EmaUpdater(teacher, student, DECAY, warmup=False, half=half, backend=backend)
+    return following(ema.update, teacher)
 
 
 def naive(teacher: nn.Module, student: nn.Module):
@@ -121,24 +126,12 @@ def foreach(teacher: nn.Module, student: nn.Module):
 def averaged_model(start: nn.Module, student: nn.Module, **average):
     model = AveragedModel(start, use_buffers=True, **average)
     model.n_averaged.fill_(1)  # the first update would copy
-    result = floats(model.module)
-
-    def update():
-        model.update_parameters(student)
-        return result
-
-    return update
+    return following(lambda: model.update_parameters(student), model.module)
 
 
 def timm_model(timm, teacher: nn.Module, student: nn.Module):
     ema = timm.ModelEmaV3(teacher, decay=DECAY)
-    result = floats(ema.module)
-
-    def update():
-        ema.update(student)
-        return result
-
-    return update
+    return following(lambda: ema.update(student), ema.module)
 
 
 def restarted(update, teacher: nn.Module, start: nn.Module):

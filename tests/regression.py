@@ -1,7 +1,9 @@
 """Problems for combined_regression, and Eq. 9 of arXiv 2402.02108 written out group by group."""
 
 import torch
-from cases import make
+from cases import TOLERANCE, make
+
+from vreid_fast.kernels import combined_regression
 
 NAMES = ("clips", "weight1", "bias1", "weight2", "bias2")
 STRENGTH = 0.7
@@ -73,3 +75,17 @@ def assert_gradients(given, exact, tolerance):
     exact[0].grad *= -STRENGTH
     for name, one, other in zip(NAMES, leaves_of(given), leaves_of(exact), strict=True):
         assert_close(f"gradient of {name}", one.grad, other.grad, tolerance)
+
+
+def assert_follows_written_out(given, dtype, backend, lengths=None):
+    """combined_regression of `given`: all outputs and gradients are those of `written_out` in float64."""
+    exact = in_float64(given)
+    found = combined_regression(*given, STRENGTH, lengths=lengths, backend=backend)
+    assert found.combined.dtype == dtype and found.loss.dtype == torch.float32
+    wanted = written_out(exact, lengths=lengths)
+    for name, one, other in zip(found._fields, found, wanted, strict=True):
+        assert_close(name, one, other, TOLERANCE[dtype])
+    found.loss.backward()
+    wanted[0].backward()
+    assert all(leaf.grad.dtype == dtype for leaf in leaves_of(given))
+    assert_gradients(given, exact, TOLERANCE[dtype])

@@ -4,7 +4,16 @@ import pytest
 import torch
 from cases import TOLERANCE, make
 from interpreted import RUNS, TRITON_RUNS
-from regression import NAMES, STRENGTH, arguments, assert_close, assert_gradients, in_float64, leaves_of, written_out
+from regression import (
+    NAMES,
+    STRENGTH,
+    arguments,
+    assert_close,
+    assert_follows_written_out,
+    in_float64,
+    leaves_of,
+    written_out,
+)
 
 from vreid_fast.kernels.combined_regression import combined_regression, combined_regression_reference
 from vreid_fast.kernels.counter_random import as_seed, random_bits
@@ -24,17 +33,7 @@ SIZES = (
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16, torch.float16), ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 def test_values_and_gradients(size, dtype, backend, device):
-    given = arguments(size, dtype, device)
-    exact = in_float64(given)
-    found = combined_regression(*given, STRENGTH, backend=backend)
-    assert found.combined.dtype == dtype and found.loss.dtype == torch.float32
-    wanted = written_out(exact)
-    for name, one, other in zip(found._fields, found, wanted, strict=True):
-        assert_close(name, one, other, TOLERANCE[dtype])
-    found.loss.backward()
-    wanted[0].backward()
-    assert all(leaf.grad.dtype == dtype for leaf in leaves_of(given))
-    assert_gradients(given, exact, TOLERANCE[dtype])
+    assert_follows_written_out(arguments(size, dtype, device), dtype, backend)
 
 
 @pytest.mark.parametrize("backend, device", RUNS)

@@ -2,18 +2,15 @@
 
 import pytest
 import torch
-from cases import TOLERANCE, make
-from graphs import captured
+from cases import make
 from interpreted import RUNS, TRITON_RUNS
+from providers import graphed
 from regression import (
     STRENGTH,
     arguments,
-    assert_close,
-    assert_gradients,
-    in_float64,
+    assert_follows_written_out,
     leaves_of,
     lengths_of,
-    written_out,
 )
 
 from vreid_fast.kernels.combined_regression import combined_regression, combined_regression_reference
@@ -30,15 +27,7 @@ SIZES = (((1, 1, 1, 1, 1), 3), ((5, 7, 3, 4, 6), 1), ((70, 20, 66, 3, 5), 3), ((
 def test_values_and_gradients(size, frames, ragged, dtype, backend, device):
     given = arguments(size, dtype, device, frames)
     lengths = lengths_of(given[0], device) if ragged else None
-    exact = in_float64(given)
-    found = combined_regression(*given, STRENGTH, lengths=lengths, backend=backend)
-    wanted = written_out(exact, lengths=lengths)
-    for name, one, other in zip(found._fields, found, wanted, strict=True):
-        assert_close(name, one, other, TOLERANCE[dtype])
-    found.loss.backward()
-    wanted[0].backward()
-    assert all(leaf.grad.dtype == dtype for leaf in leaves_of(given))
-    assert_gradients(given, exact, TOLERANCE[dtype])
+    assert_follows_written_out(given, dtype, backend, lengths)
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
@@ -133,7 +122,7 @@ def test_replays_from_a_cuda_graph():
         loss = combined_regression(*given, strength, lengths=lengths, dropout=0.5, seed=seed, backend="triton").loss
         return loss.detach(), *torch.autograd.grad(loss, leaves_of(given))
 
-    replay = captured(step)
+    replay = graphed(step)
     with torch.no_grad():
         given[0].copy_(make(given[0].shape, seed=9))
         given[2].copy_(given[2].flip(0))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from cases import LAYOUTS, make
-from graphs import captured
 from interpreted import TRITON_RUNS
+from providers import graphed
 from sklearn.cluster import KMeans as ScikitKMeans
 
 from vreid_fast.kernels.kmeans import kmeans
@@ -357,12 +357,12 @@ def test_replayed_graph_clusters_what_lies_there_then(given, path, monkeypatch):
     def call():
         return kmeans(x, 4, restarts=3, init=x[:4] if given else "k-means++", seed=seed, backend=backend)
 
-    graphed = captured(call)
+    replay = graphed(call)
     for number in (1, 2):
         x.copy_(blobs(40, 9, 4, seed=number))
         seed.fill_(number)
         wanted = call()
-        found = graphed()
+        found = replay()
         assert torch.equal(found.labels, wanted.labels) and torch.equal(found.counts, wanted.counts)
         torch.testing.assert_close(found.centroids, wanted.centroids)
         torch.testing.assert_close(found.inertia, wanted.inertia)

@@ -5,9 +5,9 @@ import importlib
 import pytest
 import torch
 from cases import LAYOUTS, make
-from graphs import captured
 from interpreted import RUNS as TRITON_AND_REFERENCE
 from interpreted import TRITON_RUNS
+from providers import graphed
 
 from vreid_fast.kernels.kmeans_assign import kmeans_assign, kmeans_assign_reference
 
@@ -182,7 +182,7 @@ def test_dtype_error(backend, device):
 @pytest.mark.gpu
 def test_replays_from_a_cuda_graph():
     x, centroids = (make(size, dtype=torch.float32, device="cuda") for size in ((70, 9), (8, 9)))
-    replay = captured(lambda: kmeans_assign(x, centroids, backend="triton"))
+    replay = graphed(lambda: kmeans_assign(x, centroids, backend="triton"))
     x.copy_(make((70, 9), seed=3))
     labels, distances = kmeans_assign(x, centroids, backend="triton")
     found = replay()

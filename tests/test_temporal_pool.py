@@ -3,8 +3,8 @@
 import pytest
 import torch
 from cases import LAYOUTS, TOLERANCE, make
-from graphs import captured
 from interpreted import RUNS, TRITON_RUNS
+from providers import graphed
 
 from vreid_fast.kernels.temporal_pool import temporal_pool, temporal_pool_reference
 
@@ -206,7 +206,7 @@ def test_replays_from_a_cuda_graph():
         frames, clips = temporal_pool(maps, 3, lengths, backend="triton")
         return frames.detach(), clips.detach(), *torch.autograd.grad((frames.square().sum() + clips.sum()), maps)
 
-    replay = captured(step)
+    replay = graphed(step)
     with torch.no_grad():
         maps.copy_(make((6, 5, 4, 2), seed=4))
     lengths.copy_(torch.tensor([1, 3]))
