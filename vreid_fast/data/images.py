@@ -33,8 +33,9 @@ def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
     Raises:
         InputError: a file that is missing, empty or cut short.
     """
+    packed = getattr(tracklet.frames, "encoded", None)
     try:
-        encoded = np.fromfile(tracklet.frames[index], dtype=np.uint8)
+        encoded = packed(index) if packed else np.fromfile(tracklet.frames[index], dtype=np.uint8)
     except FileNotFoundError as error:
         raise _unreadable(tracklet, index, "is missing") from error
     except OSError as error:
@@ -53,8 +54,9 @@ def read_video(tracklet: Tracklet) -> np.ndarray:
     Raises:
         InputError: a file that is missing or empty.
     """
+    packed = getattr(tracklet.video, "encoded", None)
     try:
-        encoded = np.fromfile(tracklet.video, dtype=np.uint8)
+        encoded = packed() if packed else np.fromfile(tracklet.video, dtype=np.uint8)
     except OSError as error:
         raise InputError(f"video of {tracklet} cannot be read ({error.strerror})") from error
     if not len(encoded):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .pack import PackedVideo
 
 
 class FramePaths(Sequence[str]):
@@ -35,12 +39,13 @@ class Tracklet:
     """Frames of one person before one camera, and what is known of them (None = unknown)."""
 
     frames: Sequence[str] | range
-    """Image paths in temporal order; for a video, range(number of frames)."""
+    """Image paths in temporal order, or an object whose `encoded(index)` gives the bytes of one (`PackedFrames`);
+    for a video, range(number of frames)."""
     identity: int | None = None
     camera: int | None = None
     clothes: int | None = None
-    video: str | None = None
-    """Path of the video file that holds the frames."""
+    video: str | PackedVideo | None = None
+    """Path of the video file that holds the frames, or the video of a pack."""
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -1,15 +1,20 @@
-"""Video files through PyAV: what is in them, and their frames."""
+"""Videos through PyAV: what is in them, and their frames. A video is a path, or a `PackedVideo`."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vreid_fast.errors import InputError
+
+if TYPE_CHECKING:
+    from .pack import PackedVideo
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,17 @@ class VideoFacts:
     """FFmpeg's pixel format, such as yuv420p."""
 
 
-@cache
-def probe(path: str) -> VideoFacts:
-    """What a video file holds.
+def probe(video: str | PackedVideo) -> VideoFacts:
+    """What a video holds; a pack knows it, a file is opened once.
 
     Raises:
         InputError: no such file, no video in it, or no frames.
     """
+    return _probe(video) if isinstance(video, str) else video.facts
+
+
+@cache
+def _probe(path: str) -> VideoFacts:
     import av
 
     try:
@@ -48,7 +57,7 @@ def probe(path: str) -> VideoFacts:
     return facts
 
 
-def decode_video(path: str, frames: Sequence[int]) -> np.ndarray:
+def decode_video(video: str | PackedVideo, frames: Sequence[int]) -> np.ndarray:
     """Frames of a video by number, in the order asked for, with repeats: (T, H, W, 3) uint8 RGB.
 
     Raises:
@@ -61,23 +70,23 @@ def decode_video(path: str, frames: Sequence[int]) -> np.ndarray:
     conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
     wanted, found = set(map(int, frames)), {}
     try:
-        with av.open(path) as container:
+        with av.open(video if isinstance(video, str) else io.BytesIO(video.encoded())) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 if number in wanted:
                     found[number] = frame.to_ndarray(format="rgb24", interpolation=conversion)
                     if len(found) == len(wanted):
                         break
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"video {path}: {_problem(path, error)}") from error
+        raise InputError(f"video {video}: {_problem(video, error)}") from error
     lacking = wanted - found.keys()
     if lacking:
-        raise InputError(f"video {path}: frame {min(lacking)} cannot be decoded; the file may be cut short")
+        raise InputError(f"video {video}: frame {min(lacking)} cannot be decoded; the file may be cut short")
     return np.stack([found[int(number)] for number in frames])
 
 
-def _problem(path: str, error: Exception) -> str:
-    if not os.path.exists(path):
+def _problem(video: str | PackedVideo, error: Exception) -> str:
+    if isinstance(video, str) and not os.path.exists(video):
         return "is missing"
-    if not os.path.getsize(path):
+    if isinstance(video, str) and not os.path.getsize(video):
         return "is empty (0 bytes)"
     return f"cannot be decoded ({error.strerror or error})"

@@ -1,0 +1,33 @@
+"""One's own cameras: `python -m vreid_fast.data check SPEC | crop VIDEO TRACKS OUT | pack SPEC OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vreid_fast.errors import InputError
+
+from . import check, crop, pack
+
+COMMANDS = {"check": check, "crop": crop, "pack": pack}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m vreid_fast.data", description=__doc__.split(":")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        description = module.__doc__.splitlines()[0]
+        module.add_arguments(commands.add_parser(name, description=description, help=description))
+    arguments = parser.parse_args(argv)
+    try:
+        return COMMANDS[arguments.command].run(arguments)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
