@@ -6,6 +6,7 @@ shows what this machine has.
 
 from .combined_regression import combined_regression
 from .ema import EmaUpdater
+from .gather_clips import gather_clips
 from .gradient_reversal import gradient_reversal
 from .kmeans import kmeans
 from .kmeans_assign import kmeans_assign
@@ -14,6 +15,7 @@ from .temporal_pool import temporal_pool
 __all__ = [
     "EmaUpdater",
     "combined_regression",
+    "gather_clips",
     "gradient_reversal",
     "kmeans",
     "kmeans_assign",

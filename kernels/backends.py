@@ -22,13 +22,14 @@ import torch
 OPS = {
     "gradient_reversal": ("cpp", "reference"),
     "ema": ("cpp", "reference"),
+    "gather_clips": ("triton", "cpp", "reference"),
     "temporal_pool": ("triton", "reference"),
     "combined_regression": ("triton", "reference"),
     "kmeans": ("triton", "cpp", "reference"),
     "kmeans_assign": ("triton", "cpp", "reference"),
 }
 # Ops whose C++ is for CPU tensors alone, however the extension was built.
-CPP_ON_CPU_ALONE = ("kmeans", "kmeans_assign")
+CPP_ON_CPU_ALONE = ("gather_clips", "kmeans", "kmeans_assign")
 
 
 @cache

@@ -15,7 +15,7 @@ _LIBRARY = torch.library.Library("vreid_fast", "FRAGMENT")
 
 
 def register(schema: str, implementation: Callable, fake: Callable):
-    """Defines and returns the op vreid_fast::`schema`, which changes none of its arguments and returns new tensors."""
+    """Defines and returns the op vreid_fast::`schema`, which changes what its schema says and returns new tensors."""
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _LIBRARY.impl(name, _on_its_device(implementation), "CompositeExplicitAutograd")

@@ -26,6 +26,23 @@ def integers(*shape):
     return empty(*shape, dtype=torch.int64)
 
 
+def gather_clips():
+    from vreid_fast.kernels.gather_clips import empty_clips
+    from vreid_fast.kernels.gather_clips_triton import gather
+
+    def gathered(count, clips, frames, height, width, dtype, channels_last):
+        out = empty_clips((clips, frames, height, width), dtype, channels_last, "meta")
+        images = empty(count, height, width, 3, dtype=torch.uint8)
+        gather(out, images, integers(clips, frames), empty(clips, 7, dtype=torch.int32), [1.0] * 3, [2.0] * 3)
+
+    for dtype, channels_last in product((torch.bfloat16, torch.float32), (False, True)):
+        for frames, (height, width) in product((4, 8), ((256, 128), (64, 32))):
+            gathered(32 * frames, 32, frames, height, width, dtype, channels_last)
+    # A cache of more bytes than int32 counts; sizes of 1.
+    gathered(500_000, 32, 8, 256, 128, torch.float16, True)
+    gathered(1, 1, 1, 7, 5, torch.float32, False)
+
+
 def temporal_pool():
     from vreid_fast.kernels.temporal_pool_triton import backward, forward
 

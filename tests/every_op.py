@@ -12,6 +12,7 @@ from torch import nn
 from vreid_fast.kernels import (
     EmaUpdater,
     combined_regression,
+    gather_clips,
     gradient_reversal,
     kmeans,
     kmeans_assign,
@@ -23,6 +24,12 @@ def main(device: str) -> None:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, device=device, requires_grad=True)
 
+    frames = torch.randint(256, (4, 17, 9, 3), dtype=torch.uint8, device=device)
+    rows = torch.tensor([[0, 3, 3], [2, 0, 1]], device=device)
+    shifted = torch.tensor([[1, -5, 8, 3, 2, 20, 4], [0, 16, -8, 0, 0, 1, 1]], dtype=torch.int32, device=device)
+    for dtype in (torch.float32, torch.bfloat16):
+        for channels_last in (False, True):
+            gather_clips(frames, rows, shifted, dtype=dtype, channels_last=channels_last)
     x = normal(5, 7)
     (gradient_reversal(x, torch.tensor(0.5, device=device)) ** 2).sum().backward()
     student = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Linear(5, 1031)).to(device)

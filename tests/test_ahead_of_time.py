@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 # The files that hold an op's kernels, and those that its launcher borrows from.
 FILES = {
+    "gather_clips": ("gather_clips",),
     "temporal_pool": ("temporal_pool",),
     "combined_regression": ("combined_regression", "combined_regression_head"),
     "kmeans_gram": ("kmeans_gram", "kmeans_means"),
