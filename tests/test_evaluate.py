@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_train import TINY, data, flags, paper_run, write_people  # noqa: F401
 
+from vreid_fast.data.loader import Reading
 from vreid_fast.device import Precision
 from vreid_fast.evaluate import Evaluation, Protocol, embed, main, why_unscored
 from vreid_fast.models import build
@@ -38,11 +39,11 @@ def test_embedding_all_frames_averages_over_clips_and_leaves_the_network_as_it_w
 
     tracklets = read_dataset(data["target"]).query[:5]
     network = build("small", identities=3, frames=2).train()
-    settings = Protocol(frames=1, size=(32, 16), clips="all", batch=2, loader="torch")
+    settings = Protocol(1, Reading(size=(32, 16), backend="torch"), clips="all", batch=2)
     every = embed(network, tracklets, settings, CPU)
     assert network.training and every.shape == (5, network.width)
     # Three frames a tracklet, clips of one frame: the mean over frames is the embedding of the whole.
-    whole = embed(network, tracklets, Protocol(frames=3, size=(32, 16), loader="torch"), CPU)
+    whole = embed(network, tracklets, Protocol(3, Reading(size=(32, 16), backend="torch")), CPU)
     torch.testing.assert_close(every, whole, rtol=1e-4, atol=1e-4)
 
 
@@ -56,7 +57,7 @@ def test_a_tracklet_in_query_and_gallery_is_embedded_once(data, monkeypatch):  #
         "embed",
         lambda network, tracklets, *_: seen.append(len(tracklets)) or torch.randn(len(tracklets), 4),
     )
-    evaluation = Evaluation.of(None, dataset, Protocol(frames=2, size=(32, 16)), CPU, train=True)
+    evaluation = Evaluation.of(None, dataset, Protocol(2, Reading(size=(32, 16))), CPU, train=True)
     assert seen == [len({id(t) for t in (*dataset.query, *dataset.gallery, *dataset.train)})]
     assert torch.equal(evaluation.query, evaluation.gallery)
     assert why_unscored(dataset) is None

@@ -261,7 +261,7 @@ def test_interrupted_render_leaves_nothing(film_black, tmp_path, monkeypatch, fa
         return black(*arguments)
 
     monkeypatch.setattr(synthetic, "film", film_until_failure)
-    with pytest.raises(raised, match="No space left.*--cache" if raised is InputError else None):
+    with pytest.raises(raised, match="No space left.*--synthetic_cache" if raised is InputError else None):
         read_synthetic(cache=tmp_path, people=2)
     assert not list(tmp_path.iterdir())
 
@@ -338,5 +338,5 @@ def test_bad_input(arguments, message, tmp_path):
 
 def test_unwritable_cache_is_named_with_its_knob(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(InputError, match=r"file.*--cache"):
+    with pytest.raises(InputError, match=r"file.*--synthetic_cache"):
         read_synthetic(cache=tmp_path / "file", people=2)

@@ -110,7 +110,7 @@ def fill_memory(learner: Learner, batches: Batches, precision: Precision) -> Non
     if learner.memory is None:
         return
     with batches.statistics() as loader:
-        for batch in loader:
+        for (batch,) in loader:
             with precision.cast():
                 features = learner.teacher(batch.clips)
             learner.memory.write(batch.tracklets, features, features)
@@ -124,4 +124,4 @@ def adopt_target_statistics(learner: Learner, batches: Batches, precision: Preci
     """
     for network in learner.networks():
         with batches.statistics(steps) as loader, precision.cast():
-            recompute_statistics(network, (batch.clips for batch in loader))
+            recompute_statistics(network, (batch.clips for (batch,) in loader))

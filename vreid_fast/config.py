@@ -26,7 +26,7 @@ class DataKnobs:
     """Unlabelled tracklets to adapt to, in the same words; its query and gallery are what is scored."""
     synthetic_seed: int = 0
     """Seed of the synthetic people; another seed renders other people."""
-    cache: str | None = None
+    synthetic_cache: str | None = None
     """Folder that keeps rendered synthetic tracklets; default ~/.cache/vreid_fast."""
     mars_gallery: Literal["with_query", "without_query"] = "with_query"
     """Gallery of MARS: the official 11,310 tracklets with the queries, or the 9,330 without them."""
@@ -52,6 +52,10 @@ class DataKnobs:
     """What decodes: NVIDIA DALI, plain torch, or DALI where it is installed."""
     loader_threads: int = 1
     """CPU threads of each loader."""
+    cache: Literal["none", "cpu", "gpu"] = "none"
+    """Where decoded training frames are kept after the first epoch; refused where they would not fit."""
+    on_bad_frame: Literal["error", "skip"] = "error"
+    """A frame that cannot be read ends the run, or its neighbour is taken and it is listed at the end."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
     Raises:
         InputError: unknown knob, wrong type, missing file.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = underscored(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     resume = _value_of("--resume", argv)
     if resume is not None:
@@ -223,6 +227,11 @@ def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
     knobs = {field.name for field in dataclasses.fields(Config)}
     values = {name: value for name, value in values.items() if name in knobs}
     return Config(**{**values, "combined_sizes": tuple(values["combined_sizes"])}), resume
+
+
+def underscored(argv: list[str]) -> list[str]:
+    """Words of a command line with hyphens in the names of options taken as underscores."""
+    return [re.sub(r"^--[^=]*", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in argv]
 
 
 def _parser():

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from .checkpoint import load
-from .config import Config
+from .config import Config, underscored
 from .data import Dataset, Tracklet, read_dataset
-from .data.loader import TestPlan, make_loader
+from .data.bad_frames import POLICIES, BadFrames
+from .data.loader import Loader, Reading, Stream, TestPlan
 from .device import Precision, choose_device
 from .errors import InputError
 from .metrics import camera_standardise, pairwise_distances, rank_metrics
 from .models import build
-from .report import score_table
+from .report import bad_frames_list, score_table
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,23 @@ class Protocol:
     """How tracklets become vectors: all that evaluation needs beside a network and data."""
 
     frames: int
-    size: tuple[int, int]
+    reading: Reading
     clips: str = "even"
     batch: int = 64
     distance: str = "cosine"
-    loader: str | None = None
-    threads: int = 1
 
     @staticmethod
-    def of(config: Config) -> Protocol:
-        return Protocol(
-            frames=config.frames, size=(config.height, config.width), clips=config.test_clips,
-            batch=config.test_batch, distance=config.distance,
-            loader=None if config.loader == "auto" else config.loader, threads=config.loader_threads,
-        )  # fmt: skip
+    def of(config: Config, reading: Reading) -> Protocol:
+        return Protocol(config.frames, reading, config.test_clips, config.test_batch, config.distance)
+
+
+def reading_of(config: Config, precision: Precision) -> Reading:
+    """How a run reads clips: as its network wants them."""
+    return Reading(
+        size=(config.height, config.width), device=precision.device, dtype=precision.dtype, channels_last=True,
+        backend=None if config.loader == "auto" else config.loader, threads=config.loader_threads,
+        bad_frames=BadFrames(config.on_bad_frame),
+    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -55,15 +59,8 @@ def embed(network: nn.Module, tracklets: Sequence[Tracklet], protocol: Protocol,
     sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
     was_training = network.training
     network.eval()
-    with make_loader(
-        tracklets,
-        plan,
-        size=protocol.size,
-        device=precision.device,
-        backend=protocol.loader,
-        threads=protocol.threads,
-    ) as loader:
-        for batch in loader:
+    with Loader([Stream(tracklets, plan)], protocol.reading) as loader:
+        for (batch,) in loader:
             with precision.cast():
                 vectors = network.embed(batch.clips)
             rows = batch.tracklets.cpu()
@@ -180,8 +177,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all")
     parser.add_argument("--distance", choices=["cosine", "euclidean"], default="cosine")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--on_bad_frame", choices=POLICIES, default="error", help="skip = take a frame's neighbour")
     parser.add_argument("--json", default=None, help="file to write the scores to")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(underscored(sys.argv[1:] if argv is None else argv))
     try:
         scores = evaluate(arguments)
     except InputError as error:
@@ -195,20 +193,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(arguments) -> dict[str, dict]:
     """Scores of the command line's network, plain and standardised per camera."""
-    from dataclasses import replace
-
     network, config = load_network(arguments.checkpoint, arguments.network)
-    device = choose_device(arguments.device)
+    precision = Precision(config.precision, choose_device(arguments.device))
     data = read_dataset(
-        arguments.data, seed=config.synthetic_seed, cache=config.cache, mars_gallery=config.mars_gallery
+        arguments.data, seed=config.synthetic_seed, cache=config.synthetic_cache, mars_gallery=config.mars_gallery
     )
     reason = why_unscored(data)
     if reason:
         raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
-    protocol = replace(Protocol.of(config), clips=arguments.clips, distance=arguments.distance)
-    evaluation = Evaluation.of(
-        network.to(device), data, protocol, Precision(config.precision, device), train=bool(data.train)
-    )
+    reading = reading_of(replace(config, on_bad_frame=arguments.on_bad_frame), precision)
+    protocol = replace(Protocol.of(config, reading), clips=arguments.clips, distance=arguments.distance)
+    evaluation = Evaluation.of(network.to(precision.device), data, protocol, precision, train=bool(data.train))
+    print(bad_frames_list(reading.bad_frames.report()), end="")
     scores = {arguments.network: evaluation.scores()}
     if data.train:
         scores[f"{arguments.network}_camera"] = evaluation.camera_scores()

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import torch
 
-from .data import read_frames
 from .data.domains import Domains
 from .data.loader import Loader
 from .device import describe
 from .evaluate import Evaluation
 from .kernels.backends import OPS, choose
 from .logbook import read_history
-from .report import pick_ranked, score_table, write_report
+from .report import bad_frames_list, pick_ranked, score_table, write_report
 from .session import Session
 
 SCORED = ("source", "student", "student_camera", "teacher")
@@ -67,8 +66,9 @@ def write_results(session: Session, test: Evaluation, used: dict[str, str]) -> d
         "seconds": round(log.seconds(), 1),
         "clips_per_second": round(log.clips_per_second(), 1),
     }
+    bad_frames = test.protocol.reading.bad_frames
     ranked = (
-        pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=read_frames)
+        pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=bad_frames.read)
         if test.scored
         else []
     )
@@ -76,6 +76,8 @@ def write_results(session: Session, test: Evaluation, used: dict[str, str]) -> d
         folder / "report.html", title=f"{config['source']} → {config['target']}", config=config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,
     )  # fmt: skip
+    if bad_frames.found:
+        result["bad_frames"] = bad_frames.report()
     write_json(folder / "result.json", result)
     return result
 
@@ -88,6 +90,7 @@ def read_result(folder: Path) -> dict:
 def print_results(folder: str, result: dict) -> None:
     rows = {name: result[name] for name in SCORED if name in result}
     print(score_table(rows) if rows else "no scores: the target has no labelled query and gallery")
+    print(bad_frames_list(result.get("bad_frames", [])), end="")
     print(f"{Path(folder) / 'report.html'} shows curves and ranked lists")
 
 

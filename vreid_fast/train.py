@@ -21,7 +21,7 @@ from .data.domains import Domains
 from .data.loader import Batch
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
-from .evaluate import Evaluation, Protocol
+from .evaluate import Evaluation, Protocol, reading_of
 from .learner import Learner
 from .losses import FeatureMemory, batch_hard_triplet, cross_entropy
 from .models import NetworkOutput, build, load_trunk_weights, reversal_strength
@@ -48,14 +48,14 @@ def train(config: Config, resume: bool = False) -> dict:
 
     domains = Domains.read(
         config.source, config.target,
-        seed=config.synthetic_seed, cache=config.cache, mars_gallery=config.mars_gallery,
+        seed=config.synthetic_seed, cache=config.synthetic_cache, mars_gallery=config.mars_gallery,
     )  # fmt: skip
     domains.labels = domains.labels.to(device)
     student = build(config.network, identities=domains.identities, frames=config.frames)
     if config.weights:
         domains.notes += load_trunk_weights(student.trunk, config.weights)
     learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
-    batches = make_batches(config, domains, device)
+    batches = make_batches(config, domains, precision)
     domains.notes += batches.notes
     folder = open_folder(config.run, resume)
     session = Session(folder, learner, precision, dataclasses.asdict(config), domains.identities)
@@ -65,22 +65,24 @@ def train(config: Config, resume: bool = False) -> dict:
     if session.finished:
         return read_result(folder)
 
-    protocol = Protocol.of(config)
-    with session, batches.source(learner.step, session.total) as loader:
-        used = greet(session, domains, loader)
-        source = iter(loader)
-        while learner.step < config.source_steps:
-            source_step(config, session, domains, next(source))
+    protocol = Protocol.of(config, batches.reading)
+    with session:
+        with batches.source(learner.step, config.source_steps) as loader:
+            used = greet(session, domains, loader)
+            for (source,) in loader:
+                source_step(config, session, domains, source)
         if learner.step == config.source_steps:
             session.note_scores(source=Evaluation.of(learner.student, domains.target, protocol, precision).scores())
             start_adaptation(config, learner, domains)
             fill_memory(learner, batches, precision)
         if config.method == "paper":
-            with batches.target(learner.step - config.source_steps, config.adapt_steps) as target:
-                for target_batch in target:
-                    adapt_step(config, session, batches, next(source), target_batch)
-        while learner.step < session.total:
-            source_step(config, session, domains, next(source))
+            with batches.both(learner.step, session.total, done=learner.step - config.source_steps) as loader:
+                for source, target in loader:
+                    adapt_step(config, session, batches, source, target)
+        else:
+            with batches.source(learner.step, session.total) as loader:
+                for (source,) in loader:
+                    source_step(config, session, domains, source)
 
         session.save()
         if config.method != "source":
@@ -188,12 +190,11 @@ def start_adaptation(config: Config, learner: Learner, domains: Domains) -> None
     )  # fmt: skip
 
 
-def make_batches(config: Config, domains: Domains, device: torch.device) -> Batches:
+def make_batches(config: Config, domains: Domains, precision: Precision) -> Batches:
     return Batches(
-        domains, frames=config.frames, size=(config.height, config.width), people=config.people,
+        domains, reading_of(config, precision), frames=config.frames, people=config.people,
         per_person=config.per_person, target_batch=config.target_batch, flip=config.flip, erase=config.erase,
-        pad=config.pad, seed=config.seed, device=device, threads=config.loader_threads,
-        backend=None if config.loader == "auto" else config.loader,
+        pad=config.pad, seed=config.seed, cache=config.cache,
     )  # fmt: skip
 
 

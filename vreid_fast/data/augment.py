@@ -1,8 +1,7 @@
-"""Random flip, shift and erasing of a clip: drawn here, once a clip, and applied by the loaders.
+"""Random flip, shift and erasing of a clip: drawn here, once a clip, and applied by `kernels.gather_clips`.
 
-Both loaders read an `Augmentation` the same way and in this order: mirror the frame, normalise it, pad it
-with `pad` pixels of 0 on every side, cut (H, W) out at `crop`, write 0 into `erase`. After normalisation 0
-is ImageNet's mean colour.
+In this order: mirror the frame, normalise it, pad it with `pad` pixels of 0 on every side, cut (H, W) out at
+`crop`, write 0 into `erase`. After normalisation 0 is ImageNet's mean colour.
 """
 
 from __future__ import annotations
@@ -11,10 +10,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-
-# Of ImageNet's RGB values, in units of 0..255.
-MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 ERASED_AREA = (0.02, 0.4)
 ERASED_ASPECT = (0.3, 1 / 0.3)
@@ -32,6 +27,11 @@ class Augmentation:
     """Pixels added to every side."""
     erase: tuple[int, int, int, int] = (0, 0, 0, 0)
     """(top, left, height, width) of the erased rectangle; size 0 = none."""
+
+    def row(self) -> np.ndarray:
+        """(7,) int32, as `gather_clips` takes it."""
+        top, left = self.crop
+        return np.array([self.flip, top - self.pad, left - self.pad, *self.erase], dtype=np.int32)
 
 
 NO_AUGMENTATION = Augmentation()

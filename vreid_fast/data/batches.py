@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
+from .cache import FrameCache, make_caches
 from .domains import Domains
-from .loader import Loader, TrainPlan, make_loader
+from .loader import Loader, Reading, Stream, TrainPlan
 from .samplers import CameraSampler, IdentitySampler
 from .tracklets import Tracklet
 
@@ -21,20 +20,20 @@ class Batches:
 
     Args:
         domains: source and target.
+        reading: size, device and what decodes.
         frames: T.
-        size: (H, W) of the network's input, pixels.
         people, per_person: P and K of a source batch.
         target_batch: clips of a target batch.
         flip, erase, pad: augmentation, see `draw_augmentation`.
-        device, backend, threads: see `make_loader`.
+        cache: "none", "cpu" or "gpu", see `make_caches`.
 
     Raises:
-        InputError: more people in a batch than the source has.
+        InputError: more people in a batch than the source has, or a cache that does not fit.
     """
 
     domains: Domains
+    reading: Reading
     frames: int
-    size: tuple[int, int]
     people: int
     per_person: int
     target_batch: int
@@ -42,35 +41,44 @@ class Batches:
     erase: float
     pad: int
     seed: int
-    device: torch.device
-    backend: str | None = None
-    threads: int = 1
+    cache: str = "none"
 
     def __post_init__(self):
+        source, target, reading = self.domains.source, self.domains.unlabelled, self.reading
         self._people = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed)
-        cameras = [tracklet.camera for tracklet in self.domains.unlabelled]
-        self._cameras = CameraSampler(cameras, self.target_batch, self.seed)
+        self._cameras = CameraSampler([tracklet.camera for tracklet in target], self.target_batch, self.seed)
+        self._caches = make_caches(self.cache, (source, target), reading.size, reading.device)
         self.notes = self._cameras.notes
         """What a user should be told."""
 
     def source(self, start: int, steps: int) -> Loader:
         """Batches of P people x K labelled tracklets for the steps `start` to `steps` - 1."""
-        return self._loader(self.domains.source, self._people, SOURCE, start, steps)
+        return Loader([self._source(start, steps)], self.reading)
 
-    def target(self, start: int, steps: int) -> Loader:
-        """Unlabelled batches balanced over cameras, in two views: the student's and the teacher's."""
-        return self._loader(self.domains.unlabelled, self._cameras, TARGET, start, steps, views=2)
+    def both(self, start: int, steps: int, done: int) -> Loader:
+        """The same, each beside an unlabelled batch balanced over cameras, in two views: the student's and the
+        teacher's; `done` of these have been."""
+        target = self._stream(
+            self.domains.unlabelled, self._cameras, TARGET, done, steps - start + done, views=2, cache=self._caches[1]
+        )
+        return Loader([self._source(start, steps), target], self.reading)
 
     def statistics(self, steps: int = 0) -> Loader:
         """The unlabelled target without augmentation; `steps` 0 = one pass, at most 200 batches."""
         steps = steps or min(200, self.target_pass())
-        return self._loader(self.domains.unlabelled, self._cameras, STATISTICS, 0, steps, augment=False)
+        target = self._stream(
+            self.domains.unlabelled, self._cameras, STATISTICS, 0, steps, cache=self._caches[1], augment=False
+        )
+        return Loader([target], self.reading)
 
     def target_pass(self) -> int:
         """Steps in which the target batches go once over the target."""
         return -(-len(self.domains.unlabelled) // self.target_batch)
 
-    def _loader(
+    def _source(self, start: int, steps: int) -> Stream:
+        return self._stream(self.domains.source, self._people, SOURCE, start, steps, cache=self._caches[0])
+
+    def _stream(
         self,
         tracklets: list[Tracklet],
         sampler,
@@ -78,22 +86,15 @@ class Batches:
         start: int,
         steps: int,
         *,
+        cache: FrameCache | None,
         views: int = 1,
         augment=True,
-    ) -> Loader:
+    ) -> Stream:
         chances = (
             {"flip": self.flip, "erase": self.erase, "pad": self.pad} if augment else {"flip": 0, "erase": 0, "pad": 0}
         )
         plan = TrainPlan(
-            [len(tracklet) for tracklet in tracklets], sampler, frames=self.frames, size=self.size, steps=steps,
+            [len(tracklet) for tracklet in tracklets], sampler, frames=self.frames, size=self.reading.size, steps=steps,
             views=views, seed=self.seed, stream=stream, **chances,
         )  # fmt: skip
-        return make_loader(
-            tracklets,
-            plan,
-            size=self.size,
-            device=self.device,
-            backend=self.backend,
-            threads=self.threads,
-            start=start,
-        )
+        return Stream(tracklets, plan, start, cache)

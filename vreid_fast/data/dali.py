@@ -1,4 +1,4 @@
-"""The DALI loader: decoding, resizing and augmentation in one pipeline, on the CPU or on the GPU.
+"""The DALI decoder: decoding and resizing in one pipeline, on the CPU or on the GPU.
 
 Frames come from three places: image files, videos that DALI decodes, and videos that it does not, which PyAV
 decodes. Each has its own pipeline, built when first needed; all but the decoder is the same.
@@ -6,23 +6,20 @@ decodes. Each has its own pipeline, built when first needed; all but the decoder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
 import nvidia.dali
 import torch
-from nvidia.dali import Pipeline, fn, types
+from nvidia.dali import Pipeline, fn, pipeline_def, types
 from torch import Tensor
 
 from vreid_fast.errors import InputError
 
-from .augment import MEAN, STD
+from .decoder import Decoder, Reading, Wanted
 from .images import read_encoded, read_frames, read_video
-from .loader import Batch, Loader
-from .plans import ClipRequest
 from .tracklets import Tracklet
 from .video import VideoFacts, probe
 
@@ -36,118 +33,111 @@ GPU_CODECS = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128
 
 @dataclass(frozen=True)
 class Part:
-    """The clips of a batch that go through one pipeline."""
+    """What goes through one pipeline: a sample is a frame for images, else a clip."""
 
     kind: Kind
-    rows: list[int]
-    """Their places in the batch."""
     inputs: dict[str, Sequence[np.ndarray]]
     """What the pipeline is fed, by name."""
 
 
-class DaliLoader(Loader):
-    """See `Loader`. A background thread reads files; DALI's threads, or the GPU, work one step ahead."""
+@dataclass(frozen=True)
+class Encoded:
+    wanted: Wanted
+    parts: list[Part]
+    rows: np.ndarray
+    """(n,) rows of the wanted frames in the parts' frames, one part after the other."""
 
-    def __init__(self, tracklets: Sequence[Tracklet], plan: Sequence[list[ClipRequest]], **options):
+
+class DaliDecoder(Decoder):
+    """See `Decoder`. `read` reads files (and decodes what DALI does not), DALI's threads or the GPU do the rest."""
+
+    def __init__(self, reading: Reading):
+        super().__init__(reading)
         self._pipelines: dict[Kind, Pipeline] = {}
-        self._next: Callable[[], Batch] | None = None
-        self.name = f"DALI {nvidia.dali.__version__} ({options['device'].type})"
-        self.notes = video_notes(tracklets, options["device"])
-        super().__init__(tracklets, plan, **options)
+        self.name = f"DALI {nvidia.dali.__version__} ({reading.device.type})"
 
-    def __next__(self) -> Batch:
-        batch = (self._next or self._start())()
-        self._next = self._start()
-        return batch
+    def notes(self, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
+        return video_notes(tracklets, self._device)
 
     def close(self) -> None:
         super().close()
-        self._next = None
         self._pipelines.clear()
 
-    def _prepare(self, step: int) -> tuple[int, list[ClipRequest], list[Part]]:
-        requests = self._plan[step]
-        kinds = [_kind(self._tracklets[request.tracklet], self._device) for request in requests]
-        rows = {kind: [row for row, its in enumerate(kinds) if its == kind] for kind in sorted(set(kinds))}
-        parts = [Part(kind, own, self._read(kind, [requests[r] for r in own])) for kind, own in rows.items()]
-        return step, requests, parts
+    def read(self, wanted: Wanted) -> Encoded:
+        kinds = np.array([_kind(tracklet, self._device) for tracklet, _ in wanted])
+        order = np.argsort(kinds, kind="stable")
+        parts = [
+            Part(str(kind), self._inputs(kind, [wanted[row] for row in np.flatnonzero(kinds == kind)]))
+            for kind in np.unique(kinds)
+        ]
+        # Frames come out by kind: where does each clip's first one end up?
+        counts = np.array([len(frames) for _, frames in wanted])
+        first = np.empty(len(wanted), dtype=np.int64)
+        first[order] = np.cumsum(counts[order]) - counts[order]
+        rows = np.concatenate([start + np.arange(count) for start, count in zip(first, counts, strict=True)])
+        return Encoded(wanted, parts, rows)
 
-    def _read(self, kind: Kind, requests: list[ClipRequest]) -> dict[str, Sequence[np.ndarray]]:
-        """Inputs of a pipeline: a sample is a frame for images, else a clip."""
-        rows = [(self._tracklets[request.tracklet], request.frames) for request in requests]
+    def _inputs(self, kind: Kind, wanted: Wanted) -> dict[str, Sequence[np.ndarray]]:
         if kind == "images":
-            clips = self._each(lambda row: [read_encoded(row[0], index) for index in row[1]], rows)
-            inputs = {"encoded": [frame for clip in clips for frame in clip]}
-        elif kind == "videos":
-            inputs = {
-                "encoded": self._each(lambda row: read_video(row[0]), rows),
-                "frames": [np.asarray(frames, dtype=np.int32) for _, frames in rows],
+            clips = self.each(lambda row: [read_encoded(row[0], index) for index in row[1]], wanted)
+            return {"encoded": [frame for clip in clips for frame in clip]}
+        if kind == "videos":
+            return {
+                "encoded": self.each(lambda row: read_video(row[0]), wanted),
+                "frames": [np.asarray(frames, dtype=np.int32) for _, frames in wanted],
             }
-        else:
-            inputs = {"encoded": self._each(lambda row: np.stack(read_frames(*row)), rows)}
-        repeats = len(inputs["encoded"]) // len(requests)
-        for view in range(len(requests[0].views)):
-            for name, values in _augmentation_inputs([request.views[view] for request in requests]).items():
-                inputs[f"{name}{view}"] = np.repeat(values, repeats, axis=0)
-        return inputs
+        return {"encoded": self.each(lambda row: np.stack(read_frames(*row)), wanted)}
 
-    def _start(self) -> Callable[[], Batch]:
-        """Set DALI to work on the next step; the result waits for its batch, or raises what prevents it."""
-        try:
-            step, requests, parts = next(self._ahead)
-        except (StopIteration, InputError) as reason:
-            return partial(_raise, reason)
-        for part in parts:
-            pipeline = self._pipeline(part, len(requests))
+    def decode(self, encoded: Encoded) -> tuple[Tensor, np.ndarray]:
+        for part in encoded.parts:
+            pipeline = self._pipeline(part)
             for name, values in part.inputs.items():
                 pipeline.feed_input(name, values)
             pipeline.schedule_run()
-        return partial(self._finish, step, requests, parts)
+        stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
+        try:
+            frames = [self._frames(self._pipelines[part.kind].outputs(cuda_stream=stream)[0]) for part in encoded.parts]
+        except RuntimeError as error:
+            self._pipelines.clear()  # they are of no use after an error
+            # DALI does not say which sample failed; decoding them again does.
+            for tracklet, numbers in encoded.wanted:
+                read_frames(tracklet, numbers)
+            if "decoders" not in str(error):
+                raise
+            names = ", ".join(str(tracklet) for tracklet, _ in encoded.wanted[:3])
+            raise InputError(f"DALI cannot decode a frame that PIL can, of {names} ...; use --loader torch") from error
+        pixels = frames[0] if len(frames) == 1 else torch.cat(frames)
+        if any(part.kind == "videos" for part in encoded.parts):
+            _check_black(pixels, encoded)
+        return pixels, encoded.rows
 
-    def _pipeline(self, part: Part, clips: int) -> Pipeline:
+    def _frames(self, output) -> Tensor:
+        """(n, H, W, 3) of a pipeline's output of frames, or of clips of any number of them."""
+        if output.is_dense_tensor():
+            return torch.from_dlpack(output.as_tensor()).view(-1, *self._size, 3)
+        return torch.cat([torch.from_dlpack(clip) for clip in output])
+
+    def _pipeline(self, part: Part) -> Pipeline:
         samples = len(part.inputs["encoded"])
         if part.kind not in self._pipelines or self._pipelines[part.kind].max_batch_size < samples:
             self._pipelines[part.kind] = build_pipeline(
-                part.kind,
-                samples=samples // len(part.rows) * clips,
-                views=sum(name.startswith("flip") for name in part.inputs),
-                size=self._size,
-                device=self._device,
-                threads=self._threads,
+                part.kind, samples=samples, size=self._size, device=self._device, threads=self._threads
             )
         return self._pipelines[part.kind]
 
-    def _finish(self, step: int, requests: list[ClipRequest], parts: list[Part]) -> Batch:
-        stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
-        try:
-            outputs = [self._pipelines[part.kind].outputs(cuda_stream=stream) for part in parts]
-        except RuntimeError as error:
-            self.close()
-            # DALI does not say which sample failed; decoding them again does.
-            for request in requests:
-                read_frames(self._tracklets[request.tracklet], request.frames)
-            if "decoders" not in str(error):
-                raise
-            raise InputError(f"DALI cannot decode all of step {step}, PIL can; use --loader torch") from error
-        clips = [
-            [torch.from_dlpack(view.as_tensor()).view(len(part.rows), -1, 3, *self._size) for view in output]
-            for part, output in zip(parts, outputs)
-        ]
-        views = clips[0] if len(parts) == 1 else [_merge(parts, view) for view in zip(*clips)]
-        tracklets = torch.tensor([request.tracklet for request in requests], device=self._device)
-        return Batch(tuple(views), tracklets)
 
-
-def build_pipeline(
-    kind: Kind, *, samples: int, views: int, size: tuple[int, int], device: torch.device, threads: int
-) -> Pipeline:
-    """A pipeline from `encoded` (videos: also `frames`) and each view's augmentation to normalised views."""
+def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: torch.device, threads: int) -> Pipeline:
+    """A pipeline from `encoded` (videos: also `frames`) to frames (H, W, 3), or clips (T, H, W, 3), uint8."""
     gpu = device.type == "cuda"
     decoder = "mixed" if gpu else "cpu"
     index = (torch.cuda.current_device() if device.index is None else device.index) if gpu else None
+
     # One step is fed at a time; with the dynamic executor a batch's memory lives as long as its tensor.
-    pipeline = Pipeline(samples, threads, index, prefetch_queue_depth=1, exec_dynamic=True)
-    with pipeline:
+    @pipeline_def(
+        batch_size=samples, num_threads=threads, device_id=index, prefetch_queue_depth=1, exec_dynamic=True,
+        enable_conditionals=True,
+    )  # fmt: skip
+    def pipeline():
         if kind == "frames":
             frames = fn.external_source(name="encoded", dtype=types.UINT8, layout="FHWC")
             frames = frames.gpu() if gpu else frames
@@ -158,33 +148,16 @@ def build_pipeline(
             else:
                 numbers = fn.external_source(name="frames", dtype=types.INT32, ndim=1)
                 frames = fn.decoders.video(encoded, frames=numbers, device=decoder)
-        frames = fn.resize(frames, size=size, interp_type=types.INTERP_LINEAR, antialias=True)
-        layout = "CHW" if kind == "images" else "FCHW"
-        pipeline.set_outputs(*(_augment(frames, view, size, layout) for view in range(views)))
-    pipeline.build()
-    return pipeline
+        shape = frames.shape()
+        if (shape[-3] == size[0]) & (shape[-2] == size[1]):
+            fitted = frames  # resizing takes longer than decoding, even to the same size
+        else:
+            fitted = fn.resize(frames, size=size, interp_type=types.INTERP_LINEAR, antialias=True)
+        return fitted
 
-
-def _augment(frames, view: int, size: tuple[int, int], layout: str):
-    """One view of resized frames; see `augment` for the order of things."""
-    source = partial(fn.external_source, dtype=types.INT32)
-    flip, shift = source(name=f"flip{view}", ndim=0), source(name=f"shift{view}", ndim=1)
-    source = partial(fn.external_source, dtype=types.FLOAT, ndim=1)
-    anchor, extent = source(name=f"anchor{view}"), source(name=f"extent{view}")
-    frames = fn.crop_mirror_normalize(frames, mirror=flip, mean=MEAN, std=STD, output_layout=layout, dtype=types.FLOAT)
-    frames = fn.slice(
-        frames, start=shift, shape=list(size), axis_names="HW", out_of_bounds_policy="pad", fill_values=0.0
-    )
-    return fn.erase(frames, anchor=anchor, shape=extent, axis_names="HW", fill_value=0.0)
-
-
-def _augmentation_inputs(augmentations) -> dict[str, np.ndarray]:
-    return {
-        "flip": np.array([a.flip for a in augmentations], dtype=np.int32),
-        "shift": np.array([(a.crop[0] - a.pad, a.crop[1] - a.pad) for a in augmentations], dtype=np.int32),
-        "anchor": np.array([a.erase[:2] for a in augmentations], dtype=np.float32),
-        "extent": np.array([a.erase[2:] for a in augmentations], dtype=np.float32),
-    }
+    built = pipeline()
+    built.build()
+    return built
 
 
 def decodes(facts: VideoFacts, device: torch.device) -> bool:
@@ -195,7 +168,7 @@ def decodes(facts: VideoFacts, device: torch.device) -> bool:
     return facts.width >= width and facts.height >= height and facts.pixels in ("yuv420p", "yuvj420p")
 
 
-def video_notes(tracklets: Sequence[Tracklet], device: torch.device) -> tuple[str, ...]:
+def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[str, ...]:
     """One note a codec that PyAV has to decode."""
     videos = (probe(tracklet.video) for tracklet in tracklets if tracklet.video is not None)
     codecs = sorted({facts.codec for facts in videos if not decodes(facts, device)})
@@ -208,19 +181,18 @@ def video_notes(tracklets: Sequence[Tracklet], device: torch.device) -> tuple[st
     return tuple(f"{codec} video is decoded by PyAV: {why}" for codec in codecs)
 
 
+def _check_black(pixels: Tensor, encoded: Encoded) -> None:
+    """Look again at black frames of videos: DALI gives such where a file is cut short, and says nothing."""
+    black = ~pixels.flatten(1).any(1).cpu().numpy()[encoded.rows]
+    ends = np.cumsum([len(frames) for _, frames in encoded.wanted])
+    for tracklet, frames in (
+        encoded.wanted[clip] for clip in np.unique(np.searchsorted(ends, np.flatnonzero(black), "right"))
+    ):
+        if tracklet.video is not None:
+            read_frames(tracklet, frames)
+
+
 def _kind(tracklet: Tracklet, device: torch.device) -> Kind:
     if tracklet.video is None:
         return "images"
     return "videos" if decodes(probe(tracklet.video), device) else "frames"
-
-
-def _merge(parts: list[Part], clips: Sequence[Tensor]) -> Tensor:
-    """(B, T, 3, H, W) from the parts' clips, each in its rows."""
-    merged = clips[0].new_empty(sum(map(len, clips)), *clips[0].shape[1:])
-    for part, own in zip(parts, clips):
-        merged[part.rows] = own
-    return merged
-
-
-def _raise(error: BaseException):
-    raise error

@@ -9,19 +9,23 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from .bad_frames import BadFrame
 from .tracklets import Tracklet
-from .video import decode_video
+from .video import CutVideo, decode_video
 
 
 def read_frames(tracklet: Tracklet, indices: Iterable[int]) -> list[np.ndarray]:
     """Frames by number as (H, W, 3) uint8 RGB; frames of one tracklet may differ in size.
 
     Raises:
-        InputError: a file that is missing or cannot be decoded.
+        BadFrame: a frame that is missing or cannot be decoded.
+        InputError: a video that cannot be read at all.
     """
     if tracklet.video is not None:
         try:
             return list(decode_video(tracklet.video, [int(index) for index in indices]))
+        except CutVideo as error:
+            raise BadFrame(f"{error}; it is {tracklet}", tracklet, error.frames) from error
         except InputError as error:
             raise InputError(f"{error}; it is {tracklet}") from error
     return [_decode(read_encoded(tracklet, index), tracklet, index) for index in indices]
@@ -31,7 +35,7 @@ def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
     """The bytes of an image, (bytes,) uint8.
 
     Raises:
-        InputError: a file that is missing, empty or cut short.
+        BadFrame: a file that is missing, empty or cut short.
     """
     packed = getattr(tracklet.frames, "encoded", None)
     try:
@@ -76,7 +80,8 @@ def _decode(encoded: np.ndarray, tracklet: Tracklet, index: int) -> np.ndarray:
         raise _unreadable(tracklet, index, error) from error
 
 
-def _unreadable(tracklet: Tracklet, index: int, problem: str | Exception) -> InputError:
+def _unreadable(tracklet: Tracklet, index: int, problem: str | Exception) -> BadFrame:
     if isinstance(problem, Exception):
         problem = f"cannot be decoded ({problem})"
-    return InputError(f"image {tracklet.frames[index]} {problem}; replace it or take it out of {tracklet}")
+    words = f"image {tracklet.frames[index]} {problem}; replace it or take it out of {tracklet}"
+    return BadFrame(words, tracklet, [index])

@@ -1,35 +1,36 @@
-"""Batches of clips on the device, read ahead of need. DALI where it is installed, else PIL and torch.
+"""Batches of clips on the device, read, decoded and augmented ahead of need.
 
-Both loaders give the same clips: the same frames, the same filter (linear, wide enough to average when an
-image shrinks), the same augmentation. See `plans` for what is loaded and `augment` for what is done to it.
+See `plans` for what is loaded, `decoder` for what decodes, `augment` for what is done to the pixels.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vreid_fast.errors import InputError
+from vreid_fast.kernels import gather_clips
+from vreid_fast.kernels.gather_clips import empty_clips
 
+from .ahead import Ahead
+from .cache import FrameCache
+from .decoder import Decoder, Reading, make_decoder
+from .memory import HostMemory
 from .plans import ClipRequest, TestPlan, TrainPlan
 from .tracklets import Tracklet
 
-__all__ = ["Batch", "ClipRequest", "Loader", "TestPlan", "TrainPlan", "make_loader"]
-
-Result = TypeVar("Result")
+__all__ = ["Batch", "ClipRequest", "Loader", "Reading", "Stream", "TestPlan", "TrainPlan"]
 
 
 @dataclass(frozen=True)
 class Batch:
     views: tuple[Tensor, ...]
-    """Each (B, T, 3, H, W) float32: RGB, minus ImageNet's mean, over its standard deviation."""
+    """Each (B, T, 3, H, W), of the reading's dtype and layout: RGB, minus ImageNet's mean, over its standard
+    deviation."""
     tracklets: Tensor
     """(B,) int64 indices of the tracklets."""
 
@@ -39,46 +40,64 @@ class Batch:
         return self.views[0]
 
 
-class Loader(ABC, Iterator[Batch]):
-    """An iterator over the batches of a plan, in order. Close it, or use it in a `with`.
+@dataclass(frozen=True)
+class Stream:
+    """Clips of one set of tracklets: those of a plan, from step `start` on."""
+
+    tracklets: Sequence[Tracklet]
+    plan: Sequence[list[ClipRequest]]
+    start: int = 0
+    cache: FrameCache | None = None
+
+
+@dataclass
+class Step:
+    """What one step asks for: of each stream its requests, and which frames of them have to be decoded."""
+
+    requests: list[list[ClipRequest]]
+    frames: list[list[np.ndarray]]
+    """Of each stream and request the frame numbers to decode."""
+    encoded: object = None
+
+
+class Loader(Iterator[tuple[Batch, ...]]):
+    """An iterator over steps; each gives one batch of every stream, all decoded together.
+
+    Three threads work at the same time: one reads, one decodes, one gathers clips; batches are ready two steps
+    ahead. It ends with the shortest stream. Close it, or use it in a `with`.
 
     Raises on iteration:
         InputError: an image or video that is missing or cannot be decoded, with its tracklet.
     """
 
-    name: str
-    """What decodes, and where: `DALI 2.4.0 (cpu)`."""
-    notes: tuple[str, ...] = ()
-    """What a user should be told."""
+    def __init__(self, streams: Sequence[Stream], reading: Reading):
+        self._streams, self._reading = streams, reading
+        self._decoder: Decoder = make_decoder(reading)
+        self.name = self._decoder.name
+        """What decodes, and where: `DALI 2.4.0 (cpu)`."""
+        self.notes = self._decoder.notes(tracklet for stream in streams for tracklet in stream.tracklets)
+        """What a user should be told."""
+        on_gpu = reading.device.type == "cuda"
+        self._memory = None if on_gpu else HostMemory()
+        self._side = torch.cuda.Stream(reading.device) if on_gpu else None
+        steps = max(0, min(len(stream.plan) - stream.start for stream in streams))
+        encoded = Ahead(self._read, range(steps), steps, depth=1)
+        decoded = Ahead(self._decode, encoded, steps, depth=1)
+        self._ahead = Ahead(self._gather, decoded, steps)
 
-    def __init__(
-        self,
-        tracklets: Sequence[Tracklet],
-        plan: Sequence[list[ClipRequest]],
-        *,
-        size: tuple[int, int],
-        device: torch.device,
-        threads: int,
-        start: int,
-    ):
-        self._tracklets, self._plan, self._size, self._device = tracklets, plan, size, device
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, "clips") if threads > 1 else None
-        self._ahead = Ahead(self._prepare, range(start, len(plan)))
-
-    @abstractmethod
-    def _prepare(self, step: int):
-        """What can be done for a step in the background thread."""
-
-    def _each(self, function: Callable, items: Iterable) -> list:
-        """`function` of each item, in order, on as many threads as the loader has."""
-        return list((self._pool.map if self._pool else map)(function, items))
+    def __next__(self) -> tuple[Batch, ...]:
+        batches, ready = next(self._ahead)
+        if ready is not None:
+            current = torch.cuda.current_stream(self._reading.device)
+            current.wait_event(ready)
+            for tensor in (tensor for batch in batches for tensor in (*batch.views, batch.tracklets)):
+                tensor.record_stream(current)
+        return batches
 
     def close(self) -> None:
-        """Stop reading ahead; waits for the batch that is being read."""
+        """Stop working ahead; waits for the step that is being made."""
         self._ahead.close()
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        self._decoder.close()
 
     def __enter__(self) -> Loader:
         return self
@@ -86,76 +105,110 @@ class Loader(ABC, Iterator[Batch]):
     def __exit__(self, *_) -> None:
         self.close()
 
+    # The three stages, each on its own thread.
 
-class Ahead(Iterator[Result], Generic[Result]):
-    """`make(step)` of each step, in order, made by a background thread two steps ahead of need.
+    def _read(self, number: int) -> Step:
+        requests = [stream.plan[stream.start + number] for stream in self._streams]
+        frames = [
+            [_missing(stream, request) for request in own] for stream, own in zip(self._streams, requests, strict=True)
+        ]
+        step = Step(requests, frames)
+        step.encoded = self._reading.bad_frames.attempt(lambda: self._read_encoded(step))
+        return step
 
-    What `make` raises is raised where its result would have come.
-    """
+    def _read_encoded(self, step: Step):
+        """What the decoder takes; None where every frame is cached."""
+        replaced = self._reading.bad_frames.replaced
+        wanted = []
+        for stream, requests, frames in zip(self._streams, step.requests, step.frames, strict=True):
+            for request, numbers in zip(requests, frames, strict=True):
+                if len(numbers):
+                    tracklet = stream.tracklets[request.tracklet]
+                    wanted.append((tracklet, replaced(tracklet, numbers)))
+        return self._decoder.read(wanted) if wanted else None
 
-    def __init__(self, make: Callable[[int], Result], steps: Iterable[int], depth: int = 2):
-        self._make, self._steps = make, iter(steps)
-        self._thread = ThreadPoolExecutor(1, "loader")
-        self._waiting: deque[Future[Result]] = deque()
-        for _ in range(depth):
-            self._order()
+    def _decode(self, step: Step) -> tuple[Step, Tensor | None, np.ndarray]:
+        def attempt():
+            encoded, step.encoded = step.encoded, None
+            if encoded is None:  # all is cached, or a bad frame was met
+                encoded = self._read_encoded(step)
+            return (None, np.empty(0, np.int64)) if encoded is None else self._decoder.decode(encoded)
 
-    def _order(self) -> None:
-        for step in self._steps:
-            self._waiting.append(self._thread.submit(self._make, step))
-            break
+        with self._on_side_stream():
+            return step, *self._reading.bad_frames.attempt(attempt)
 
-    def __next__(self) -> Result:
-        if not self._waiting:
-            raise StopIteration
-        result = self._waiting.popleft().result()
-        self._order()
-        return result
+    def _gather(self, decoded: tuple[Step, Tensor | None, np.ndarray]) -> tuple[tuple[Batch, ...], object]:
+        step, pixels, rows = decoded
+        with self._on_side_stream():
+            batches, first = [], 0
+            for stream, requests, frames in zip(self._streams, step.requests, step.frames, strict=True):
+                counts = [len(numbers) for numbers in frames]
+                own, first = rows[first : first + sum(counts)], first + sum(counts)
+                batches.append(self._batch(stream, requests, frames, pixels, own))
+            return tuple(batches), None if self._side is None else self._side.record_event()
 
-    def close(self) -> None:
-        self._steps = iter(())
-        self._thread.shutdown(cancel_futures=True)
-        self._waiting.clear()
+    def _batch(
+        self,
+        stream: Stream,
+        requests: list[ClipRequest],
+        frames: list[np.ndarray],
+        pixels: Tensor | None,
+        rows: np.ndarray,
+    ) -> Batch:
+        """One stream's batch; `rows` says where in `pixels` its decoded frames are."""
+        device = self._reading.device
+        if stream.cache is None:
+            ends = np.cumsum([len(numbers) for numbers in frames])[:-1]
+            places = np.stack(
+                [
+                    own[np.searchsorted(numbers, request.frames)]
+                    for request, numbers, own in zip(requests, frames, np.split(rows, ends), strict=True)
+                ]
+            )
+        else:
+            if len(rows):
+                at = [stream.cache.rows(request.tracklet, numbers) for request, numbers in zip(requests, frames)]
+                stream.cache.store(np.concatenate(at), pixels, rows)
+            places = np.stack([stream.cache.rows(request.tracklet, request.frames) for request in requests])
+            pixels, places = stream.cache.fetch(places, device)
+        places = torch.from_numpy(places)
+        views = tuple(
+            self._clips(pixels, places, torch.from_numpy(np.stack(rows_of_view)))
+            for rows_of_view in zip(*([view.row() for view in request.views] for request in requests))
+        )
+        tracklets = torch.tensor([request.tracklet for request in requests]).to(device)
+        return Batch(views, tracklets)
+
+    def _clips(self, pixels: Tensor, places: Tensor, augmentations: Tensor) -> Tensor:
+        reading = self._reading
+        shape = (*places.shape, *reading.size)
+        if self._memory is None:
+            out = empty_clips(shape, reading.dtype, reading.channels_last, reading.device)
+            return gather_clips(pixels, places.to(out.device), augmentations.to(out.device), out=out)
+        clips, frames, height, width = shape
+        if reading.channels_last:
+            out = self._memory.empty((clips, frames, height, width, 3), reading.dtype).permute(0, 1, 4, 2, 3)
+        else:
+            out = self._memory.empty((clips, frames, 3, height, width), reading.dtype)
+        # This thread and its like share the machine with training: torch's own threads are left to that.
+        parts = np.array_split(np.arange(clips), min(reading.threads, clips))
+        self._decoder.each(
+            lambda part: gather_clips(
+                pixels,
+                places[part[0] : part[-1] + 1],
+                augmentations[part[0] : part[-1] + 1],
+                out=out[part[0] : part[-1] + 1],
+                parallel=False,
+            ),
+            parts,
+        )
+        return out
+
+    def _on_side_stream(self):
+        return nullcontext() if self._side is None else torch.cuda.stream(self._side)
 
 
-def make_loader(
-    tracklets: Sequence[Tracklet],
-    plan: Sequence[list[ClipRequest]],
-    *,
-    size: tuple[int, int],
-    device: str | torch.device = "cpu",
-    backend: str | None = None,
-    threads: int = 1,
-    start: int = 0,
-) -> Loader:
-    """A loader of a plan's batches from step `start` on.
-
-    Args:
-        size: (H, W) of the network's input, pixels.
-        device: where the batches are wanted.
-        backend: "dali", "torch", or None = DALI where it is installed.
-        threads: CPU threads that read and decode.
-
-    Raises:
-        InputError: an unknown or absent backend, threads below 1.
-    """
-    if backend not in (None, "dali", "torch"):
-        raise InputError(f"--loader {backend}: wanted auto, dali or torch")
-    if threads < 1:
-        raise InputError(f"--loader_threads {threads}: wanted at least 1")
-    options = {"size": size, "device": torch.device(device), "threads": threads, "start": start}
-    if backend != "torch":
-        try:
-            from .dali import DaliLoader
-
-            return DaliLoader(tracklets, plan, **options)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.split(".")[0] != "nvidia":
-                raise
-            if backend == "dali":
-                raise InputError(
-                    "--loader dali: not installed; pip install nvidia-dali-cuda130 or use --loader torch"
-                ) from error
-    from .torch_loader import TorchLoader
-
-    return TorchLoader(tracklets, plan, **options)
+def _missing(stream: Stream, request: ClipRequest) -> np.ndarray:
+    """Frame numbers of a request that have to be decoded: each once, ascending."""
+    numbers = np.unique(request.frames)
+    return numbers if stream.cache is None else stream.cache.missing(request.tracklet, numbers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -57,30 +57,42 @@ def _probe(path: str) -> VideoFacts:
     return facts
 
 
+class CutVideo(InputError):
+    """Frames of a video that cannot be decoded, though others of it may."""
+
+    def __init__(self, message: str, frames: Iterable[int]):
+        super().__init__(message)
+        self.frames = tuple(frames)
+
+
 def decode_video(video: str | PackedVideo, frames: Sequence[int]) -> np.ndarray:
     """Frames of a video by number, in the order asked for, with repeats: (T, H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: a file that cannot be decoded up to the last frame wanted.
+        CutVideo: a file that cannot be decoded up to the last frame wanted.
+        InputError: a file that cannot be read at all.
     """
     import av
     from av.video.reformatter import Interpolation
 
     # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
     conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    wanted, found = set(map(int, frames)), {}
+    wanted, found, opened, why = set(map(int, frames)), {}, False, "the file may be cut short"
     try:
         with av.open(video if isinstance(video, str) else io.BytesIO(video.encoded())) as container:
+            opened = True
             for number, frame in enumerate(container.decode(video=0)):
                 if number in wanted:
                     found[number] = frame.to_ndarray(format="rgb24", interpolation=conversion)
                     if len(found) == len(wanted):
                         break
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"video {video}: {_problem(video, error)}") from error
-    lacking = wanted - found.keys()
+        why = _problem(video, error)
+        if not opened:
+            raise InputError(f"video {video}: {why}") from error
+    lacking = sorted(wanted - found.keys())
     if lacking:
-        raise InputError(f"video {video}: frame {min(lacking)} cannot be decoded; the file may be cut short")
+        raise CutVideo(f"video {video}: frame {lacking[0]} cannot be decoded; {why}", lacking)
     return np.stack([found[int(number)] for number in frames])
 
 

@@ -2,6 +2,6 @@
 
 from .html import write_report
 from .ranked import RankedItem, RankedQuery, pick_ranked
-from .terminal import score_table
+from .terminal import bad_frames_list, score_table
 
-__all__ = ["RankedItem", "RankedQuery", "pick_ranked", "score_table", "write_report"]
+__all__ = ["RankedItem", "RankedQuery", "bad_frames_list", "pick_ranked", "score_table", "write_report"]

@@ -1,4 +1,6 @@
-"""The closing table of a run, for the terminal."""
+"""The closing words of a run, for the terminal."""
+
+from collections.abc import Sequence
 
 from .words import network_words
 
@@ -38,3 +40,13 @@ def score_table(rows: dict[str, dict]) -> str:
     if unmatched:
         notes.append(f"{unmatched} queries without a match in the gallery are left out")
     return "\n".join([*lines, "", *notes] if notes else lines)
+
+
+def bad_frames_list(reasons: Sequence[str], most: int = 20) -> str:
+    """Lines that tell which frames were replaced by a neighbour; empty when none was."""
+    if not reasons:
+        return ""
+    lines = [f"{len(reasons)} frames could not be read; a neighbour was taken in their stead:", *reasons[:most]]
+    if len(reasons) > most:
+        lines.append(f"... and {len(reasons) - most} more")
+    return "\n".join(lines) + "\n"

@@ -99,5 +99,5 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
     reason = error.strerror or str(error)
     return InputError(
         f"cache: cannot write the synthetic data to {folder} ({reason}); "
-        "give a writable folder with enough room by --cache, or set XDG_CACHE_HOME"
+        "give a writable folder with enough room by --synthetic_cache, or set XDG_CACHE_HOME"
     )

@@ -1,0 +1,104 @@
+"""The cache of decoded frames: nothing is decoded twice, nothing changes, and what does not fit is refused."""
+
+import numpy as np
+import pytest
+import torch
+from test_loader import BACKENDS, all_batches, backend, images, make_loader, train_plan, video  # noqa: F401
+
+from vreid_fast.data import cache as cache_module
+from vreid_fast.data import images as images_module
+from vreid_fast.data.cache import FrameCache, free_memory, make_caches
+from vreid_fast.data.loader import Loader, Reading, Stream, TestPlan
+from vreid_fast.data.tracklets import Tracklet
+from vreid_fast.errors import InputError
+
+CPU = torch.device("cpu")
+SIZE = (48, 32)
+
+
+def test_cached_batches_are_those_decoded(tmp_path, backend):  # noqa: F811
+    tracklets = [images(tmp_path / "a", 6), images(tmp_path / "b", 2, height=30), video(tmp_path / "c.webm", 5)]
+    plan = train_plan(tracklets, steps=12, views=2)
+    cache = FrameCache([6, 2, 5], SIZE, CPU)
+    plain, first, second = (all_batches(tracklets, plan, backend=backend, cache=c) for c in (None, cache, cache))
+    for others in (first, second):
+        for ours, theirs in zip(others, plain, strict=True):
+            assert ours.tracklets.tolist() == theirs.tracklets.tolist()
+            assert all(torch.equal(a, b) for a, b in zip(ours.views, theirs.views))
+
+
+def test_after_the_first_epoch_nothing_is_read(tmp_path, backend, monkeypatch):  # noqa: F811
+    tracklets = [images(tmp_path / name, 4) for name in "ab"]
+    cache, plan = FrameCache([4, 4], SIZE, CPU), TestPlan([4, 4], 4)
+    all_batches(tracklets, plan, backend=backend, cache=cache)
+    for name in "ab":
+        for file in (tmp_path / name).iterdir():
+            file.unlink()
+    assert len(all_batches(tracklets, plan, backend=backend, cache=cache)) == 1
+    with pytest.raises(InputError, match="is missing"):
+        all_batches(tracklets, plan, backend=backend)
+
+
+def test_only_what_is_missing_is_decoded(tmp_path, monkeypatch):
+    read, original = [], images_module.read_encoded
+    monkeypatch.setattr(images_module, "read_encoded", lambda *what: read.append(what[1]) or original(*what))
+    tracklets = [images(tmp_path / "a", 8)]
+    cache = FrameCache([8], SIZE, CPU)
+    for frames, wanted in ((2, [0, 4]), (4, [2, 6]), (8, [1, 3, 5, 7])):
+        read.clear()
+        all_batches(tracklets, TestPlan([8], frames), backend="torch", cache=cache)
+        assert sorted(read) == wanted
+
+
+def test_a_stream_with_and_one_without_a_cache(tmp_path, backend):  # noqa: F811
+    one, two = [images(tmp_path / "a", 5)], [images(tmp_path / "b", 7, height=20)]
+    plans = [train_plan(tracklets, steps=6, batch=size) for tracklets, size in ((one, 3), (two, 4))]
+    alone = [all_batches(tracklets, plan, backend=backend) for tracklets, plan in zip((one, two), plans)]
+    cache = FrameCache([7], SIZE, CPU)
+    for _ in range(2):
+        streams = [Stream(one, plans[0]), Stream(two, plans[1], cache=cache)]
+        with Loader(streams, Reading(size=SIZE, backend=backend)) as loader:
+            for step, (a, b) in enumerate(loader):
+                assert torch.equal(a.clips, alone[0][step].clips) and torch.equal(b.clips, alone[1][step].clips)
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers(monkeypatch):
+    sets = [[Tracklet(range(1000))], [Tracklet(range(509_914 - 1000))]]
+    monkeypatch.setattr(cache_module, "free_memory", lambda device: 20_300_000_000)
+    with pytest.raises(
+        InputError, match=r"--cache cpu: 509,914 frames of 256x128 pixels take 50.1 GB, 20.3 GB are free on cpu.* 90%"
+    ):
+        make_caches("cpu", sets, (256, 128), CPU)
+    # Each alone would fit, both do not.
+    monkeypatch.setattr(cache_module, "free_memory", lambda device: 30_000)
+    half = [[Tracklet(range(10))]]
+    assert len(make_caches("cpu", half, SIZE[::-1], CPU)) == 1 if 10 * 48 * 32 * 3 < 27_000 else True
+    with pytest.raises(InputError, match="20 frames"):
+        make_caches("cpu", half * 2, SIZE, CPU)
+
+
+def test_kinds():
+    assert make_caches("none", [[], []], SIZE, CPU) == [None, None]
+    with pytest.raises(InputError, match="--cache disk: wanted none, cpu, gpu"):
+        make_caches("disk", [], SIZE, CPU)
+    with pytest.raises(InputError, match="--cache gpu: the run is on cpu; use --cache cpu or none"):
+        make_caches("gpu", [], SIZE, CPU)
+    (empty,) = make_caches("cpu", [[]], SIZE, CPU)
+    assert empty.missing(0, np.empty(0, np.int64)).size == 0
+
+
+def test_free_memory_is_that_of_this_machine():
+    assert 1e7 < free_memory(CPU) < 1e14
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_cached_batches_on_a_gpu(tmp_path, backend, where):  # noqa: F811
+    tracklets = [images(tmp_path / name, 6, height=64, width=48) for name in "ab"]
+    plan, device = train_plan(tracklets, steps=12, views=2), torch.device("cuda")
+    cache = FrameCache([6, 6], SIZE, torch.device(where))
+    plain = all_batches(tracklets, plan, backend=backend, device=device)
+    for _ in range(2):
+        for ours, theirs in zip(all_batches(tracklets, plan, backend=backend, device=device, cache=cache), plain):
+            assert ours.clips.is_cuda
+            assert all(torch.equal(a, b) for a, b in zip(ours.views, theirs.views))

@@ -1,0 +1,90 @@
+"""Frames that cannot be read: an error, or their nearest neighbour in their stead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from vreid_fast.errors import InputError
+
+if TYPE_CHECKING:
+    from .tracklets import Tracklet
+
+Result = TypeVar("Result")
+
+POLICIES = ("error", "skip")
+
+
+class BadFrame(InputError):
+    """Frames of a tracklet that cannot be read, with the reason."""
+
+    def __init__(self, message: str, tracklet: Tracklet, frames: Iterable[int]):
+        super().__init__(message)
+        self.tracklet, self.frames = tracklet, tuple(map(int, frames))
+
+
+class BadFrames:
+    """What the loaders of a run do about bad frames, and which they have met.
+
+    Args:
+        policy: "error" = raise; "skip" = take the nearest frame of the tracklet that can be read, the earlier of
+            two; all are in `found`.
+
+    Raises:
+        InputError: an unknown policy.
+    """
+
+    def __init__(self, policy: str = "error"):
+        if policy not in POLICIES:
+            raise InputError(f"--on_bad_frame {policy}: wanted {' or '.join(POLICIES)}")
+        self.policy = policy
+        self.found: dict[str, dict[int, str]] = {}
+        """Reason by frame number by first frame or video of a tracklet."""
+        self._lock = threading.Lock()
+
+    def attempt(self, read: Callable[[], Result]) -> Result:
+        """`read()`, tried again after each bad frame, which `replaced` leaves out from then on.
+
+        Raises:
+            InputError: a bad frame, unless they are skipped, or a tracklet without any good one.
+        """
+        while True:
+            try:
+                return read()
+            except BadFrame as error:
+                if self.policy == "error":
+                    raise
+                self._note(error)
+
+    def replaced(self, tracklet: Tracklet, frames: np.ndarray) -> np.ndarray:
+        """Frame numbers (T,) with known bad ones replaced by their nearest good neighbour."""
+        bad = self.found.get(_name(tracklet)) if self.found else None
+        if not bad:
+            return frames
+        good = np.array([number for number in range(len(tracklet)) if number not in bad])
+        return np.array([good[np.abs(good - frame).argmin()] for frame in frames])
+
+    def read(self, tracklet: Tracklet, frames: Iterable[int]) -> list[np.ndarray]:
+        """`read_frames`, by the policy."""
+        from .images import read_frames
+
+        numbers = np.array([int(frame) for frame in frames])
+        return self.attempt(lambda: read_frames(tracklet, self.replaced(tracklet, numbers)))
+
+    def report(self) -> list[str]:
+        """One line a bad frame."""
+        return [reason for frames in self.found.values() for _, reason in sorted(frames.items())]
+
+    def _note(self, error: BadFrame) -> None:
+        with self._lock:
+            bad = self.found.setdefault(_name(error.tracklet), {})
+            bad |= {frame: str(error) for frame in error.frames}
+        if len(bad) == len(error.tracklet):
+            raise InputError(f"no frame of {error.tracklet} can be read; the last: {error}") from error
+
+
+def _name(tracklet: Tracklet) -> str:
+    return str(tracklet.video or tracklet.frames[0])

@@ -1,0 +1,116 @@
+"""Decoded frames kept in memory: after the first epoch nothing is decoded any more."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vreid_fast.errors import InputError
+
+from .tracklets import Tracklet
+
+KINDS = ("none", "cpu", "gpu")
+SHARE = 0.9
+"""Of the memory that is free, how much caches may take."""
+
+
+class FrameCache:
+    """All frames of a set of tracklets at the network's input size, filled as they are decoded.
+
+    Args:
+        lengths: (N,) frames of the tracklets.
+        size: (H, W), pixels.
+        device: where the frames are kept.
+    """
+
+    def __init__(self, lengths: Sequence[int], size: tuple[int, int], device: torch.device):
+        self._first = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        """Row of the first frame of each tracklet, and the total."""
+        total = int(self._first[-1])
+        self._known = np.zeros(total, dtype=bool)
+        shape = (total, *size, 3)
+        if device.type == "cpu":
+            # Pages that nothing was written to take no memory.
+            memory = mmap.mmap(-1, max(1, total * size[0] * size[1] * 3))
+            array = np.frombuffer(memory, dtype=np.uint8, count=total * size[0] * size[1] * 3)
+            self._frames = torch.from_numpy(array).view(shape)
+        else:
+            self._frames = torch.empty(shape, dtype=torch.uint8, device=device)
+        self._written: torch.cuda.Event | None = None
+
+    def rows(self, tracklet: int, numbers: np.ndarray) -> np.ndarray:
+        """Rows of a tracklet's frames by number."""
+        return self._first[tracklet] + numbers
+
+    def missing(self, tracklet: int, numbers: np.ndarray) -> np.ndarray:
+        """Those of a tracklet's frames that are not here yet."""
+        return numbers[~self._known[self.rows(tracklet, numbers)]]
+
+    def store(self, rows: np.ndarray, pixels: Tensor, places: np.ndarray) -> None:
+        """Keep pixels[places], (n, H, W, 3) uint8, as `rows` (n,)."""
+        places = torch.from_numpy(places).to(pixels.device)
+        at = torch.from_numpy(rows).to(self._frames.device)
+        self._frames.index_copy_(0, at, pixels.index_select(0, places).to(self._frames.device))
+        if self._frames.is_cuda:
+            self._written = torch.cuda.current_stream(self._frames.device).record_event()
+        self._known[rows] = True
+
+    def fetch(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, np.ndarray]:
+        """Frames on the device, and the places there of `rows`: all of the cache, or a copy of those rows."""
+        if self._written is not None:
+            torch.cuda.current_stream(self._frames.device).wait_event(self._written)
+        if self._frames.device == device:
+            return self._frames, rows
+        wanted, places = np.unique(rows, return_inverse=True)
+        chosen = self._frames.index_select(0, torch.from_numpy(wanted)).pin_memory()
+        return chosen.to(device, non_blocking=True), places.reshape(rows.shape)
+
+
+def make_caches(
+    kind: str, sets: Sequence[Sequence[Tracklet]], size: tuple[int, int], device: torch.device
+) -> list[FrameCache | None]:
+    """A cache for each set of tracklets.
+
+    Args:
+        kind: "none", "cpu" or "gpu": where the frames are kept.
+        size: (H, W), pixels.
+        device: where the networks are; "gpu" needs one.
+
+    Raises:
+        InputError: an unknown kind, no GPU, or too little memory for all sets together, with the numbers.
+    """
+    if kind not in KINDS:
+        raise InputError(f"--cache {kind}: wanted {', '.join(KINDS)}")
+    if kind == "none":
+        return [None] * len(sets)
+    if kind == "gpu" and device.type != "cuda":
+        raise InputError(f"--cache gpu: the run is on {device}; use --cache cpu or none")
+    where = device if kind == "gpu" else torch.device("cpu")
+    lengths = [[len(tracklet) for tracklet in tracklets] for tracklets in sets]
+    frames = sum(map(sum, lengths))
+    wanted, free = frames * size[0] * size[1] * 3, free_memory(where)
+    if wanted > SHARE * free:
+        raise InputError(
+            f"--cache {kind}: {frames:,} frames of {size[0]}x{size[1]} pixels take {wanted / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free on {where} and caches may take {SHARE:.0%} of that; "
+            f"use --cache {'cpu or ' if kind == 'gpu' else ''}none, or a smaller --height and --width"
+        )
+    return [FrameCache(own, size, where) for own in lengths]
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken: of the GPU, or of the machine within the limits of its control group."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(facts["MemAvailable"].split()[0]) * 1024
+    group = Path("/sys/fs/cgroup")
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and limit.read_text().strip() != "max":
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return free
