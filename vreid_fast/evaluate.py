@@ -15,6 +15,7 @@ from .checkpoint import load
 from .config import Config
 from .data import Dataset, Tracklet, read_dataset
 from .data.loader import TestPlan, make_loader
+from .data.uses import why_unscored
 from .device import Precision, choose_device
 from .errors import InputError
 from .metrics import camera_standardise, pairwise_distances, rank_metrics
@@ -133,16 +134,6 @@ class Evaluation:
             distance=self.protocol.distance,
         )  # fmt: skip
         return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
-
-
-def why_unscored(data: Dataset) -> str | None:
-    """Why a data set gives no scores, or None when it does."""
-    if not data.query or not data.gallery:
-        return f"{data.name} has no labelled query and gallery tracklets"
-    for tracklet in (*data.query, *data.gallery):
-        if tracklet.identity is None or tracklet.camera is None:
-            return f"{data.name} has test tracklets without {'identity' if tracklet.identity is None else 'camera'}"
-    return None
 
 
 def _cameras(tracklets: Sequence[Tracklet]) -> list[int] | None:
