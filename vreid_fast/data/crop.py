@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,14 @@ from vreid_fast.errors import InputError
 
 from .cuts import Cut, Limits, cut_tracks
 from .folder_writer import FolderWriter, Row
+from .options import add_option, height_width, number
 from .table import aligned
 from .tracks import Tracks, read_tracks
 from .video import VideoFacts, each_frame, probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    def add(name: str, **settings) -> None:
-        parser.add_argument(*dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")), **settings)
-
+    add = partial(add_option, parser)
     parser.add_argument("video", metavar="VIDEO", help="video file")
     parser.add_argument("tracks", metavar="TRACKS", help="MOT challenge text, or CSV: frame,id,left,top,width,height")
     parser.add_argument("out", metavar="OUT", help="folder to write, or one of other cameras to add to")
@@ -48,27 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("min_length", type=number(int, 1), help="leave out shorter tracklets, frames (%(default)s)")
     add("quality", type=number(int, 1, 100), default=95, help="of the JPEG images, 1 to 100 (%(default)s)")
     parser.set_defaults(**{field.name: field.default for field in fields(Limits)})
-
-
-def number(kind: type, least: float, most: float = np.inf) -> Callable[[str], float]:
-    """A type for argparse: a number from `least` to `most`."""
-
-    def convert(word: str) -> float:
-        value = kind(word)
-        if not least <= value <= most or value == np.inf:
-            limits = f"at least {least}" if most == np.inf else f"{least} to {most}"
-            raise argparse.ArgumentTypeError(f"wanted {limits}, found {word}")
-        return value
-
-    convert.__name__ = "integer" if kind is int else "number"
-    return convert
-
-
-def height_width(word: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", word, re.ASCII)
-    if not match:
-        raise argparse.ArgumentTypeError(f"wanted HEIGHTxWIDTH such as 256x128, found {word}")
-    return int(match[1]), int(match[2])
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -95,9 +95,7 @@ def _inside(boxes: np.ndarray, padding: float, height: int, width: int) -> np.nd
     return np.concatenate([starts.clip(min=0), np.minimum(ends, (width, height))], axis=1)
 
 
-def _pieces(
-    ids: np.ndarray, frames: np.ndarray, crops: np.ndarray, limits: Limits
-) -> tuple[list[Cut], int, int]:
+def _pieces(ids: np.ndarray, frames: np.ndarray, crops: np.ndarray, limits: Limits) -> tuple[list[Cut], int, int]:
     """Tracklets of boxes in the order of track and frame; boxes skipped by `every`, boxes of short tracklets."""
     cuts, skipped, short = [], 0, 0
     apart = (np.diff(ids) != 0) | (np.diff(frames) > limits.max_gap + 1)
