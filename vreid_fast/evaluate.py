@@ -16,6 +16,7 @@ from .config import Config, underscored
 from .data import Dataset, Tracklet, read_dataset
 from .data.bad_frames import POLICIES, BadFrames
 from .data.loader import Loader, Reading, Stream, TestPlan
+from .data.uses import why_unscored
 from .device import Precision, choose_device
 from .errors import InputError
 from .metrics import camera_standardise, pairwise_distances, rank_metrics
@@ -130,16 +131,6 @@ class Evaluation:
             distance=self.protocol.distance,
         )  # fmt: skip
         return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
-
-
-def why_unscored(data: Dataset) -> str | None:
-    """Why a data set gives no scores, or None when it does."""
-    if not data.query or not data.gallery:
-        return f"{data.name} has no labelled query and gallery tracklets"
-    for tracklet in (*data.query, *data.gallery):
-        if tracklet.identity is None or tracklet.camera is None:
-            return f"{data.name} has test tracklets without {'identity' if tracklet.identity is None else 'camera'}"
-    return None
 
 
 def _cameras(tracklets: Sequence[Tracklet]) -> list[int] | None:

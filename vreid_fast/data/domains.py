@@ -11,6 +11,7 @@ from vreid_fast.errors import InputError
 
 from . import read_dataset
 from .tracklets import Dataset, Tracklet, identity_labels
+from .uses import why_no_source, why_no_target
 
 
 @dataclass
@@ -35,17 +36,11 @@ class Domains:
                 a target without training tracklets.
         """
         of_source, of_target = read_dataset(source, **options), read_dataset(target, **options)
-        unlabelled = [row for row in of_source.train if row.identity is None]
-        if not of_source.train or unlabelled:
-            raise InputError(
-                f"--source {source}: wanted labelled training tracklets, found {len(of_source.train)} of which "
-                f"{len(unlabelled)} have no identity; give identities (folder: a tracklets.csv) or use it as --target"
-            )
+        if reason := why_no_source(of_source):
+            raise InputError(f"--source {source}: {reason}")
+        if reason := why_no_target(of_target):
+            raise InputError(f"--target {target}: {reason}")
         classes = identity_labels(of_source.train)
-        if len(classes) < 2:
-            raise InputError(f"--source {source}: wanted at least 2 people to tell apart, found {len(classes)}")
-        if not of_target.train:
-            raise InputError(f"--target {target}: no training tracklets to adapt to")
         return cls(
             source=of_source.train,
             labels=torch.tensor([classes[tracklet.identity] for tracklet in of_source.train]),

@@ -28,7 +28,7 @@ def read_frames(tracklet: Tracklet, indices: Iterable[int]) -> list[np.ndarray]:
             raise BadFrame(f"{error}; it is {tracklet}", tracklet, error.frames) from error
         except InputError as error:
             raise InputError(f"{error}; it is {tracklet}") from error
-    return [_decode(read_encoded(tracklet, index), tracklet, index) for index in indices]
+    return [decode_image(read_encoded(tracklet, index), tracklet, index) for index in indices]
 
 
 def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
         raise _unreadable(tracklet, index, "is empty (0 bytes)")
     # Some decoders fill the rest of a cut JPEG with grey; one without its end marker is looked at closely.
     if encoded[:2].tobytes() == b"\xff\xd8" and encoded[-2:].tobytes() != b"\xff\xd9":
-        _decode(encoded, tracklet, index)
+        decode_image(encoded, tracklet, index)
     return encoded
 
 
@@ -68,7 +68,12 @@ def read_video(tracklet: Tracklet) -> np.ndarray:
     return encoded
 
 
-def _decode(encoded: np.ndarray, tracklet: Tracklet, index: int) -> np.ndarray:
+def decode_image(encoded: np.ndarray, tracklet: Tracklet, index: int) -> np.ndarray:
+    """The encoded image `index` of a tracklet as (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: an image that cannot be decoded.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:

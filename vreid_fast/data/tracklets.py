@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .table import aligned
+
 if TYPE_CHECKING:
     from .pack import PackedVideo
 
@@ -78,15 +80,8 @@ class Dataset:
             tracklets = getattr(self, subset)
             identities = {tracklet.identity for tracklet in tracklets} - {None}
             counts = (len(identities), len(tracklets), sum(map(len, tracklets)))
-            rows.append((subset, *(f"{count:,}" for count in counts), self.official.get(subset, "")))
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if 0 < column < 4 else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row, widths))
-            ).rstrip()
-            for row in rows
-        )
+            rows.append((subset, *counts, self.official.get(subset, "")))
+        return aligned(rows)
 
 
 def identity_labels(tracklets: Sequence[Tracklet]) -> dict[int, int]:

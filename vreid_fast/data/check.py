@@ -1,0 +1,142 @@
+"""Count a data set, read every frame, draw a contact sheet, and say what it can serve for: SPEC.
+
+The exit code is 1 where training would fail: frames that cannot be read, or neither a source nor a target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from vreid_fast.errors import InputError
+
+from . import read_dataset
+from .contact_sheet import draw_contact_sheet
+from .frame_check import Tally, read_all, spread
+from .options import add_option, number
+from .table import aligned
+from .tracklets import Dataset, Tracklet
+from .uses import why_no_source, why_no_target, why_unscored
+
+SUBSETS = ("train", "query", "gallery")
+SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="SPEC", help="synthetic | synthetic:STYLE | FORMAT:PATH")
+    add = partial(add_option, parser)
+    add("frames", type=number(int, 1), metavar="N", help="read N frames a tracklet at most (all)")
+    add("threads", type=number(int, 1), default=os.cpu_count(), help="that decode (%(default)s, all cores)")
+    add("sheet", metavar="FILE", default="contact_sheet.png", help="contact sheet to draw, PNG (%(default)s)")
+    add("no_sheet", action="store_true", help="draw none")
+    add("json", metavar="FILE", help="write all of it, each unreadable frame too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    data = read_dataset(arguments.spec)
+    tracklets = distinct(data)
+    for note in data.notes:
+        print(f"note: {note}")
+    print(f"{data.name}\n{data.table()}\n\n{aligned(camera_rows(data))}\n")
+    for line in (*clothes_lines(data), *length_lines(tracklets)):
+        print(line)
+    started = time.perf_counter()
+    reading = read_with_bar(tracklets, arguments.frames, arguments.threads)
+    seconds = time.perf_counter() - started
+    images = sum(map(len, tracklets))
+    print(
+        f"\n{reading.frames:,} of {images:,} frames of {len(tracklets):,} tracklets read: "
+        f"{reading.encoded / 1e6:,.1f} MB in {seconds:.1f} s; {reading.unreadable:,} cannot be read"
+    )
+    for fault in reading.faults[:SHOWN]:
+        print(f"  {fault}")
+    if len(reading.faults) > SHOWN:
+        rest = "" if arguments.json else "; --json FILE lists all"
+        print(f"  and {len(reading.faults) - SHOWN} more{rest}")
+    reasons = {"source": why_no_source(data), "target": why_no_target(data), "scored": why_unscored(data)}
+    for use, what in (("source", "as --source"), ("target", "as --target"), ("scored", "for scores")):
+        print(f"{what}: {'yes' if reasons[use] is None else f'no: {reasons[use]}'}")
+    sheet = None
+    if tracklets and not arguments.no_sheet:
+        sheet = os.path.abspath(arguments.sheet)
+        draw_contact_sheet(sheet, data.name, tracklets)
+        print(f"contact sheet: {sheet}")
+    if arguments.json:
+        write_json(arguments.json, data, reading, {"uses": reasons, "seconds": seconds, "contact_sheet": sheet})
+    usable = reasons["source"] is None or reasons["target"] is None
+    return 0 if usable and not reading.faults else 1
+
+
+def distinct(data: Dataset) -> list[Tracklet]:
+    """The tracklets of all subsets, each once."""
+    return list({id(tracklet): tracklet for subset in SUBSETS for tracklet in getattr(data, subset)}.values())
+
+
+def camera_rows(data: Dataset) -> list[tuple]:
+    """Tracklets of each camera by subset."""
+    counts: dict[int | None, list[int]] = {}
+    for place, subset in enumerate(SUBSETS):
+        for tracklet in getattr(data, subset):
+            counts.setdefault(tracklet.camera, [0] * len(SUBSETS))[place] += 1
+    cameras = sorted(counts, key=lambda camera: (camera is None, camera))
+    return [
+        ("tracklets of camera", *SUBSETS),
+        *(("unknown" if camera is None else str(camera), *counts[camera]) for camera in cameras),
+    ]
+
+
+def clothes_lines(data: Dataset) -> list[str]:
+    lines = []
+    for subset in SUBSETS:
+        outfits: dict[int, set[int]] = {}
+        for tracklet in getattr(data, subset):
+            if tracklet.clothes is not None and tracklet.identity is not None:
+                outfits.setdefault(tracklet.identity, set()).add(tracklet.clothes)
+        if outfits:
+            several = sum(len(worn) > 1 for worn in outfits.values())
+            lines.append(f"clothes, {subset}: {several:,} of {len(outfits):,} people wear several")
+    return lines
+
+
+def length_lines(tracklets: Sequence[Tracklet]) -> list[str]:
+    if not tracklets:
+        return []
+    by_length = sorted(tracklets, key=len)
+    places = {"shortest": 0, "median": (len(by_length) - 1) // 2, "longest": -1}
+    return [f"{name}: {by_length[place]}" for name, place in places.items()]
+
+
+def read_with_bar(tracklets: Sequence[Tracklet], most: int | None, threads: int) -> Tally:
+    from tqdm import tqdm
+
+    reading = Tally()
+    wanted = [len(spread(len(tracklet), most)) for tracklet in tracklets]
+    with tqdm(total=sum(wanted), unit="frame", unit_scale=True, dynamic_ncols=True, disable=None) as bar:
+        for frames, of_tracklet in zip(wanted, read_all(tracklets, most, threads)):
+            reading.add(of_tracklet)
+            bar.update(frames)
+    return reading
+
+
+def write_json(file: str, data: Dataset, reading: Tally, more: dict) -> None:
+    content = {
+        "data": data.name,
+        "tracklets": {subset: len(getattr(data, subset)) for subset in SUBSETS},
+        "notes": data.notes,
+        "frames_read": reading.frames,
+        "bytes_read": reading.encoded,
+        **more,
+        "unreadable": [
+            {"file": fault.file, "tracklet": str(fault.tracklet), "frames": fault.frames, "reason": fault.reason}
+            for fault in reading.faults
+        ],
+    }
+    try:
+        Path(file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--json {file}: cannot be written ({error.strerror})") from error

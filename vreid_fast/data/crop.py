@@ -1,0 +1,151 @@
+"""Cut a raw video along given tracks into tracklets, a folder data set: VIDEO TRACKS OUT.
+
+OUT/tracklets/camera1_track7_1/F000123.jpg is frame 123, counted from 0, of the first tracklet of track 7;
+OUT/tracklets.csv lists the tracklets. One run a camera: a run with another video and --camera adds to OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vreid_fast.errors import InputError
+
+from .cuts import Cut, Limits, cut_tracks
+from .folder_writer import FolderWriter, Row
+from .options import add_option, height_width, number
+from .table import aligned
+from .tracks import Tracks, read_tracks
+from .video import VideoFacts, each_frame, probe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = partial(add_option, parser)
+    parser.add_argument("video", metavar="VIDEO", help="video file")
+    parser.add_argument("tracks", metavar="TRACKS", help="MOT challenge text, or CSV: frame,id,left,top,width,height")
+    parser.add_argument("out", metavar="OUT", help="folder to write, or one of other cameras to add to")
+    add("camera", type=number(int, 0), default=1, help="number of the camera (%(default)s)")
+    add("identities", action="store_true", help="track ids are people, the same in all cameras; else unknown")
+    add("first_frame", type=int, choices=[0, 1], default=1, help="TRACKS' number of the first frame (%(default)s)")
+    add("padding", type=number(float, 0), help="added to each side, fraction of the box (%(default)s)")
+    add("size", type=height_width, metavar="HxW", help="resize crops to H x W pixels (as they are)")
+    add("min_confidence", type=float, help="leave out boxes of a lower confidence (no limit)")
+    add("min_width", type=number(int, 1), help="leave out narrower boxes, pixels (%(default)s)")
+    add("min_height", type=number(int, 1), help="leave out lower boxes, pixels (%(default)s)")
+    add("max_gap", type=number(int, 0), help="cut tracks where more frames have no box (%(default)s)")
+    add("every", type=number(int, 1), help="take each N-th frame of a tracklet (%(default)s)")
+    add("max_length", type=number(int, 0), help="cut longer tracklets, frames; 0 = no limit (%(default)s)")
+    add("min_length", type=number(int, 1), help="leave out shorter tracklets, frames (%(default)s)")
+    add("quality", type=number(int, 1, 100), default=95, help="of the JPEG images, 1 to 100 (%(default)s)")
+    parser.set_defaults(**{field.name: field.default for field in fields(Limits)})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    limits = Limits(**{field.name: getattr(arguments, field.name) for field in fields(Limits)})
+    facts = probe(arguments.video)
+    tracks = read_tracks(arguments.tracks, first_frame=arguments.first_frame)
+    _check_end(tracks, facts, arguments)
+    cuts, left_out = cut_tracks(tracks, facts.height, facts.width, limits)
+    with FolderWriter(arguments.out, arguments.camera) as writer:
+        names = [f"camera{arguments.camera}_track{cut.track}_{cut.number}" for cut in cuts]
+        size = write_crops(
+            arguments.video, facts, cuts, [writer.stage / name for name in names], arguments.size, arguments.quality
+        )
+        writer.finish(
+            [
+                Row(
+                    writer.path(name), cut.track if arguments.identities else "", arguments.camera, len(cut),
+                    cut.track, int(cut.frames[0]), int(cut.frames[-1]),
+                )
+                for name, cut in zip(names, cuts)
+            ]
+        )  # fmt: skip
+    lengths = [len(cut) for cut in cuts]
+    print(
+        aligned(
+            [
+                ("camera", "tracks", "tracklets", "images", "shortest", "median", "longest"),
+                (arguments.camera, len({cut.track for cut in cuts}), len(cuts), sum(lengths), min(lengths),
+                 int(np.median(lengths)), max(lengths)),
+            ]
+        )
+    )  # fmt: skip
+    print(aligned([("left out", "boxes"), *left_out.items()]) if left_out else f"all {len(tracks):,} boxes are in them")
+    print(f"{size / 1e6:.1f} MB, {time.perf_counter() - started:.1f} s; to be read as folder:{arguments.out}")
+    return 0
+
+
+def _check_end(tracks: Tracks, facts: VideoFacts, arguments: argparse.Namespace) -> None:
+    beyond = tracks.frames >= facts.frames
+    if beyond.any():
+        row = tracks.lines[beyond].argmin()
+        frame = tracks.frames[beyond][row] + arguments.first_frame
+        raise InputError(
+            f"{tracks.name}: row {tracks.lines[beyond][row]}, column frame: {frame} is beyond the last frame "
+            f"{facts.frames - 1 + arguments.first_frame} of {arguments.video} (the first is {arguments.first_frame}: "
+            "--first_frame)"
+        )
+
+
+def write_crops(
+    video: str,
+    facts: VideoFacts,
+    cuts: Sequence[Cut],
+    folders: Sequence[Path],
+    size: tuple[int, int] | None,
+    quality: int,
+) -> int:
+    """Write the images of each cut to its folder, in one pass over the video that holds one frame at a time.
+
+    Returns:
+        Bytes written.
+    Raises:
+        InputError: a video that cannot be decoded up to the last frame wanted, or an image that cannot be written.
+    """
+    from tqdm import tqdm
+
+    wanted: dict[int, list[tuple[Path, np.ndarray]]] = {}
+    for cut, folder in zip(cuts, folders):
+        folder.mkdir()
+        for frame, crop in zip(cut.frames.tolist(), cut.crops):
+            wanted.setdefault(frame, []).append((folder / f"F{frame:06d}.jpg", crop))
+    written = 0
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(wanted), unit="frame", dynamic_ncols=True, disable=None) as bar,
+    ):
+        for number, pixels in each_frame(video, wanted, parallel=True):
+            if pixels.shape[:2] != (facts.height, facts.width):
+                found = "x".join(map(str, pixels.shape[:2]))
+                raise InputError(
+                    f"video {video}: frame {number} has {found} pixels, the video {facts.height}x{facts.width}"
+                )
+            jobs = [(pixels, crop, size, quality, file) for file, crop in wanted.pop(number)]
+            written += sum(pool.map(_write, *zip(*jobs)))
+            bar.update()
+    return written
+
+
+def _write(pixels: np.ndarray, crop: np.ndarray, size: tuple[int, int] | None, quality: int, file: Path) -> int:
+    from PIL import Image
+
+    left, top, right, bottom = crop
+    image = Image.fromarray(pixels[top:bottom, left:right])
+    if size:
+        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+    encoded = io.BytesIO()
+    image.save(encoded, "jpeg", quality=quality)
+    try:
+        return file.write_bytes(encoded.getbuffer())
+    except OSError as error:
+        raise InputError(f"{file} cannot be written ({error.strerror})") from error

@@ -1,0 +1,127 @@
+"""A `folder` data set on disk that grows by one camera at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from vreid_fast.errors import InputError
+
+TABLE, IMAGES = "tracklets.csv", "tracklets"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tracklet of the table."""
+
+    path: str
+    """Relative to the table."""
+    identity: int | str
+    """Empty = unknown."""
+    camera: int
+    frames: int
+    track: int
+    first_frame: int
+    """Of the video, from 0."""
+    last_frame: int
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+class FolderWriter:
+    """Adds the tracklets of a camera to a folder, all or none: `with FolderWriter(...) as writer`.
+
+    Images are written to `writer.stage` NAME/*.jpg, beside what is there; `writer.finish(rows)` gives them their
+    place and then the table its rows. Left before that, everything is as it was.
+
+    Raises:
+        InputError: a folder with other things in it, or one that has the camera already.
+    """
+
+    def __init__(self, root: str | os.PathLike, camera: int):
+        self.root, self.camera = Path(root), camera
+
+    def __enter__(self) -> FolderWriter:
+        self._read()
+        self.new = not self.root.exists()
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.stage = Path(tempfile.mkdtemp(prefix=f".camera{self.camera}-", dir=self.root))
+        return self
+
+    def __exit__(self, *_) -> None:
+        shutil.rmtree(self.stage, ignore_errors=True)
+        if self.new:
+            with contextlib.suppress(OSError):  # where it holds something
+                self.root.rmdir()
+
+    def path(self, name: str) -> str:
+        """Where the tracklet `name` will be, relative to the table."""
+        return f"{IMAGES}/{name}"
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Move the tracklets of `rows` to their place; the table, last, makes them part of the data set."""
+        with self._locked():
+            before = self._read()
+            if not (self.root / TABLE).exists():
+                # Folders of images without any table would be read as unlabelled tracklets, too few of them perhaps.
+                self._write([])
+            home = self.root / IMAGES
+            home.mkdir(exist_ok=True)
+            for left_behind in home.glob(f"camera{self.camera}_track*"):  # by a run that was stopped just here
+                shutil.rmtree(left_behind)
+            for row in rows:
+                os.rename(self.stage / Path(row.path).name, self.root / row.path)
+            self._write([*before, *map(astuple, rows)])
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Two cameras that end at the same time change the table one after the other."""
+        folder = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def _read(self) -> list[list[str]]:
+        """Rows of the table that is there."""
+        file = self.root / TABLE
+        if not file.exists():
+            if self.root.exists() and not self.root.is_dir():
+                raise InputError(f"{self.root}: wanted a folder, found a file")
+            if self.root.exists() and any(not entry.name.startswith(".") for entry in os.scandir(self.root)):
+                raise InputError(f"{self.root} holds files but no {TABLE}; wanted a new or an empty folder")
+            return []
+        try:
+            with open(file, newline="", encoding="utf-8") as lines:
+                header, *rows = csv.reader(lines)
+        except (OSError, ValueError, csv.Error) as error:
+            raise InputError(f"{file}: not a readable table ({error})") from error
+        if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
+            raise InputError(
+                f"{file}: wanted the columns {','.join(COLUMNS)} of an earlier crop, found {','.join(header)}; "
+                "write to a new folder"
+            )
+        if any(row[COLUMNS.index("camera")] == str(self.camera) for row in rows):
+            raise InputError(
+                f"{self.root} holds camera {self.camera} already; give the number of another --camera, or a new folder"
+            )
+        return rows
+
+    def _write(self, rows: Sequence[Sequence]) -> None:
+        new = self.stage / TABLE
+        with open(new, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, self.root / TABLE)
