@@ -13,14 +13,20 @@ def providers(options: Namespace, ours: Callable, eager: Callable, run: Callable
 
     torch.compile forgets the case before (it would make sizes dynamic), and is left out when `options.quick`.
     """
+    found = {"vreid_fast": lambda: run(ours)} | eager_and_compiled(options, eager, run)
+    if options.device == "cuda":
+        found["vreid_fast, CUDA graph"] = graphed(found["vreid_fast"])
+    return found
+
+
+def eager_and_compiled(options: Namespace, eager: Callable, run: Callable) -> dict[str, Callable]:
+    """The rivals among `providers`."""
     torch.compiler.reset()
-    found = {"vreid_fast": lambda: run(ours), "eager": lambda: run(eager)}
+    found = {"eager": lambda: run(eager)}
     if not options.quick:
         for name, mode in (("torch.compile", None), ("torch.compile, reduce-overhead", "reduce-overhead")):
             compiled = torch.compile(eager, mode=mode, fullgraph=True, dynamic=False)
             found[name] = lambda compiled=compiled: run(compiled)
-    if options.device == "cuda":
-        found["vreid_fast, CUDA graph"] = graphed(found["vreid_fast"])
     return found
 
 

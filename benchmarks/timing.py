@@ -74,7 +74,14 @@ def compare(
             break
         for name, provider in providers.items():
             times[name].append(_milliseconds(provider, repeats[name], device))
-    ours = _quantile(times[next(iter(providers))], 0.5)
+    return record(op, case, times, peaks, device=device, quick=quick)
+
+
+def record(
+    op: str, case: str, times: dict[str, list[float]], peaks: dict[str, str], *, device: str, quick: bool
+) -> list[dict]:
+    """Prints and (unless `quick`) writes one case: milliseconds of each round by provider, ours first."""
+    ours = _quantile(next(iter(times.values())), 0.5)
     rows = []
     for name, taken in times.items():
         p20, p50, p80 = (_quantile(taken, q) for q in (0.2, 0.5, 0.8))

@@ -1,6 +1,8 @@
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -368,6 +370,50 @@ def test_torch_is_chosen_where_dali_is_absent(tmp_path, monkeypatch):
 def test_knobs_are_checked(knobs, message):
     with pytest.raises(InputError, match=message):
         make_loader([], TestPlan([], 4), size=SIZE, **knobs)
+
+
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16))
+@pytest.mark.parametrize("channels_last", (False, True))
+def test_type_and_layout_that_the_network_wants(tmp_path, backend, dtype, channels_last):
+    tracklets = [images(tmp_path / name, 5) for name in "ab"]
+    plan = train_plan(tracklets, views=2)
+    for ours, plain in zip(
+        all_batches(tracklets, plan, backend=backend, dtype=dtype, channels_last=channels_last),
+        all_batches(tracklets, plan, backend=backend),
+        strict=True,
+    ):
+        for a, b in zip(ours.views, plain.views, strict=True):
+            assert a.dtype == dtype and torch.equal(a, b.to(dtype))
+            layout = torch.channels_last if channels_last else torch.contiguous_format
+            assert a.flatten(0, 1).is_contiguous(memory_format=layout)
+            assert a.flatten(0, 1).data_ptr() == a.data_ptr()
+
+
+def test_streams_of_several_starts_end_with_the_shortest(tmp_path, backend):
+    one, two = [images(tmp_path / "a", 5)], [images(tmp_path / "b", 7), video(tmp_path / "c.webm", 6)]
+    plans = train_plan(one, steps=9, batch=2), train_plan(two, steps=6, batch=3, views=2)
+    whole = [all_batches(tracklets, plan, backend=backend) for tracklets, plan in zip((one, two), plans)]
+    streams = [Stream(one, plans[0], 4), Stream(two, plans[1], 2)]
+    with Loader(streams, Reading(size=SIZE, backend=backend, threads=2)) as loader:
+        steps = list(loader)
+    assert len(steps) == 4
+    for step, batches in enumerate(steps):
+        for ours, alone in zip(batches, (whole[0][4 + step], whole[1][2 + step]), strict=True):
+            assert ours.tracklets.tolist() == alone.tracklets.tolist()
+            assert all(torch.equal(a, b) for a, b in zip(ours.views, alone.views, strict=True))
+
+
+def test_memory_does_not_grow_with_the_epochs(tmp_path, backend):
+    tracklets = [images(tmp_path / name, 8, height=256, width=128, ending="jpg") for name in "abcd"]
+    plan = train_plan(tracklets, batch=8, steps=240, size=(256, 128))
+    taken = []
+    with make_loader(tracklets, plan, backend=backend, size=(256, 128)) as loader:
+        for step, _ in enumerate(loader):
+            if step in (60, 239):
+                pages = int(Path("/proc/self/statm").read_text().split()[1])
+                taken.append(pages * os.sysconf("SC_PAGE_SIZE"))
+    # 180 batches of 9.4 MB each.
+    assert taken[1] - taken[0] < 30e6
 
 
 def test_importing_the_data_layer_costs_torch_and_nothing_else():

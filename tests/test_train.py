@@ -1,9 +1,12 @@
 """The whole path on a small tree of images: result, resume, stops, knobs, and what is said when it cannot run."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -120,6 +123,28 @@ def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tm
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, paper_run))
     assert states_equal(one["student"], other["student"])
     assert states_equal(one["teacher"]["network"], other["teacher"]["network"])
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(data, paper_run, tmp_path):
+    run = tmp_path / "run"
+    config = dataclasses.replace(knobs(data, run), checkpoint_every=3)
+    (tmp_path / "knobs.yaml").write_text(config.to_yaml())
+    program = f"""
+import os, signal
+from vreid_fast import train
+plain = train.Session.advance
+def advance(self, *arguments, **keywords):
+    if self.learner.step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    plain(self, *arguments, **keywords)
+train.Session.advance = advance
+train.main(["--config", "{tmp_path / "knobs.yaml"}"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert main(["--resume", str(run)]) == 0
+    one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, paper_run))
+    assert states_equal(one["student"], other["student"])
 
 
 def test_target_identities_are_never_read(data, paper_run, tmp_path):
