@@ -69,11 +69,11 @@ def bench(options, folder: Path, files: list[Tracklet], packs: dict[str, list[Tr
             lambda *job: ours(*job, device, threads, cache=cache, dtype=half, channels_last=True),
             files,
         ),
-        **{name: (start, files) for name, start in rivals(threads).items()},
+        **{name: (onto(device, start), files) for name, start in rivals(threads).items()},
         "video pack": (lambda *job: ours(*job, device, threads), packs["video pack"]),
     }
     unpacked = [Tracklet(t.frames, video=unpack(folder, t)) for t in packs["video pack"]]
-    contenders |= {name: (start, unpacked) for name, start in video_rivals(threads).items()}
+    contenders |= {name: (onto(device, start), unpacked) for name, start in video_rivals(threads).items()}
 
     expected = next(run(contenders["files"][0], (plan[:1], files, SIZE)))
     for name, (start, tracklets) in contenders.items():
@@ -126,6 +126,11 @@ def one_round(start: Callable[..., Iterator[Tensor]], job: Job, warm: int, timed
 
 def run(start: Callable[..., Iterator[Tensor]], job: Job) -> Iterator[Tensor]:
     yield from start(*job)
+
+
+def onto(device: torch.device, start: Callable[..., Iterator[Tensor]]) -> Callable[..., Iterator[Tensor]]:
+    """A rival whose batches come to the device, too."""
+    return lambda *job: (clips.to(device, non_blocking=True) for clips in start(*job))
 
 
 def ours(plan, tracklets, size, device, threads, *, cache=None, **layout) -> Iterator[Tensor]:

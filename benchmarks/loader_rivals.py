@@ -21,12 +21,8 @@ class Clips(Dataset):
     """The clip (T, 3, H, W) of a request, read as `decode` reads one."""
 
     def __init__(self, plan, tracklets, size, decode):
-        self.requests, self.tracklets, self.size, self.decode = (
-            [r for step in plan for r in step],
-            tracklets,
-            size,
-            decode,
-        )
+        self.requests = [request for step in plan for request in step]
+        self.tracklets, self.size, self.decode = tracklets, size, decode
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def __len__(self) -> int:
@@ -72,7 +68,11 @@ def data_loader(plan, tracklets, size, threads, decode) -> Iterator[Tensor]:
     batches = np.cumsum([0, *map(len, plan)])
     sampler = [range(first, last) for first, last in zip(batches, batches[1:])]
     yield from DataLoader(
-        Clips(plan, tracklets, size, decode), batch_sampler=sampler, num_workers=threads, prefetch_factor=2
+        Clips(plan, tracklets, size, decode),
+        batch_sampler=sampler,
+        num_workers=threads,
+        prefetch_factor=2,
+        pin_memory=torch.cuda.is_available(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Every benchmark of the ops, one after the other: `python benchmarks/run_all.py [--quick]`."""
+"""Every benchmark, one after the other: `python benchmarks/run_all.py [--quick]`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import sys
 
 import bench_combined_regression
 import bench_ema
+import bench_gather_clips
 import bench_gradient_reversal
 import bench_kmeans
 import bench_kmeans_assign
+import bench_loader
+import bench_step
 import bench_temporal_pool
 
 BENCHMARKS = (
@@ -18,6 +21,9 @@ BENCHMARKS = (
     bench_combined_regression,
     bench_kmeans,
     bench_kmeans_assign,
+    bench_gather_clips,
+    bench_loader,
+    bench_step,
 )
 
 
