@@ -14,7 +14,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 if TYPE_CHECKING:
-    from .pack import PackedVideo
+    from .packed import PackedVideo
 
 
 @dataclass(frozen=True)
