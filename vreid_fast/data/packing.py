@@ -22,7 +22,7 @@ from .pack_writer import PackWriter, new_folder
 from .packed import SUBSETS
 from .tracklets import Dataset, Tracklet
 from .video import VideoFacts, probe
-from .video_encoder import VideoEncoder, images_as_frames, video_frames
+from .video_encoder import VideoEncoder, video_images
 
 IMAGES_AT_ONCE = 32
 
@@ -153,7 +153,7 @@ def _read(piece: Piece, tracklet: Tracklet, encoder: VideoEncoder | None, skip: 
     """Fill a piece with its content."""
     if tracklet.video is not None:
         if encoder:
-            encoded, piece.facts = encoder.encode(video_frames(tracklet), f"video of {tracklet}")
+            encoded, piece.facts = encoder.encode(video_images(tracklet), f"video of {tracklet}")
             piece.members = [(encoder.ending, encoded)]
         else:
             piece.facts = probe(tracklet.video)
@@ -162,7 +162,7 @@ def _read(piece: Piece, tracklet: Tracklet, encoder: VideoEncoder | None, skip: 
             raise InputError(f"video of {tracklet} holds {piece.facts.frames} frames")
     elif encoder:
         images = (image for _, image in _images(piece, tracklet, _decoded, skip))
-        encoded, piece.facts = encoder.encode(images_as_frames(images), str(tracklet))
+        encoded, piece.facts = encoder.encode(images, str(tracklet))
         piece.members = [(encoder.ending, encoded)]
     else:
         images = _images(piece, tracklet, read_encoded, skip)

@@ -13,7 +13,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from .tracklets import Tracklet
-from .video import VideoFacts, probe
+from .video import VideoFacts, probe, to_rgb
 
 if TYPE_CHECKING:
     import av
@@ -66,8 +66,8 @@ class VideoEncoder:
     def ending(self) -> str:
         return CODECS[self.codec].ending
 
-    def encode(self, frames: Iterable[av.VideoFrame], what: str) -> tuple[bytes, VideoFacts]:
-        """The video of some frames, scaled to one size, and what is in it. `what` names them in errors.
+    def encode(self, images: Iterable[np.ndarray], what: str) -> tuple[bytes, VideoFacts]:
+        """The video of (H, W, 3) uint8 RGB images, and what is in it. `what` names them in errors.
 
         Raises:
             InputError: frames too small for the codec, or not one that can be decoded.
@@ -81,15 +81,16 @@ class VideoEncoder:
             stream = container.add_stream(codec.encoder, rate=RATE, options={**codec.options, "crf": str(self.crf)})
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size, stream.codec_context.thread_count = self.gop, 1
-            for count, frame in enumerate(frames, 1):
+            for count, image in enumerate(images, 1):
                 if count == 1:
-                    size = size or tuple(max(2, side - side % 2) for side in (frame.height, frame.width))
+                    size = size or tuple(max(2, side - side % 2) for side in image.shape[:2])
                     if min(size) < codec.least:
                         raise InputError(
                             f"{what} has frames of {size[0]}x{size[1]}; {self.codec} needs {codec.least}x{codec.least} "
                             "or more: give --size, or another --video"
                         )
                     stream.height, stream.width = size
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
                 frame = frame.reformat(size[1], size[0], "yuv420p", interpolation=scaling)
                 frame.pts, frame.time_base = count - 1, Fraction(1, RATE)
                 written += _mux(container, stream.encode(frame))
@@ -106,16 +107,8 @@ def _mux(container: av.container.OutputContainer, packets: list[av.Packet]) -> i
     return len(packets)
 
 
-def images_as_frames(images: Iterable[np.ndarray]) -> Iterator[av.VideoFrame]:
-    """(H, W, 3) uint8 RGB images for the encoder."""
-    import av
-
-    for image in images:
-        yield av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-
-
-def video_frames(tracklet: Tracklet) -> Iterator[av.VideoFrame]:
-    """All frames of a tracklet's video, one after the other.
+def video_images(tracklet: Tracklet) -> Iterator[np.ndarray]:
+    """All frames of a tracklet's video as (H, W, 3) uint8 RGB, one after the other.
 
     Raises:
         InputError: fewer frames can be decoded than it should have, or more.
@@ -126,7 +119,7 @@ def video_frames(tracklet: Tracklet) -> Iterator[av.VideoFrame]:
     try:
         with av.open(video if isinstance(video, str) else io.BytesIO(video.encoded())) as container:
             for frame in container.decode(video=0):
-                yield frame
+                yield to_rgb(frame)
                 number += 1
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"video of {tracklet}: frame {number} cannot be decoded ({error})") from error

@@ -113,10 +113,9 @@ def _read_description(file: Path) -> dict:
         raise InputError(f"{file}: not readable as JSON ({error})") from error
     if type(facts) is not dict or facts.get("format") != packed.FORMAT:
         raise InputError(f"{file}: wanted the format {packed.FORMAT!r}; this is no pack's description")
-    if type(facts.get("version")) is not int or facts["version"] != packed.VERSION:
-        raise InputError(
-            f"{file}: version {facts.get('version')!r}, wanted {packed.VERSION}; pack the data again, or update vreid-fast"
-        )
+    version = facts.get("version")
+    if type(version) is not int or version != packed.VERSION:
+        raise InputError(f"{file}: version {version!r}, wanted {packed.VERSION}; pack again, or update vreid-fast")
     for name, (wanted, holds) in FIELDS.items():
         if name not in facts or not holds(facts[name]):
             raise InputError(f"{file}, field {name}: wanted {wanted}, found {facts.get(name)!r:.80}")
