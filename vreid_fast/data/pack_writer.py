@@ -106,6 +106,7 @@ class PackWriter:
         counts = {"tracklets": self.tracklets, "frames": self.frames}
         facts = {"format": packed.FORMAT, "version": packed.VERSION, "word": self._word, **description, **counts}
         facts |= {"endings": list(self._endings), "shards": shards, "index": digests}
+        facts["digest"] = packed.description_digest(facts)
         self._write(DESCRIPTION, json.dumps(facts, indent=1).encode())
 
     def _add(self, name: str, content: bytes | np.ndarray) -> int:

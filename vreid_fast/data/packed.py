@@ -8,10 +8,12 @@ Every tar header bears the pack's own word: a shard of another pack is noticed f
 
 from __future__ import annotations
 
+import hashlib
+import json
 import mmap
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,6 +57,12 @@ def tar_header(name: str, size: int, word: str) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.uname = size, word
     return member.tobuf(tarfile.USTAR_FORMAT)
+
+
+def description_digest(facts: Mapping) -> str:
+    """sha256 of all that pack.json says, but for its own `digest`."""
+    others = {name: value for name, value in facts.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 class Pack:

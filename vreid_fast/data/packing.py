@@ -121,7 +121,8 @@ def _rows(splits: Sequence[Dataset]) -> tuple[list[Tracklet], list[tuple[int, in
 
 
 def _key(tracklet: Tracklet) -> tuple:
-    names = tracklet.frames if tracklet.video is None else [str(tracklet.video)]
+    video = tracklet.video is not None
+    names = [str(tracklet.video)] if video else (tracklet.frames[number] for number in range(len(tracklet)))
     digest = hashlib.blake2b("\0".join(names).encode("utf-8", "surrogateescape")).digest()
     return digest, tracklet.identity, tracklet.camera, tracklet.clothes
 

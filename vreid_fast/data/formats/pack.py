@@ -119,6 +119,8 @@ def _read_description(file: Path) -> dict:
     for name, (wanted, holds) in FIELDS.items():
         if name not in facts or not holds(facts[name]):
             raise InputError(f"{file}, field {name}: wanted {wanted}, found {facts.get(name)!r:.80}")
+    if facts.get("digest") != packed.description_digest(facts):
+        raise InputError(f"{file}, field digest: is not that of the other fields: damaged, or edited; pack again")
     return facts
 
 
