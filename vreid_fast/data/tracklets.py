@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .table import aligned
 
 if TYPE_CHECKING:
-    from .pack import PackedVideo
+    from .packed import PackedVideo
 
 
 class FramePaths(Sequence[str]):
@@ -72,6 +72,8 @@ class Dataset:
     """What a user should be told."""
     official: Mapping[str, str] = field(default_factory=dict)
     """Published size of a subset, in words."""
+    splits: int = 1
+    """How many train/test splits there are; this is one of them."""
 
     def table(self) -> str:
         """Identities, tracklets and images of each subset, beside published counts where there are any."""

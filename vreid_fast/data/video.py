@@ -14,7 +14,9 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 if TYPE_CHECKING:
-    from .pack import PackedVideo
+    import av
+
+    from .packed import PackedVideo
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,7 @@ def each_frame(
         InputError: a file that cannot be read at all.
     """
     import av
-    from av.video.reformatter import Interpolation
 
-    # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
-    conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
     lacking, opened, why = set(map(int, frames)), False, "the file may be cut short"
     try:
         with av.open(video if isinstance(video, str) else io.BytesIO(video.encoded())) as container:
@@ -100,7 +99,7 @@ def each_frame(
                 container.streams.video[0].thread_type = "AUTO"
             for number, frame in enumerate(container.decode(video=0)):
                 if number in lacking:
-                    yield number, frame.to_ndarray(format="rgb24", interpolation=conversion)
+                    yield number, to_rgb(frame)
                     lacking.remove(number)
                     if not lacking:
                         break
@@ -110,6 +109,15 @@ def each_frame(
             raise InputError(f"video {video}: {why}") from error
     if lacking:
         raise CutVideo(f"video {video}: frame {min(lacking)} cannot be decoded; {why}", sorted(lacking))
+
+
+def to_rgb(frame: av.VideoFrame) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a decoded frame."""
+    from av.video.reformatter import Interpolation
+
+    # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
+    conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+    return frame.to_ndarray(format="rgb24", interpolation=conversion)
 
 
 def _problem(video: str | PackedVideo, error: Exception) -> str:
