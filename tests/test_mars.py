@@ -126,7 +126,7 @@ def test_a_table_under_another_name(tmp_path):
 
 
 def test_another_folder_is_no_mars(tmp_path):
-    with pytest.raises(InputError, match="no folder info; wanted the folder that holds bbox_train"):
+    with pytest.raises(InputError, match="no folder bbox_train; wanted the folder that holds bbox_train"):
         read_dataset(f"mars:{tmp_path}")
     with pytest.raises(InputError, match="--mars_gallery both: wanted one of with_query, without_query"):
         read_dataset(write_mars(tmp_path), mars_gallery="both")

@@ -70,6 +70,8 @@ class Dataset:
     """What a user should be told."""
     official: Mapping[str, str] = field(default_factory=dict)
     """Published size of a subset, in words."""
+    splits: int = 1
+    """How many splits into training and test its format has; this is one of them."""
 
     def table(self) -> str:
         """Identities, tracklets and images of each subset, beside published counts where there are any."""
