@@ -29,7 +29,7 @@ class DataKnobs:
     """Seed of the synthetic people; another seed renders other people."""
     cache: str | None = None
     """Folder that keeps rendered synthetic tracklets; default ~/.cache/vreid_fast."""
-    split: str = "0"
+    split: str | int = "0"
     """Split of a target that has several (ilidsvid, prid2011: 0 to 9), or all: a run for each, then the mean."""
     mars_gallery: Literal["with_query", "without_query"] = "with_query"
     """Gallery of MARS: the official 11,310 tracklets with the queries, or the 9,330 without them (authors)."""
@@ -190,6 +190,7 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
         for knob, least in at_least.items():
             if getattr(self, knob) < least:
                 raise InputError(f"--{knob} must be at least {least}, got {getattr(self, knob)}")
+        object.__setattr__(self, "split", str(self.split))  # a YAML file says 3 where a command line says "3"
         if self.split != "all" and not re.fullmatch(r"\d{1,9}", self.split, re.ASCII):
             raise InputError(f"--split must be a number from 0, or all, got {self.split}")
         for knob in ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp"):
