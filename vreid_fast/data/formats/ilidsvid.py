@@ -49,7 +49,7 @@ def read_ilidsvid(path: str, *, split: int = 0) -> Dataset:
 
 def _read_splits(file: Path, people: int) -> np.ndarray:
     """(10, people) 1-based places, each row a permutation."""
-    table = read_matrix(file, "ls_set")
+    _, table = read_matrix(file, "ls_set")
     if table.shape != (SPLITS, people) or people % 2:
         raise InputError(
             f"{file}: wanted {SPLITS} rows of as many places as there are person directories, {people}, an even "

@@ -6,6 +6,8 @@ Layout: images `bbox_train/NAME[:4]/NAME` and `bbox_test/NAME[:4]/NAME`; in `inf
 and `test_name.txt` and the tables `tracks_train_info.mat`, `tracks_test_info.mat` and `query_IDX.mat`.
 Statistics: 1,261 people, 6 cameras; 8,298 training tracklets of 625 people, 12,180 test tracklets, of which
 870 are junk (identity -1, dropped here) and 3,248 distractors (identity 0, kept).
+X-MARS (https://github.com/andreas-eberle/x-mars) is another split of the same images, with tables of its own in the
+same form, whose variables have other names; it is read likewise.
 """
 
 from __future__ import annotations
@@ -19,8 +21,12 @@ from vreid_fast.errors import InputError
 from ..tracklets import Dataset, FramePaths, Tracklet
 from .tables import check_rows, read_lines, read_matrix, require_folders
 
-TRAIN, QUERY = "625 identities, 8,298 tracklets", "626 identities, 1,980 tracklets"
 GALLERY = {"with_query": "11,310 tracklets", "without_query": "9,330 tracklets"}
+VARIABLES = {
+    "train": ("track_train_info", "xmars_tracks_train_info"),
+    "test": ("track_test_info", "xmars_track_test_info"),
+    "query": ("query_IDX", "xmars_query_IDX"),
+}
 
 JUNK = -1
 NAME_LENGTH = len("0001C1T0001F001.jpg")
@@ -45,9 +51,14 @@ def read_mars(path: str, *, mars_gallery: str = "with_query") -> Dataset:
     train = _read_tracklets(root, "train")
     test = _read_tracklets(root, "test")
     queries_file = root / "info" / "query_IDX.mat"
-    queries = read_matrix(queries_file, "query_IDX").ravel()
+    variable, queries = read_matrix(queries_file, *VARIABLES["query"])
+    queries = queries.ravel()
     check_rows(queries_file, queries, len(test))
     queries = queries - 1
+    official = {
+        "train": "625 identities, 8,298 tracklets", "query": "626 identities, 1,980 tracklets",
+        "gallery": GALLERY[mars_gallery],
+    }  # fmt: skip
     kept = np.ones(len(test), dtype=bool)
     if mars_gallery == "without_query":
         kept[queries] = False
@@ -56,14 +67,14 @@ def read_mars(path: str, *, mars_gallery: str = "with_query") -> Dataset:
         train=[tracklet for tracklet in train if tracklet.identity != JUNK],
         query=[test[row] for row in queries],
         gallery=[tracklet for tracklet, keep in zip(test, kept) if keep and tracklet.identity != JUNK],
-        official={"train": TRAIN, "query": QUERY, "gallery": GALLERY[mars_gallery]},
+        official=official if variable == "query_IDX" else {},
     )
 
 
 def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
     """Tracklets of all rows of tracks_PART_info.mat, junk included."""
     file, names_file = root / "info" / f"tracks_{part}_info.mat", root / "info" / f"{part}_name.txt"
-    table = read_matrix(file, f"track_{part}_info")
+    _, table = read_matrix(file, *VARIABLES[part])
     if table.shape[1] != 4:
         raise InputError(f"{file}: wanted rows of first line, last line, identity, camera; found shape {table.shape}")
     names = _read_names(names_file)

@@ -105,8 +105,8 @@ def read_columns(file: Path, *columns: str) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def read_matrix(file: Path, key: str) -> np.ndarray:
-    """An integer matrix of a .mat file, as int64."""
+def read_matrix(file: Path, *keys: str) -> tuple[str, np.ndarray]:
+    """The first of the variables `keys` that a .mat file holds: its name and its integer matrix, as int64."""
     from scipy.io import loadmat
 
     try:
@@ -116,10 +116,11 @@ def read_matrix(file: Path, key: str) -> np.ndarray:
         raise InputError(f"{file} is missing; it is part of the data set") from None
     except Exception as error:  # what scipy raises on a damaged file is open-ended
         raise InputError(f"{file}: not a readable .mat file ({error})") from error
-    if key not in content:
+    key = next((key for key in keys if key in content), None)
+    if key is None:
         found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
-        raise InputError(f"{file}: wanted the variable {key}, found {found}")
-    return _integers(file, key, content[key])
+        raise InputError(f"{file}: wanted the variable {' or '.join(keys)}, found {found}")
+    return key, _integers(file, key, content[key])
 
 
 def read_hdf5_matrix(file: Path, key: str, largest: int) -> np.ndarray:
