@@ -26,7 +26,8 @@ CASES = 40
 SECONDS = 20  # a reader that takes longer than this hangs
 WORDS = [
     b"", b" ", b"\n", b"\r\n", b"\t", b",", b"\0", b"\xff", b'"', b"[", b"{", b"-1", b"0", b"1e999", b"nan", b"..",
-    b"/", b"../../etc/passwd", b"9" * 30, b"9" * 5000, b"true", b"null", "\u0663".encode(), "é".encode(), b"\x85", b"\x1c",
+    b"/", b"../../etc/passwd", b"9" * 30, b"9" * 5000,
+    b"true", b"null", "\u0663".encode(), "é".encode(), b"\x85", b"\x1c",
     b"train|query", b"a" * 300, b"\\ud800",
 ]  # fmt: skip
 

@@ -116,7 +116,7 @@ def test_a_damaged_or_missing_query_list(tmp_path):
         read_dataset(spec)
     with h5py.File(file, "w") as other:
         other.create_group("query")
-    with pytest.raises(InputError, match="query must be a matrix of integers, found Group"):
+    with pytest.raises(InputError, match="query must be a matrix of integers, found something else"):
         read_dataset(spec)
     file.unlink()
     with pytest.raises(InputError, match="info_test.mat is missing"):

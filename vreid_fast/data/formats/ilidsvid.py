@@ -17,7 +17,8 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset
-from .tables import read_matrix, require_folders
+from .matlab import read_matrix
+from .tables import require_folders
 from .two_cameras import SPLITS, assemble, check_split, people_of
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
-from .tables import check_rows, images_of, inside, integer, list_images, read_columns, read_hdf5_matrix, require_folders
+from .matlab import check_rows, read_hdf5_matrix
+from .tables import images_of, inside, integer, list_images, read_columns, require_folders
 
 
 def read_lsvid(path: str) -> Dataset:

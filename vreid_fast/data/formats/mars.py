@@ -19,7 +19,8 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
-from .tables import check_rows, read_lines, read_matrix, require_folders
+from .matlab import check_rows, read_matrix
+from .tables import read_lines, require_folders
 
 GALLERY = {"with_query": "11,310 tracklets", "without_query": "9,330 tracklets"}
 VARIABLES = {

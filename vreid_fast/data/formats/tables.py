@@ -1,4 +1,4 @@
-"""What the readers share: lists, matrices and split files, listings of directories, paths that stay inside."""
+"""What the readers share: lists and split files, listings of directories, paths that stay inside."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
 
 from vreid_fast.errors import InputError
 
@@ -103,67 +101,6 @@ def read_columns(file: Path, *columns: str) -> list[tuple[str, list[str]]]:
             raise InputError(f"{file}: row {number}: {words[0]} is already in row {earlier}")
         rows.append((f"{file}: row {number}", words))
     return rows
-
-
-def read_matrix(file: Path, *keys: str) -> tuple[str, np.ndarray]:
-    """The first of the variables `keys` that a .mat file holds: its name and its integer matrix, as int64."""
-    from scipy.io import loadmat
-
-    try:
-        with open(file, "rb") as stream:
-            content = loadmat(stream)
-    except FileNotFoundError:
-        raise InputError(f"{file} is missing; it is part of the data set") from None
-    except Exception as error:  # what scipy raises on a damaged file is open-ended
-        raise InputError(f"{file}: not a readable .mat file ({error})") from error
-    key = next((key for key in keys if key in content), None)
-    if key is None:
-        found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
-        raise InputError(f"{file}: wanted the variable {' or '.join(keys)}, found {found}")
-    return key, _integers(file, key, content[key])
-
-
-def read_hdf5_matrix(file: Path, key: str, largest: int) -> np.ndarray:
-    """An integer matrix, of at most `largest` numbers, of a .mat file of version 7.3, which is HDF5; as int64."""
-    import h5py
-
-    if not file.exists():
-        raise InputError(f"{file} is missing; it is part of the data set")
-    try:
-        with h5py.File(file, "r") as content:
-            found = ", ".join(content) or "nothing"
-            table = content.get(key)
-            if isinstance(table, h5py.Dataset):
-                # A damaged header may promise more numbers than there is memory.
-                if table.size is None or table.size > largest:
-                    raise InputError(f"{file}: {key} must hold at most {largest} numbers, found shape {table.shape}")
-                table = table[()]
-    except InputError:
-        raise
-    except Exception as error:  # what h5py raises on a damaged file is open-ended
-        raise InputError(f"{file}: not a readable .mat file of version 7.3 ({error})") from error
-    if table is None:
-        raise InputError(f"{file}: wanted the variable {key}, found {found}")
-    return _integers(file, key, table)
-
-
-def _integers(file: Path, key: str, table) -> np.ndarray:
-    kind = table.dtype if isinstance(table, np.ndarray) else type(table).__name__
-    if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf" or table.ndim != 2 or not table.size:
-        raise InputError(f"{file}: {key} must be a matrix of integers, found {kind}, shape {np.shape(table)}")
-    with np.errstate(invalid="ignore"):
-        integers = table.astype(np.int64)
-    if (integers != table).any():
-        row = int((integers != table).any(axis=1).argmax())
-        raise InputError(f"{file}: {key} must be a matrix of integers; row {row + 1} is {table[row].tolist()}")
-    return integers
-
-
-def check_rows(file: Path, rows: np.ndarray, count: int) -> None:
-    """InputError unless all of `rows`, 1-based, are rows of a table of `count`."""
-    wrong = (rows < 1) | (rows > count)
-    if wrong.any():
-        raise InputError(f"{file}: rows must be 1 to {count}, found {rows[wrong][0]}")
 
 
 def read_json(file: Path):
