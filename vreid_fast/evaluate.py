@@ -239,7 +239,6 @@ def evaluate(arguments) -> dict:
 
 def evaluate_split(arguments, network: nn.Module, config: Config, split: int) -> dict[str, dict]:
     """Scores of a network on one split, plain, standardised per camera, and by clothes where there are any."""
-
     own = arguments.data == config.target
     pieces = arguments.authors_pieces_test
     if pieces is None:
