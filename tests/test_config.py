@@ -22,6 +22,12 @@ def test_yaml_holds_every_knob_and_reads_back(tmp_path):
     assert parse_command(["--config", str(tmp_path / "config.yaml")])[0] == config
 
 
+def test_a_split_is_a_number_or_all(tmp_path):
+    (tmp_path / "a.yaml").write_text("split: 3\n")
+    assert parse_command(["--config", str(tmp_path / "a.yaml")])[0].split == "3"
+    assert parse_command(["--split", "all"])[0].split == "all" and Config().split == "0"
+
+
 def test_resume_takes_the_knobs_of_the_run(tmp_path):
     (tmp_path / "config.yaml").write_text(dataclasses.replace(Config(), seed=5).to_yaml())
     config, resume = parse_command(["--resume", str(tmp_path)])
@@ -41,6 +47,9 @@ def test_resume_takes_the_knobs_of_the_run(tmp_path):
         (["--people", "1"], "--people must be at least 2, got 1"),
         (["--flip", "1.5"], "--flip must be between 0 and 1, got 1.5"),
         (["--adapt_lr", "0"], "--adapt_lr must be above 0"),
+        (["--split", "first"], "--split must be a number from 0, or all, got first"),
+        (["--split=-1"], "--split must be a number from 0, or all, got -1"),
+        (["--authors_pieces_test=-1"], "--authors_pieces_test must be at least 0"),
         (["--combined_sizes", "[0]"], "--combined_sizes must be positive"),
     ],
 )

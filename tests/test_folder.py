@@ -5,7 +5,7 @@ import pytest
 from media import write_images, write_video
 
 from vreid_fast.data import read_dataset
-from vreid_fast.data.formats.folder import natural_key
+from vreid_fast.data.formats.tables import images_of, natural_key
 from vreid_fast.errors import InputError
 
 
@@ -48,6 +48,11 @@ def test_natural_order():
     shuffled = ["a1b10", "F10.jpg", "b", "F2.jpg", "F1.jpg", "a02", "F01.jpg", "a1b2"]
     ordered = ["F01.jpg", "F1.jpg", "F2.jpg", "F10.jpg", "a1b2", "a1b10", "a02", "b"]
     assert sorted(shuffled, key=natural_key) == ordered
+
+
+def test_natural_order_of_names_of_one_length():
+    assert images_of(["a10b1.jpg", "a1b10.jpg", "a.txt", ".jpg"]) == ["a1b10.jpg", "a10b1.jpg"]
+    assert images_of(["F3.png", "F1.png", "F2.png"]) == ["F1.png", "F2.png", "F3.png"]
 
 
 def test_without_a_table_every_leaf_and_video_is_unlabelled(root):

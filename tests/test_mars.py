@@ -7,7 +7,8 @@ import pytest
 from vreid_fast.data import read_dataset
 from vreid_fast.errors import InputError
 
-savemat = pytest.importorskip("scipy.io").savemat
+scipy_io = pytest.importorskip("scipy.io")
+loadmat, savemat = scipy_io.loadmat, scipy_io.savemat
 
 NAMES = {
     "train": ["0001C1T0001F001.jpg", "0001C1T0001F002.jpg", "0001C2T0001F001.jpg", "0003C6T0002F001.jpg"],
@@ -31,7 +32,7 @@ def write_mars(root, names=NAMES, tables=TABLES, queries=QUERIES):
         (root / folder).mkdir(exist_ok=True)
     for part in ("train", "test"):
         (root / "info" / f"{part}_name.txt").write_bytes("".join(f"{name}\r\n" for name in names[part]).encode())
-        savemat(root / "info" / f"tracks_{part}_info.mat", {f"track_{part}_info": np.array(tables[part], np.int32)})
+        savemat(root / "info" / f"tracks_{part}_info.mat", {f"track_{part}_info": np.array(tables[part])})
     savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.array(queries, np.uint16)})
     return f"mars:{root}"
 
@@ -71,6 +72,27 @@ def test_the_real_tables(shared, tmp_path):
             assert subset == "gallery" or official[0] == identities
 
 
+def test_the_real_tables_of_x_mars(shared, tmp_path):
+    given = shared("data/mars_meta/x-mars")
+    for folder in ("info", "bbox_train", "bbox_test"):
+        (tmp_path / folder).mkdir()
+    for part in ("train", "test"):
+        shutil.copy(given / f"tracks_{part}_info.mat", tmp_path / "info")
+        tables = loadmat(given / f"tracks_{part}_info.mat")
+        (table,) = (value for key, value in tables.items() if key.startswith("xmars"))
+        names = [
+            f"{'00-1' if identity == -1 else f'{identity:04d}'}C{camera}T0001F{frame % 1000:03d}.jpg"
+            for first, last, identity, camera in table.tolist()
+            for frame in range(first, last + 1)
+        ]
+        (tmp_path / "info" / f"{part}_name.txt").write_text("\n".join(names))
+    shutil.copy(given / "query_IDX.mat", tmp_path / "info")
+    data = read_dataset(f"mars:{tmp_path}")
+    assert len(data.train) == 7_986 and len({t.identity for t in data.train}) == 619
+    assert len(data.query) == 2_003 and len(data.gallery) == 12_492 - 870
+    assert len({t.identity for t in data.query}) == 632 and "official" not in data.table()
+
+
 @pytest.mark.parametrize(
     "part, rows, message",
     [
@@ -85,6 +107,7 @@ def test_the_real_tables(shared, tmp_path):
         ("train", [[2, 1, 1, 1]], "row 1 is .* wanted 1 <= first line <= last line"),
         ("train", [[0, 1, 1, 1]], "row 1 is .* wanted 1 <= first line"),
         ("train", [[1, 1, -2, 1]], "identity of at least -1"),
+        ("train", [[1, 2.5, 1, 1]], r"track_train_info must be a matrix of integers; row 1 is \[1.0, 2.5"),
         ("train", [[1, 2, 1]], r"wanted rows of first line, last line, identity, camera; found shape \(1, 3\)"),
     ],
 )
@@ -118,7 +141,7 @@ def test_missing_and_damaged_tables(tmp_path, name):
 def test_a_table_under_another_name(tmp_path):
     spec = write_mars(tmp_path)
     savemat(tmp_path / "info" / "query_IDX.mat", {"other": [[1]]})
-    with pytest.raises(InputError, match="wanted the variable query_IDX, found other"):
+    with pytest.raises(InputError, match="wanted the variable query_IDX or xmars_query_IDX, found other"):
         read_dataset(spec)
     savemat(tmp_path / "info" / "query_IDX.mat", {"query_IDX": "words"})
     with pytest.raises(InputError, match="query_IDX must be a matrix of integers"):
@@ -126,7 +149,7 @@ def test_a_table_under_another_name(tmp_path):
 
 
 def test_another_folder_is_no_mars(tmp_path):
-    with pytest.raises(InputError, match="no folder info; wanted the folder that holds bbox_train"):
+    with pytest.raises(InputError, match="no folder bbox_train; wanted the folder that holds bbox_train"):
         read_dataset(f"mars:{tmp_path}")
     with pytest.raises(InputError, match="--mars_gallery both: wanted one of with_query, without_query"):
         read_dataset(write_mars(tmp_path), mars_gallery="both")

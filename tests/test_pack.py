@@ -9,11 +9,12 @@ import pytest
 import torch
 from media import picture, write_images, write_video
 from packs import labels, run_pack, write_data
+from test_loader import make_loader
 
 from vreid_fast.data import Dataset, Tracklet, pack, read_dataset, read_frames
 from vreid_fast.data.formats.pack import read_pack
 from vreid_fast.data.images import read_encoded, read_video
-from vreid_fast.data.loader import TestPlan, TrainPlan, make_loader
+from vreid_fast.data.loader import TestPlan, TrainPlan
 from vreid_fast.data.packing import write_pack
 from vreid_fast.data.samplers import CameraSampler
 from vreid_fast.data.tracklets import FramePaths
@@ -182,7 +183,7 @@ def test_a_pack_gives_the_batches_of_its_source(source, tmp_path, backend):
     train = TrainPlan(lengths, sampler, frames=3, size=(48, 32), steps=3, pad=3, views=2)
     for plan in (train, TestPlan(lengths, 3, batch=4)):
         loaders = [make_loader(rows, plan, size=(48, 32), backend=backend, threads=2) for rows in (given, packed)]
-        for ours, theirs in zip(*loaders, strict=True):
+        for (ours,), (theirs,) in zip(*loaders, strict=True):
             assert torch.equal(ours.tracklets, theirs.tracklets)
             assert all(torch.equal(a, b) for a, b in zip(ours.views, theirs.views, strict=True))
         for loader in loaders:

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from media import picture, write_images, write_video
 from packs import run_pack, write_data
+from test_loader import make_loader
 
 from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.data.images import read_video
-from vreid_fast.data.loader import TestPlan, make_loader
+from vreid_fast.data.loader import TestPlan
 from vreid_fast.data.video import VideoFacts, probe
 from vreid_fast.errors import InputError
 
@@ -88,7 +89,7 @@ def test_the_loaders_decode_them(tmp_path, backend, codec):
     tracklets = read_dataset(run_pack(f"folder:{tmp_path / 'source'}", tmp_path / "pack", "--video", codec)).train
     plan = TestPlan([30, 5, 1], 4, batch=3)
     with make_loader(tracklets, plan, size=(128, 64), backend=backend) as loader:
-        clips = [(clip, request) for batch, step in zip(loader, plan) for clip, request in zip(batch.clips, step)]
+        clips = [(clip, request) for (batch,), step in zip(loader, plan) for clip, request in zip(batch.clips, step)]
         assert codec != "vp9" or loader.notes == ()
     for clip, request in clips:
         found = brightness((clip * 0.226 + 0.449) * 255)

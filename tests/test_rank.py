@@ -163,7 +163,7 @@ def test_any_layout_of_the_distances(parity):
     assert scores_of(parity, "big")["map"] == whole["map"]
 
 
-@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "dot"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_feature_types(distance, dtype):
     query, gallery = torch.eye(3, 8, dtype=dtype), torch.eye(3, 8, dtype=dtype).flip(0)
@@ -178,6 +178,14 @@ def test_feature_types(distance, dtype):
             distance=distance,
         )
         assert scores["rank1"] == scores["map"] == 1
+
+
+def test_the_dot_product_prefers_long_features_where_the_cosine_does_not():
+    query, gallery = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [3.0, 4.0]])
+    assert pairwise_distances(query, gallery, "dot").tolist() == [[-1.0, -3.0]]
+    identities = ([1], [0], gallery, [1, 2], [1, 1])
+    assert rank_metrics(query, *identities, distance="cosine")["rank1"] == 1
+    assert rank_metrics(query, *identities, distance="dot")["rank1"] == 0
 
 
 def test_without_cameras_every_other_item_of_the_person_is_a_match():
@@ -217,7 +225,7 @@ def test_no_match_at_all(queries):
         ({"gallery_cameras": [0.0, 1.0, 1.0]}, r"gallery_cameras must be \(3,\) integers"),
         ({"gallery_identities": None}, "gallery_identities must be"),
         ({"gallery_cameras": None}, "both or neither"),
-        ({"distance": "dot"}, "distance must be one of cosine, euclidean"),
+        ({"distance": "manhattan"}, "distance must be one of cosine, euclidean, dot"),
         ({"protocol": "duke"}, "protocol must be one of market"),
         ({"protocol": "clothes_change"}, "needs query_clothes and gallery_clothes"),
     ],

@@ -35,3 +35,18 @@ def test_unmatched_queries_and_absent_scores_show():
 
 def test_no_rows():
     assert score_table({}).startswith("no scores")
+
+
+def test_means_over_splits_show_their_deviation():
+    mean = {"student": {"map": 0.5, "rank1": 0.25, "queries": 88.5, "unmatched": 0.5}}
+    table = score_table(mean, {"student": {"map": 0.0123, "rank1": 0.1}})
+    assert "50.0 ± 1.2  25.0 ± 10.0" in table and "88.5" in table
+    assert "mean ± standard deviation over the splits" in table and "0.5 queries without a match" in table
+
+
+def test_rows_of_another_protocol_are_not_compared():
+    clothed = {**STUDENT, "unmatched": 5}
+    table = score_table({"source": SOURCE, "student": STUDENT, "student_clothes_change": clothed})
+    row = next(line for line in table.splitlines() if line.startswith("student, other clothes"))
+    assert row.split()[-1] == "360" and "only matches in other clothes count" in table
+    assert "without a match" not in table

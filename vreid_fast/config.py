@@ -21,15 +21,22 @@ from .errors import InputError
 @dataclass(frozen=True)
 class DataKnobs:
     source: str = "synthetic"
-    """Labelled tracklets to learn from: SPEC = synthetic | synthetic:real | FORMAT:PATH (formats: folder, mars)."""
+    """Labelled tracklets to learn from: SPEC = synthetic | synthetic:real | FORMAT:PATH (formats: folder, mars,
+    ilidsvid, prid2011, lsvid, ccvid, dukemtmc-videoreid, svreid, svreid_cc, svreid_plus)."""
     target: str = "synthetic:real"
     """Unlabelled tracklets to adapt to, in the same words; its query and gallery are what is scored."""
     synthetic_seed: int = 0
     """Seed of the synthetic people; another seed renders other people."""
     synthetic_cache: str | None = None
     """Folder that keeps rendered synthetic tracklets; default ~/.cache/vreid_fast."""
+    split: str | int = "0"
+    """Split of a target that has several (ilidsvid, prid2011: 0 to 9), or all: a run for each, then the mean."""
     mars_gallery: Literal["with_query", "without_query"] = "with_query"
-    """Gallery of MARS: the official 11,310 tracklets with the queries, or the 9,330 without them."""
+    """Gallery of MARS: the official 11,310 tracklets with the queries, or the 9,330 without them (authors)."""
+    authors_pieces_train: int = 0
+    """Cut the target's training tracklets into pieces of N frames (authors: 48 LS-VID, 32 DukeMTMC, 64 CCVID)."""
+    authors_pieces_test: int = 0
+    """Cut query and gallery tracklets likewise, each piece scored as one (authors: 48 LS-VID); 0 = whole."""
     height: int = 64
     """Height of a frame at the network's input, pixels (paper: 256)."""
     width: int = 32
@@ -164,8 +171,8 @@ class OutputKnobs:
     """Frames of a tracklet at test: T evenly spaced ones, or all of them in clips of T."""
     test_batch: int = 64
     """Clips in a batch at test."""
-    distance: Literal["cosine", "euclidean"] = "cosine"
-    """Distance of the ranking."""
+    distance: Literal["cosine", "euclidean", "dot"] = "cosine"
+    """Distance of the ranking; dot = negative inner product, not normalised (authors, data sets with clothes)."""
     bn_batches: int = 0
     """Target batches that batch-norm statistics are recomputed on; 0 = one pass, at most 200."""
 
@@ -181,11 +188,15 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
             "source_steps": 1, "adapt_steps": 0, "warmup_steps": 0, "weight_decay": 0, "clip_gradient": 0,
             "threads": 0, "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0,
             "combined_groups": 1, "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0,
-            "l2c": 0, "reversal": 0, "margin": 0, "seed": 0, "synthetic_seed": 0,
+            "l2c": 0, "reversal": 0, "margin": 0, "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0,
+            "authors_pieces_test": 0,
         }  # fmt: skip
         for knob, least in at_least.items():
             if getattr(self, knob) < least:
                 raise InputError(f"--{knob} must be at least {least}, got {getattr(self, knob)}")
+        object.__setattr__(self, "split", str(self.split))  # a YAML file says 3 where a command line says "3"
+        if self.split != "all" and not re.fullmatch(r"\d{1,9}", self.split, re.ASCII):
+            raise InputError(f"--split must be a number from 0, or all, got {self.split}")
         for knob in ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp"):
             if not 0 <= getattr(self, knob) <= 1:
                 raise InputError(f"--{knob} must be between 0 and 1, got {getattr(self, knob)}")

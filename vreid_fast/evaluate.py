@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load
+from .clothes import clothes_of, clothes_protocols
 from .config import Config, underscored
 from .data import Dataset, Tracklet, read_dataset
 from .data.bad_frames import POLICIES, BadFrames
+from .data.formats.tables import integer
 from .data.loader import Loader, Reading, Stream, TestPlan
 from .data.uses import why_unscored
 from .device import Precision, choose_device
@@ -22,6 +24,7 @@ from .errors import InputError
 from .metrics import camera_standardise, pairwise_distances, rank_metrics
 from .models import build
 from .report import bad_frames_list, score_table
+from .splits import count_splits, summarise
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ class Evaluation:
         """See `rank_metrics`; None where the data set has nothing to score."""
         return self._rank(self.query, self.gallery) if self.scored else None
 
+    def clothes_scores(self, name: str) -> dict[str, dict]:
+        """Scores under the clothes protocols that the data set allows, by NAME_PROTOCOL."""
+        protocols = clothes_protocols(self.data)[0] if self.scored else []
+        return {f"{name}_{protocol}": self._rank(self.query, self.gallery, protocol) for protocol in protocols}
+
     def distances(self) -> Tensor:
         """(Q, G) distances of the queries to the gallery."""
         return pairwise_distances(self.query, self.gallery, self.protocol.distance)
@@ -123,12 +131,13 @@ class Evaluation:
             for features, tracklets in ((self.query, self.data.query), (self.gallery, self.data.gallery))
         )
 
-    def _rank(self, query: Tensor, gallery: Tensor) -> dict:
+    def _rank(self, query: Tensor, gallery: Tensor, protocol: str = "market") -> dict:
         data = self.data
         scores = rank_metrics(
             query, [t.identity for t in data.query], _cameras(data.query),
             gallery, [t.identity for t in data.gallery], _cameras(data.gallery),
-            distance=self.protocol.distance,
+            distance=self.protocol.distance, protocol=protocol,
+            query_clothes=clothes_of(data.query), gallery_clothes=clothes_of(data.gallery),
         )  # fmt: skip
         return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
 
@@ -166,7 +175,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="SPEC = synthetic | synthetic:real | FORMAT:PATH")
     parser.add_argument("--network", choices=["student", "teacher"], default="student")
     parser.add_argument("--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all")
-    parser.add_argument("--distance", choices=["cosine", "euclidean"], default="cosine")
+    parser.add_argument(
+        "--distance", choices=["cosine", "euclidean", "dot"], default="cosine",
+        help="dot = negative inner product, not normalised (the authors, on data sets with clothes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split", type=str, default=None, help="N or all; default: the run's split of its own target, else 0"
+    )
+    parser.add_argument(
+        "--mars_gallery", choices=["with_query", "without_query"], default=None,
+        help="gallery of MARS; default: that of the run (authors: without_query)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--authors_pieces_test", type=int, default=None,
+        help="cut query and gallery tracklets into pieces of N frames; default: as the run, on its own target, else 0 "
+        "(authors: 48 LS-VID)",
+    )  # fmt: skip
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--on_bad_frame", choices=POLICIES, default="error", help="skip = take a frame's neighbour")
     parser.add_argument("--json", default=None, help="file to write the scores to")
@@ -176,22 +200,49 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(score_table(scores))
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
     return 0
 
 
-def evaluate(arguments) -> dict[str, dict]:
-    """Scores of the command line's network, plain and standardised per camera."""
+def evaluate(arguments) -> dict:
+    """Scores of the command line's network, by name of the row; of `--split all` what `summarise` returns."""
     network, config = load_network(arguments.checkpoint, arguments.network)
-    precision = Precision(config.precision, choose_device(arguments.device))
+    own = arguments.data == config.target
+    split = arguments.split or (config.split if own else "0")
+    if split != "all":
+        scores = evaluate_split(arguments, network, config, integer("--split", split, least=0))
+        print(score_table(scores))
+        return scores
+    if own:
+        print(f"note: the run adapted to split {config.split}; unlabelled, it saw test people of the others")
+    results = []
+    for number in range(count_splits(arguments.data)):
+        print(f"split {number}")
+        results.append(evaluate_split(arguments, network, config, number))
+        print(score_table(results[-1]), end="\n\n")
+    summary = summarise(results)
+    print(score_table(summary["mean"], summary["std"]))
+    return summary
+
+
+def evaluate_split(arguments, network: nn.Module, config: Config, split: int) -> dict[str, dict]:
+    """Scores of a network on one split, plain, standardised per camera, and by clothes where there are any."""
+    own = arguments.data == config.target
+    pieces = arguments.authors_pieces_test
+    if pieces is None:
+        pieces = config.authors_pieces_test if own else 0
     data = read_dataset(
-        arguments.data, seed=config.synthetic_seed, cache=config.synthetic_cache, mars_gallery=config.mars_gallery
-    )
+        arguments.data, seed=config.synthetic_seed, cache=config.synthetic_cache, split=split,
+        mars_gallery=arguments.mars_gallery or config.mars_gallery,
+        authors_pieces_train=config.authors_pieces_train if own else 0, authors_pieces_test=pieces,
+    )  # fmt: skip
     reason = why_unscored(data)
     if reason:
         raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
+    for note in (*data.notes, *clothes_protocols(data)[1]):
+        print(f"note: {note}")
+    precision = Precision(config.precision, choose_device(arguments.device))
     reading = reading_of(replace(config, on_bad_frame=arguments.on_bad_frame), precision)
     protocol = replace(Protocol.of(config, reading), clips=arguments.clips, distance=arguments.distance)
     evaluation = Evaluation.of(network.to(precision.device), data, protocol, precision, train=bool(data.train))
@@ -199,7 +250,7 @@ def evaluate(arguments) -> dict[str, dict]:
     scores = {arguments.network: evaluation.scores()}
     if data.train:
         scores[f"{arguments.network}_camera"] = evaluation.camera_scores()
-    return scores
+    return scores | evaluation.clothes_scores(arguments.network)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from .data.domains import Domains
 from .data.loader import Loader
 from .device import describe
-from .evaluate import Evaluation
 from .kernels.backends import OPS, choose
 from .logbook import read_history
 from .report import bad_frames_list, pick_ranked, score_table, write_report
 from .session import Session
 
-SCORED = ("source", "student", "student_camera", "teacher")
+if TYPE_CHECKING:
+    from .evaluate import Evaluation
 
 
 def environment(session: Session, loader: Loader) -> dict[str, str]:
@@ -88,7 +89,13 @@ def read_result(folder: Path) -> dict:
 
 
 def print_results(folder: str, result: dict) -> None:
-    rows = {name: result[name] for name in SCORED if name in result}
+    """The closing words of a run, or of a run of all splits."""
+    if "mean" in result:
+        print(f"{len(result['splits'])} splits")
+        print(score_table(result["mean"], result["std"]))
+        print(f"{Path(folder) / 'result.json'} holds them all; each split's folder has its report.html")
+        return
+    rows = {name: scores for name, scores in result.items() if isinstance(scores, dict)}
     print(score_table(rows) if rows else "no scores: the target has no labelled query and gallery")
     print(bad_frames_list(result.get("bad_frames", [])), end="")
     print(f"{Path(folder) / 'report.html'} shows curves and ranked lists")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .adaptation import adopt_target_statistics, consistency_losses, domain_losses, fill_memory
+from .clothes import clothes_protocols
 from .config import Config, parse_command
 from .data.batches import Batches
 from .data.domains import Domains
@@ -27,6 +28,7 @@ from .losses import FeatureMemory, batch_hard_triplet, cross_entropy
 from .models import NetworkOutput, build, load_trunk_weights, reversal_strength
 from .results import greet, print_results, read_result, write_results
 from .session import Session, open_folder
+from .splits import count_splits, run_splits
 
 
 def train(config: Config, resume: bool = False) -> dict:
@@ -48,7 +50,9 @@ def train(config: Config, resume: bool = False) -> dict:
 
     domains = Domains.read(
         config.source, config.target,
-        seed=config.synthetic_seed, cache=config.synthetic_cache, mars_gallery=config.mars_gallery,
+        seed=config.synthetic_seed, cache=config.synthetic_cache, split=int(config.split),
+        mars_gallery=config.mars_gallery,
+        authors_pieces_train=config.authors_pieces_train, authors_pieces_test=config.authors_pieces_test,
     )  # fmt: skip
     domains.labels = domains.labels.to(device)
     student = build(config.network, identities=domains.identities, frames=config.frames)
@@ -56,7 +60,7 @@ def train(config: Config, resume: bool = False) -> dict:
         domains.notes += load_trunk_weights(student.trunk, config.weights)
     learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
     batches = make_batches(config, domains, precision)
-    domains.notes += batches.notes
+    domains.notes += [*batches.notes, *clothes_protocols(domains.target)[1]]
     folder = open_folder(config.run, resume)
     session = Session(folder, learner, precision, dataclasses.asdict(config), domains.identities)
     if resume:
@@ -92,8 +96,20 @@ def train(config: Config, resume: bool = False) -> dict:
         if learner.teacher is not None:
             teacher = Evaluation.of(learner.teacher.network, domains.target, protocol, precision)
             session.note_scores(teacher=teacher.scores())
+        session.note_scores(**student.clothes_scores("student"))
         session.finish()
         return write_results(session, student, used)
+
+
+def train_splits(config: Config, resume: bool = False) -> dict:
+    """`--split all`: a run for each split of the target in its folder, then mean and deviation of their scores."""
+    splits = count_splits(config.target)
+    folder = open_folder(config.run, resume)
+    (folder / "config.yaml").write_text(config.to_yaml())
+    return run_splits(
+        folder, splits,
+        lambda split, inner, again: train(dataclasses.replace(config, split=str(split), run=str(inner)), again),
+    )  # fmt: skip
 
 
 def source_step(config: Config, session: Session, domains: Domains, batch: Batch) -> None:
@@ -201,7 +217,8 @@ def make_batches(config: Config, domains: Domains, precision: Precision) -> Batc
 def main(argv: list[str] | None = None) -> int:
     try:
         config, resume = parse_command(argv)
-        print_results(config.run, train(config, resume is not None))
+        run = train_splits if config.split == "all" else train
+        print_results(config.run, run(config, resume is not None))
     except (InputError, Diverged, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,41 +1,58 @@
-"""Data sets and clips: `read_dataset` turns a SPEC into tracklets, `make_loader` those into batches."""
+"""Data sets and clips: `read_dataset` turns a SPEC into tracklets, `loader.Loader` those into batches."""
 
 from __future__ import annotations
 
+import inspect
 from os import PathLike
 
 from vreid_fast.errors import InputError
 
 from .formats import FORMATS
 from .images import read_frames
+from .pieces import in_pieces
 from .tracklets import Dataset, Tracklet, identity_labels
 
-__all__ = ["FORMATS", "Dataset", "Tracklet", "identity_labels", "read_dataset", "read_frames"]
+__all__ = ["FORMATS", "Dataset", "Tracklet", "has_splits", "identity_labels", "read_dataset", "read_frames"]
 
 
 def read_dataset(
-    spec: str, *, seed: int = 0, cache: str | PathLike | None = None, mars_gallery: str = "with_query"
-) -> Dataset:
+    spec: str, *, seed: int = 0, cache: str | PathLike | None = None, split: int = 0,
+    mars_gallery: str = "with_query", authors_pieces_train: int = 0, authors_pieces_test: int = 0,
+) -> Dataset:  # fmt: skip
     """Read the data set of a SPEC.
 
     Args:
         spec: `synthetic`, `synthetic:STYLE` or `FORMAT:PATH` with a format of `FORMATS`.
         seed: of the synthetic people.
         cache: folder for rendered synthetic images; None = the user's cache folder.
+        split: which of the format's splits into training and test, where it has several (`Dataset.splits`).
         mars_gallery: "with_query" (the official protocol) or "without_query".
+        authors_pieces_train, authors_pieces_test: cut tracklets into pieces of so many frames, as the paper's
+            authors do with some data sets; 0 = leave them whole. See `pieces.in_pieces`.
 
     Raises:
-        InputError: an unknown format, no such path, or data that is not what the format says.
+        InputError: an unknown format, no such path, data that is not what the format says, or no such split.
     """
     known = f"known: synthetic, synthetic:STYLE, {', '.join(f'{name}:PATH' for name in FORMATS)}"
     name, _, rest = spec.partition(":")
+    if name != "synthetic" and name not in FORMATS:
+        raise InputError(f"data {spec!r}: unknown format {name!r}; {known}")
+    if split and not has_splits(spec):
+        raise InputError(f"--split {split}: {spec} has one split; leave --split out")
     if name == "synthetic":
         from .synthetic import read_synthetic
 
-        return read_synthetic(rest or "source", seed, cache)
-    if name not in FORMATS:
-        raise InputError(f"data {spec!r}: unknown format {name!r}; {known}")
-    if not rest:
-        raise InputError(f"data {spec!r}: wanted {name}:PATH, found no path; {known}")
-    options = {"gallery": mars_gallery} if name == "mars" else {}
-    return FORMATS[name](rest, **options)
+        data = read_synthetic(rest or "source", seed, cache)
+    else:
+        if not rest:
+            raise InputError(f"data {spec!r}: wanted {name}:PATH, found no path; {known}")
+        options = {"split": split, "mars_gallery": mars_gallery}
+        taken = inspect.signature(FORMATS[name]).parameters
+        data = FORMATS[name](rest, **{option: value for option, value in options.items() if option in taken})
+    return in_pieces(data, authors_pieces_train, authors_pieces_test)
+
+
+def has_splits(spec: str) -> bool:
+    """Whether the format of a SPEC has several splits."""
+    reader = FORMATS.get(spec.partition(":")[0])
+    return reader is not None and "split" in inspect.signature(reader).parameters

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
-from . import read_dataset
+from . import has_splits, read_dataset
 from .tracklets import Dataset, Tracklet, identity_labels
 from .uses import why_no_source, why_no_target
 
@@ -28,14 +28,24 @@ class Domains:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, source: str, target: str, **options) -> Domains:
+    def read(
+        cls, source: str, target: str, *,
+        split: int = 0, authors_pieces_train: int = 0, authors_pieces_test: int = 0, **options,
+    ) -> Domains:  # fmt: skip
         """Read two SPECs; `options` as of `read_dataset`.
+
+        `split` and the pieces are the target's. A source that has splits takes the same one, so that with one
+        data set as both nothing learns from the test people.
 
         Raises:
             InputError: a SPEC that cannot be read, a source without identities or with one person only,
                 a target without training tracklets.
         """
-        of_source, of_target = read_dataset(source, **options), read_dataset(target, **options)
+        of_source = read_dataset(source, split=split if has_splits(source) else 0, **options)
+        of_target = read_dataset(
+            target, split=split, authors_pieces_train=authors_pieces_train, authors_pieces_test=authors_pieces_test,
+            **options,
+        )  # fmt: skip
         if reason := why_no_source(of_source):
             raise InputError(f"--source {source}: {reason}")
         if reason := why_no_target(of_target):

@@ -73,7 +73,7 @@ class Dataset:
     official: Mapping[str, str] = field(default_factory=dict)
     """Published size of a subset, in words."""
     splits: int = 1
-    """How many train/test splits there are; this is one of them."""
+    """How many splits into training and test its format has; this is one of them."""
 
     def table(self) -> str:
         """Identities, tracklets and images of each subset, beside published counts where there are any."""

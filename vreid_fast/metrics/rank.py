@@ -74,7 +74,7 @@ def rank_metrics(
         query_identities, gallery_identities: (Q,) and (G,) integers.
         query_cameras, gallery_cameras: (Q,) and (G,) integers; both None when cameras are unknown, and
             then nothing is junk for its camera.
-        distance: ``"cosine"`` or ``"euclidean"``; compared in float32.
+        distance: ``"cosine"``, ``"euclidean"`` or ``"dot"``, see `pairwise_distances`; compared in float32.
         protocol: ``"market"``, a match is the same person in another camera; ``"same_clothes"`` and
             ``"clothes_change"``, moreover in the same, or in other, clothes (CCVID).
         query_clothes, gallery_clothes: (Q,) and (G,) integers, for the last two protocols.

@@ -56,7 +56,10 @@ def write_report(
         facts=_facts(result, environment),
         finding=_finding(result),
         rows=_rows(result),
-        unmatched=max((scores.get("unmatched", 0) for scores in _scores(result).values()), default=0),
+        unmatched=max(
+            (scores.get("unmatched", 0) for name, scores in _scores(result).items() if not words.protocol_of(name)),
+            default=0,
+        ),
         cmc=_cmc(result),
         losses=_losses(history),
         schedules=_schedules(history),
@@ -92,7 +95,8 @@ def _scores(result: dict) -> dict[str, dict]:
         for name, scores in result.items()
         if isinstance(scores, dict) and scores.get("map") is not None
     }
-    return {name: found[name] for name in [*words.NETWORKS, *found] if name in found}
+    ordered = {name: found[name] for name in [*words.NETWORKS, *found] if name in found}
+    return dict(sorted(ordered.items(), key=lambda row: words.protocol_of(row[0]) is not None))
 
 
 def _facts(result: dict, environment: dict[str, str]) -> list[str]:
@@ -147,7 +151,7 @@ def _rows(result: dict) -> list[dict]:
                 "map": score["map"],
                 "ranks": [score.get(rank) for rank in _RANKS],
                 "queries": score.get("queries"),
-                "gain": words.points(score["map"] - first["map"]) if place else "",
+                "gain": words.points(score["map"] - first["map"]) if place and not words.protocol_of(key) else "",
             }
         )
     return rows

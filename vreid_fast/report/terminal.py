@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 
-from .words import network_words
+from .words import network_words, protocol_of
 
 _COLUMNS = (("mAP", "map"), ("R1", "rank1"), ("R5", "rank5"), ("R10", "rank10"), ("R20", "rank20"))
 
 
-def score_table(rows: dict[str, dict]) -> str:
+def score_table(rows: dict[str, dict], deviations: dict[str, dict] | None = None) -> str:
     """Scores of several networks as aligned plain text, in per cent, with the gain over the first row.
 
     Args:
         rows: name -> scores as `rank_metrics` returns them (fractions). A score that is absent shows as
             a dash. Names known to the project (``source-only`` or ``source``, ``student``, ``teacher``,
-            ``student_camera``) are spelled out and explained below the table.
+            ``student_camera``, ``student_clothes_change``) are spelled out and explained below the table.
+        deviations: name -> standard deviations of the scores, where `rows` are means over splits.
     """
     if not rows:
         return "no scores: the target has no identities to score with"
@@ -21,10 +22,12 @@ def score_table(rows: dict[str, dict]) -> str:
     baseline = next(iter(rows.values())).get("map")
     table = [header]
     for place, (name, scores) in enumerate(rows.items()):
-        figures = ["-" if scores.get(key) is None else f"{100 * scores[key]:.1f}" for _, key in _COLUMNS]
-        known = place > 0 and baseline is not None and scores.get("map") is not None
+        spread = (deviations or {}).get(name, {})
+        figures = [_figure(scores.get(key), spread.get(key)) for _, key in _COLUMNS]
+        comparable = place > 0 and protocol_of(name) is None
+        known = comparable and baseline is not None and scores.get("map") is not None
         gain = f"{100 * (scores['map'] - baseline):+.1f}" if known else ""
-        table.append([network_words(name)[0], *figures, str(scores.get("queries", "-")), gain])
+        table.append([network_words(name)[0], *figures, _count(scores.get("queries")), gain])
 
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
@@ -35,11 +38,24 @@ def score_table(rows: dict[str, dict]) -> str:
         for row in table
     ]
     lines.insert(1, "-" * max(map(len, lines)))
-    unmatched = max(scores.get("unmatched", 0) for scores in rows.values())
+    unmatched = max(scores.get("unmatched", 0) for name, scores in rows.items() if not protocol_of(name))
     notes = [": ".join(network_words(name)) for name in rows if network_words(name)[1]]
     if unmatched:
-        notes.append(f"{unmatched} queries without a match in the gallery are left out")
+        notes.append(f"{_count(unmatched)} queries without a match in the gallery are left out")
+    if deviations:
+        notes.append("mean ± standard deviation over the splits")
     return "\n".join([*lines, "", *notes] if notes else lines)
+
+
+def _figure(score: float | None, deviation: float | None) -> str:
+    if score is None:
+        return "-"
+    return f"{100 * score:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+
+
+def _count(number: float | None) -> str:
+    """Queries; a mean over splits need not be a whole number."""
+    return "-" if number is None else f"{number:.10g}"
 
 
 def bad_frames_list(reasons: Sequence[str], most: int = 20) -> str:

@@ -15,6 +15,12 @@ NETWORKS = {
     ),
 }
 
+# Rows under another protocol are named NETWORK_PROTOCOL; they come last, and compare with no other row.
+PROTOCOLS = {
+    "same_clothes": ("same clothes", "only matches in the same clothes count"),
+    "clothes_change": ("other clothes", "only matches in other clothes count"),
+}
+
 LOSSES = {
     "cross_entropy": "Identity cross-entropy (eq. 5)",
     "triplet": "Triplet (eq. 6)",
@@ -53,7 +59,16 @@ def network_key(name: str) -> str:
 
 def network_words(name: str) -> tuple[str, str]:
     """Name and explanation of a score row; a row unknown here keeps its name."""
+    protocol = protocol_of(name)
+    if protocol:
+        words, explanation = PROTOCOLS[protocol]
+        return f"{network_words(name.removesuffix(f'_{protocol}'))[0]}, {words}", explanation
     return NETWORKS.get(network_key(name), (plain(name), ""))
+
+
+def protocol_of(name: str) -> str | None:
+    """The protocol of PROTOCOLS that a row name ends with; None for the usual one."""
+    return next((protocol for protocol in PROTOCOLS if name.endswith(f"_{protocol}")), None)
 
 
 def plain(name: str) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
 from ..video import probe
+from .tables import IMAGES, images_of, inside, integer, list_images, named, natural_key
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
 TABLE = "tracklets.csv"
 REQUIRED = ("path", "identity", "camera")
@@ -46,33 +44,19 @@ def read_folder(path: str) -> Dataset:
     return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes))
 
 
-def natural_key(name: str) -> tuple:
-    """Sort key in which numbers count as numbers: F2 before F10."""
-    parts = re.split(r"(\d+)", name, flags=re.ASCII)
-    return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], name
-
-
 def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
     tracklets, notes = [], []
     for folder, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        images = _images(files)
+        images = images_of(files)
         if images and folders:
             notes.append(f"{folder}: {len(images)} images beside folders are no tracklet and are left out")
         elif images:
             tracklets.append(Tracklet(FramePaths(folder, images)))
         tracklets += [
-            _video(os.path.join(folder, name)) for name in sorted(files, key=natural_key) if _is(name, VIDEOS)
+            _video(os.path.join(folder, name)) for name in sorted(files, key=natural_key) if named(name, VIDEOS)
         ]
     return tracklets, notes
-
-
-def _is(name: str, endings: tuple[str, ...]) -> bool:
-    return name.lower().endswith(endings) and not name.startswith(".")
-
-
-def _images(files: Sequence[str]) -> list[str]:
-    return sorted((name for name in files if _is(name, IMAGES)), key=natural_key)
 
 
 def _video(path: str, **known) -> Tracklet:
@@ -86,7 +70,7 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
     seen: dict[str, int] = {}
     for (line, row), identity, outfit in zip(rows, identities, clothes):
         where = f"{root / TABLE}: row {line}"
-        camera = _integer(where, "camera", row["camera"])
+        camera = _number(where, "camera", row)
         tracklet = _tracklet(where, root, row, seen, line, identity=identity, camera=camera, clothes=outfit)
         for subset in _subsets(where, row, identity):
             subsets[subset].append(tracklet)
@@ -111,6 +95,9 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             f"{file}: no column {', '.join(missing)}; wanted {', '.join(REQUIRED)} (unknown identities and "
             f"cameras are left empty), found {', '.join(columns) or 'nothing'}"
         )
+    twice = [name for name in columns if name and columns.count(name) > 1]
+    if twice:
+        raise InputError(f"{file}: column {twice[0]} is there twice")
     for line, cells in rows:
         if len(cells) != len(columns):
             raise InputError(f"{file}: row {line} has {len(cells)} cells, the header {len(columns)}")
@@ -122,37 +109,29 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
 def _codes(words: list[str]) -> list[int | None]:
     """Words as integers: as they stand if all are integers, else numbered in sorted order; empty = None."""
     known = {word for word in words if word}
-    if all(re.fullmatch(r"[+-]?\d+", word, re.ASCII) for word in known):
-        return [int(word) if word else None for word in words]
-    codes = {word: code for code, word in enumerate(sorted(known))}
-    return [codes.get(word) for word in words]
-
-
-def _integer(where: str, column: str, word: str) -> int | None:
     try:
-        return int(word) if word else None
-    except ValueError:
-        raise InputError(f"{where}, column {column}: wanted an integer, found {word!r}") from None
+        numbers = {word: integer("", word) for word in known}
+    except InputError:
+        numbers = {word: number for number, word in enumerate(sorted(known))}
+    return [numbers.get(word) for word in words]
+
+
+def _number(where: str, column: str, row: dict) -> int | None:
+    word = row.get(column, "")
+    return integer(f"{where}, column {column}", word) if word else None
 
 
 def _tracklet(where: str, root: Path, row: dict, seen: dict[str, int], line: int, **known) -> Tracklet:
-    inside = os.path.normpath(row["path"])
-    if not row["path"] or os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir:
-        raise InputError(f"{where}, column path: wanted a path inside {root}, found {row['path']!r}")
-    if seen.setdefault(inside, line) != line:
-        raise InputError(f"{where}, column path: {row['path']} is already in row {seen[inside]}")
-    path = os.path.join(root, inside)
+    path = inside(root, row["path"], f"{where}, column path")
+    if seen.setdefault(path, line) != line:
+        raise InputError(f"{where}, column path: {row['path']} is already in row {seen[path]}")
     if os.path.isfile(path):
         tracklet = _video(path, **known)
+    elif os.path.isdir(path):
+        tracklet = Tracklet(FramePaths(path, list_images(path, f"{where}, column path")), **known)
     else:
-        try:
-            images = _images(os.listdir(path))
-        except OSError:
-            raise InputError(f"{where}, column path: no folder or video {path}") from None
-        if not images:
-            raise InputError(f"{where}, column path: {path} holds no images ({' '.join(IMAGES)})")
-        tracklet = Tracklet(FramePaths(path, images), **known)
-    frames = _integer(where, "frames", row.get("frames", ""))
+        raise InputError(f"{where}, column path: no folder or video {path}")
+    frames = _number(where, "frames", row)
     if frames is not None and frames != len(tracklet):
         raise InputError(f"{where}, column frames: {frames} there, but {path} has {len(tracklet)}")
     return tracklet

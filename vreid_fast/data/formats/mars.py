@@ -6,6 +6,8 @@ Layout: images `bbox_train/NAME[:4]/NAME` and `bbox_test/NAME[:4]/NAME`; in `inf
 and `test_name.txt` and the tables `tracks_train_info.mat`, `tracks_test_info.mat` and `query_IDX.mat`.
 Statistics: 1,261 people, 6 cameras; 8,298 training tracklets of 625 people, 12,180 test tracklets, of which
 870 are junk (identity -1, dropped here) and 3,248 distractors (identity 0, kept).
+X-MARS (https://github.com/andreas-eberle/x-mars) is another split of the same images, with tables of its own in the
+same form, whose variables have other names; it is read likewise.
 """
 
 from __future__ import annotations
@@ -17,55 +19,64 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
+from .matlab import check_rows, read_matrix
+from .tables import read_lines, require_folders
 
-TRAIN, QUERY = "625 identities, 8,298 tracklets", "626 identities, 1,980 tracklets"
 GALLERY = {"with_query": "11,310 tracklets", "without_query": "9,330 tracklets"}
+VARIABLES = {
+    "train": ("track_train_info", "xmars_tracks_train_info"),
+    "test": ("track_test_info", "xmars_track_test_info"),
+    "query": ("query_IDX", "xmars_query_IDX"),
+}
 
 JUNK = -1
 NAME_LENGTH = len("0001C1T0001F001.jpg")
 
 
-def read_mars(path: str, *, gallery: str = "with_query") -> Dataset:
+def read_mars(path: str, *, mars_gallery: str = "with_query") -> Dataset:
     """Read MARS in its official layout. Images are not looked for until they are decoded.
 
     Args:
         path: the folder that holds bbox_train, bbox_test and info.
-        gallery: "with_query" = the official protocol: queries are in the gallery too;
-            "without_query" = the gallery of torchreid, in which 140 queries have no match.
+        mars_gallery: "with_query" = the official protocol: queries are in the gallery too;
+            "without_query" = the gallery of torchreid and of the paper's authors when they adapt to MARS, in
+            which 140 queries have no match.
 
     Raises:
         InputError: a missing file, a table of another shape, names that contradict their table.
     """
-    if gallery not in GALLERY:
-        raise InputError(f"--mars_gallery {gallery}: wanted one of {', '.join(GALLERY)}")
+    if mars_gallery not in GALLERY:
+        raise InputError(f"--mars_gallery {mars_gallery}: wanted one of {', '.join(GALLERY)}")
     root = Path(path)
-    for part in ("info", "bbox_train", "bbox_test"):
-        if not (root / part).is_dir():
-            raise InputError(
-                f"mars:{path}: no folder {part}; wanted the folder that holds bbox_train, bbox_test and info"
-            )
+    require_folders(f"mars:{path}", root, "bbox_train", "bbox_test", "info")
     train = _read_tracklets(root, "train")
     test = _read_tracklets(root, "test")
-    queries = _read_table(root / "info" / "query_IDX.mat", "query_IDX").ravel() - 1
-    if not ((queries >= 0) & (queries < len(test))).all():
-        raise InputError(f"{root / 'info' / 'query_IDX.mat'}: rows must be 1 to {len(test)}, found {queries.max() + 1}")
+    queries_file = root / "info" / "query_IDX.mat"
+    variable, queries = read_matrix(queries_file, *VARIABLES["query"])
+    queries = queries.ravel()
+    check_rows(queries_file, queries, len(test))
+    queries = queries - 1
+    official = {
+        "train": "625 identities, 8,298 tracklets", "query": "626 identities, 1,980 tracklets",
+        "gallery": GALLERY[mars_gallery],
+    }  # fmt: skip
     kept = np.ones(len(test), dtype=bool)
-    if gallery == "without_query":
+    if mars_gallery == "without_query":
         kept[queries] = False
     return Dataset(
         name=f"mars:{path}",
         train=[tracklet for tracklet in train if tracklet.identity != JUNK],
         query=[test[row] for row in queries],
         gallery=[tracklet for tracklet, keep in zip(test, kept) if keep and tracklet.identity != JUNK],
-        official={"train": TRAIN, "query": QUERY, "gallery": GALLERY[gallery]},
+        official=official if variable == "query_IDX" else {},
     )
 
 
 def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
     """Tracklets of all rows of tracks_PART_info.mat, junk included."""
     file, names_file = root / "info" / f"tracks_{part}_info.mat", root / "info" / f"{part}_name.txt"
-    table = _read_table(file, f"track_{part}_info")
-    if table.ndim != 2 or table.shape[1] != 4:
+    _, table = read_matrix(file, *VARIABLES[part])
+    if table.shape[1] != 4:
         raise InputError(f"{file}: wanted rows of first line, last line, identity, camera; found shape {table.shape}")
     names = _read_names(names_file)
     first, last, identities, _ = table.T
@@ -88,33 +99,8 @@ def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
     ]
 
 
-def _read_table(file: Path, key: str) -> np.ndarray:
-    """An integer matrix of a .mat file, as int64."""
-    from scipy.io import loadmat
-
-    try:
-        with open(file, "rb") as stream:
-            content = loadmat(stream)
-    except FileNotFoundError:
-        raise InputError(f"{file} is missing; it is part of the MARS evaluation tables") from None
-    except Exception as error:  # what scipy raises on a damaged file is open-ended
-        raise InputError(f"{file}: not a readable .mat file ({error})") from error
-    if key not in content:
-        found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
-        raise InputError(f"{file}: wanted the variable {key}, found {found}")
-    table = content[key]
-    if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf" or not table.size:
-        raise InputError(f"{file}: {key} must be a matrix of integers, found {getattr(table, 'dtype', type(table))}")
-    return table.astype(np.int64)
-
-
 def _read_names(file: Path) -> list[str]:
-    try:
-        names = file.read_text(encoding="ascii").split()
-    except FileNotFoundError:
-        raise InputError(f"{file} is missing; it is part of the MARS evaluation tables") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not a readable list of file names ({error})") from error
+    names = read_lines(file, encoding="ascii")
     for line, name in enumerate(names, 1):
         if len(name) != NAME_LENGTH:
             raise InputError(f"{file}: line {line} is {name!r}; wanted a name such as 0001C1T0001F001.jpg")

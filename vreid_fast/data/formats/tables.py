@@ -1,0 +1,117 @@
+"""What the readers share: lists and split files, listings of directories, paths that stay inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from vreid_fast.errors import InputError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+DIGITS = str.maketrans("123456789", "000000000")
+
+
+def require_folders(spec: str, root: Path, *parts: str) -> None:
+    """InputError unless the root of a data set holds the folders of its layout."""
+    for part in parts:
+        if not (root / part).is_dir():
+            wanted = f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else part
+            raise InputError(f"{spec}: no folder {part}; wanted the folder that holds {wanted}")
+
+
+def inside(root: str | os.PathLike, relative: str, where: str) -> str:
+    """The path of `relative` below `root`; `where` begins the InputError for one that leaves the root."""
+    path = os.path.normpath(relative)
+    if not relative or "\0" in path or os.path.isabs(path) or path.split(os.sep)[0] == os.pardir:
+        raise InputError(f"{where}: wanted a path inside {root}, found {relative!r}")
+    return os.path.join(root, path)
+
+
+def natural_key(name: str) -> tuple:
+    """Sort key in which numbers count as numbers: F2 before F10."""
+    parts = re.split(r"(\d+)", name, flags=re.ASCII)
+    return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], name
+
+
+def named(name: str, endings: tuple[str, ...]) -> bool:
+    """Whether a file has one of the endings, in small letters or capitals, and is not hidden."""
+    return name.lower().endswith(endings) and not name.startswith(".")
+
+
+def images_of(names: Iterable[str]) -> list[str]:
+    """The names of images in natural order, which is temporal order in every format."""
+    found = [name for name in names if named(name, IMAGES)]
+    # Numbers of equal length are in order as words are; the keys of a million names would take seconds.
+    equal = len({name.translate(DIGITS) for name in found}) < 2
+    return sorted(found) if equal else sorted(found, key=natural_key)
+
+
+def list_images(folder: str | os.PathLike, where: str) -> list[str]:
+    """Names of a directory's images in temporal order; `where` begins the InputError for one without any."""
+    try:
+        names = images_of(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"{where}: no folder {folder} ({error.strerror})") from None
+    if not names:
+        raise InputError(f"{where}: {folder} holds no images ({' '.join(IMAGES)})")
+    return names
+
+
+def list_folders(folder: str | os.PathLike, where: str) -> list[str]:
+    """Names of a directory's directories, sorted; hidden ones are left out."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{where}: no folder {folder} ({error.strerror})") from None
+
+
+def integer(where: str, word: str, least: int | None = None) -> int:
+    """The integer that a word stands for; `where` begins the InputError for any other word."""
+    # 18 digits fit into int64; int() alone would take "1_000" and digits of other scripts.
+    if re.fullmatch(r"[+-]?\d{1,18}", word, re.ASCII) and (least is None or int(word) >= least):
+        return int(word)
+    raise InputError(f"{where}: wanted an integer{'' if least is None else f' of at least {least}'}, found {word!r}")
+
+
+def read_lines(file: Path, encoding: str = "utf-8-sig") -> list[str]:
+    """Lines of a text file, stripped; empty ones at its end are left out."""
+    try:
+        lines = file.read_text(encoding=encoding).rstrip().split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing; it is part of the data set") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not a readable list ({error})") from error
+    return [line.strip() for line in lines]
+
+
+def read_columns(file: Path, *columns: str) -> list[tuple[str, list[str]]]:
+    """(place for errors, words) of the lines of a list; its columns are separated by blanks.
+
+    Raises:
+        InputError: a missing file, no lines, a line with another number of words, or one whose first word,
+            a path, is that of an earlier line.
+    """
+    rows, seen = [], {}
+    for number, line in enumerate(read_lines(file), 1):
+        words = line.split()
+        if len(words) != len(columns):
+            raise InputError(f"{file}: row {number} has {len(words)} words; wanted {', '.join(columns)}")
+        earlier = seen.setdefault(os.path.normpath(words[0]), number)
+        if earlier != number:
+            raise InputError(f"{file}: row {number}: {words[0]} is already in row {earlier}")
+        rows.append((f"{file}: row {number}", words))
+    return rows
+
+
+def read_json(file: Path):
+    """What a JSON file holds."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing; it is part of the data set") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not readable JSON ({error})") from error
