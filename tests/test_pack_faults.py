@@ -1,7 +1,7 @@
 """Reading packs that are damaged, or of which a part is another's."""
 
+import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +14,6 @@ from vreid_fast.data.packed import description_digest
 from vreid_fast.data.packing import write_pack
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -130,8 +128,6 @@ def test_an_index_that_is_not_the_packs(source, packed, tmp_path, name):
 )
 def test_an_index_that_contradicts_itself(packed, name, column, row, value, message):
     """Not damage, which its digest shows, but a wrong writer."""
-    import hashlib
-
     if column is None:
         (packed / name).write_bytes(value or b"")
         if value is None:
