@@ -94,8 +94,10 @@ def fuzz(folder: Path, cases: int, seed: int) -> Counter:
     for case in range(cases):
         target = rng.choice(list(files))
         mutated = mutate(files[target], target, list(files.values()), rng)
+        if mutated == files[target]:
+            continue
         (folder / target).write_bytes(mutated)
-        kind, how = target.rpartition(".")[2], "same" if mutated == files[target] else "refused"
+        kind, how = target.rpartition(".")[2], "refused"
         try:
             objects, *found = facts(folder)
             assert found == wanted, f"seed {seed}, case {case}: other tracklets out of a changed {target}"
@@ -114,9 +116,10 @@ def fuzz(folder: Path, cases: int, seed: int) -> Counter:
                         f"seed {seed}, case {case}: {name} has other bytes"
                     )
         except InputError:
-            assert mutated != files[target], f"seed {seed}, case {case}: refused as it was"
+            pass
         finally:
             (folder / target).write_bytes(files[target])
+        assert (kind, how) != ("npy", "right"), f"seed {seed}, case {case}: a changed {target} passed"
         ended[kind, how] += 1
     return ended
 
@@ -133,4 +136,3 @@ def test_a_damaged_pack_is_right_or_refused(tmp_path, seed):
         ("tar", "right"),
     ):
         assert ended[outcome], f"{outcome} never came up in {ended}"
-    assert not ended["npy", "right"] or ended["npy", "right"] < 5
