@@ -5,7 +5,7 @@ from pathlib import Path
 
 from media import write_images, write_video
 
-from vreid_fast.data import pack
+from vreid_fast.data.commands import pack
 
 ROWS = """path,identity,camera,clothes,split
 jpg,7,1,3,train|gallery

@@ -97,3 +97,10 @@ def test_a_cache_keeps_the_neighbour(tmp_path, backend):  # noqa: F811
         options = {"backend": backend, "bad_frames": BadFrames("skip"), "cache": cache}
         (batch,) = all_batches(tracklets, TestPlan([4], 4), **options)
         assert shown(batch.clips[0]) == [0, 1, 1, 3]
+
+
+def test_good_videos_are_not_decoded_twice(tmp_path, monkeypatch):
+    dali = pytest.importorskip("vreid_fast.data.dali")
+    monkeypatch.setattr(dali, "read_frames", lambda *_: pytest.fail("decoded again"))
+    tracklet = video(tmp_path / "a.webm", 9)
+    assert len(all_batches([tracklet], TestPlan([9], 4), backend="dali")) == 1

@@ -8,9 +8,10 @@ from media import write_images, write_video
 from PIL import Image
 from test_train import write_people
 
-from vreid_fast.data import Dataset, Tracklet, check
-from vreid_fast.data.contact_sheet import choose_rows, draw_contact_sheet
-from vreid_fast.data.frame_check import read_tracklet, spread
+from vreid_fast.data import Dataset, Tracklet
+from vreid_fast.data.commands import check
+from vreid_fast.data.commands.contact_sheet import choose_rows, draw_contact_sheet
+from vreid_fast.data.commands.frame_check import read_tracklet, spread
 from vreid_fast.data.uses import why_unscored
 from vreid_fast.errors import InputError
 

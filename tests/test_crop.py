@@ -14,8 +14,9 @@ import pytest
 from media import picture, write_video
 from PIL import Image
 
-from vreid_fast.data import check, crop, read_dataset, read_frames
-from vreid_fast.data.folder_writer import FolderWriter, Row
+from vreid_fast.data import read_dataset, read_frames
+from vreid_fast.data.commands import check, crop
+from vreid_fast.data.commands.folder_writer import FolderWriter, Row
 from vreid_fast.data.formats.folder import natural_key
 from vreid_fast.errors import InputError
 

@@ -4,18 +4,18 @@ import pickle
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
 from media import picture, write_images, write_video
 from packs import labels, run_pack, write_data
 from test_loader import make_loader
+from trees import small_prid_splits, write_prid2011
 
-from vreid_fast.data import Dataset, Tracklet, pack, read_dataset, read_frames
+from vreid_fast.data import Dataset, Tracklet, read_dataset, read_frames
+from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.formats.pack import read_pack
 from vreid_fast.data.images import read_encoded, read_video
 from vreid_fast.data.loader import TestPlan, TrainPlan
-from vreid_fast.data.packing import write_pack
 from vreid_fast.data.samplers import CameraSampler
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.data.video import probe
@@ -69,13 +69,6 @@ def test_names_and_slices(source, tmp_path):
     assert str(packed.train[2].video) in str(packed.train[2])
 
 
-def test_frames_are_views_of_the_shard(source, tmp_path):
-    frames = read_dataset(run_pack(source, tmp_path / "pack")).train[0].frames
-    encoded = frames.encoded(0)
-    assert encoded.dtype == np.uint8 and not encoded.flags.owndata and not encoded.flags.writeable
-    assert encoded.base is not None and np.shares_memory(encoded, frames.encoded(0))
-
-
 def test_opening_reads_no_shard(source, tmp_path, monkeypatch):
     spec = run_pack(source, tmp_path / "pack")
     monkeypatch.setattr("vreid_fast.data.packed.Pack._open", lambda *_: pytest.fail("a shard was opened"))
@@ -124,27 +117,27 @@ def test_a_pack_of_a_pack_and_what_its_source_said(tmp_path):
     assert read_dataset(f"pack:{tmp_path / 'three'}").official == {"train": "1 tracklet"}
 
 
-def test_all_splits_are_packed_once(tmp_path, monkeypatch):
-    for name in "abc":
-        write_images(tmp_path / name, 2)
-
-    def read(spec, *, split=0):
-        """Splits of the same folders, their tracklets made anew."""
-        a, b, c = (Tracklet(FramePaths(tmp_path / n, ["F1.jpg", "F2.jpg"]), i, 1) for i, n in enumerate("abc"))
-        return Dataset(spec, *(([a], [b], [c, b]), ([c], [a], [b, a]))[split], splits=2)
-
-    monkeypatch.setattr(pack, "read_dataset", read)
-    run_pack("prid2011:x", tmp_path / "pack")
+def test_all_splits_are_packed_once(tmp_path):
+    spec = write_prid2011(tmp_path / "prid", small_prid_splits(), frames=3)
+    for number, image in enumerate(sorted((tmp_path / "prid").rglob("*.png"))):
+        image.write_bytes(b"image %d" % number)
+    packed = run_pack(spec, tmp_path / "pack")
     facts = json.loads((tmp_path / "pack" / "pack.json").read_text())
-    assert (facts["tracklets"], facts["frames"], facts["splits"]) == (3, 6, 2)
-    for split in range(2):
-        given, packed = read("", split=split), read_pack(str(tmp_path / "pack"), split=split)
-        assert packed.splits == 2 and packed.query[0] is packed.gallery[1]
+    assert (facts["tracklets"], facts["frames"], facts["splits"]) == (8, 24, 10)
+    for split in range(10):
+        ours, theirs = read_dataset(packed, split=split), read_dataset(spec, split=split)
+        assert ours.splits == 10 and ours.official == theirs.official
         for subset in ("train", "query", "gallery"):
-            assert [*map(labels, getattr(packed, subset))] == [*map(labels, getattr(given, subset))]
-            assert [*map(contents, getattr(packed, subset))] == [*map(contents, getattr(given, subset))]
-    with pytest.raises(InputError, match="split 2: wanted 0 to 1"):
-        read_pack(str(tmp_path / "pack"), split=2)
+            assert [*map(labels, getattr(ours, subset))] == [*map(labels, getattr(theirs, subset))]
+            assert [*map(contents, getattr(ours, subset))] == [*map(contents, getattr(theirs, subset))]
+    with pytest.raises(InputError, match="split 10: wanted 0 to 9"):
+        read_dataset(packed, split=10)
+
+
+def test_a_gallery_is_chosen_when_packing(source, tmp_path):
+    spec = run_pack(source, tmp_path / "pack", "--mars_gallery", "without_query")
+    with pytest.raises(InputError, match="--mars_gallery without_query: .* has the gallery it was packed with"):
+        read_dataset(spec, mars_gallery="without_query")
 
 
 def test_one_set_of_frames_under_two_labels_is_two_tracklets(tmp_path):

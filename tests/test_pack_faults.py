@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from media import write_images
 from packs import run_pack, write_data
 
 from vreid_fast.data import Dataset, Tracklet, read_dataset
+from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.images import read_encoded
 from vreid_fast.data.packed import description_digest
-from vreid_fast.data.packing import write_pack
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.errors import InputError
 
@@ -59,13 +60,21 @@ def test_a_shard_cut_short_after_opening(packed):
         [data.train[0].frames.encoded(number) for number in range(5)]
 
 
-@pytest.mark.parametrize("content", [None, b""])
-def test_a_shard_gone_after_opening(packed, content):
+def test_a_shard_cut_short_while_it_is_read(packed):
+    frames = read_dataset(f"pack:{packed}").train[0].frames
+    frames.encoded(0)
+    os.truncate(packed / "00000.tar", 700)
+    with pytest.raises(InputError, match=r"the index does not match shard .*00000.tar"):
+        frames.encoded(0)
+
+
+@pytest.mark.parametrize("content, message", [(None, "cannot be read"), (b"", "wanted 00000000.0000.jpg")])
+def test_a_shard_gone_after_opening(packed, content, message):
     data = read_dataset(f"pack:{packed}")
     (packed / "00000.tar").unlink()
     if content is not None:
         (packed / "00000.tar").write_bytes(content)
-    with pytest.raises(InputError, match=r"shard .*00000.tar cannot be read"):
+    with pytest.raises(InputError, match=rf"shard .*00000.tar.*{message}"):
         read_encoded(data.train[0], 0)
 
 

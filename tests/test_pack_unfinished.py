@@ -13,9 +13,9 @@ from media import write_images
 from packs import run_pack, write_data
 
 from vreid_fast.data import Dataset, Tracklet, read_dataset
+from vreid_fast.data.commands.pack_writer import new_folder
+from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.images import read_encoded
-from vreid_fast.data.pack_writer import new_folder
-from vreid_fast.data.packing import write_pack
 from vreid_fast.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +80,7 @@ SLOW = """
 import sys, time
 import numpy as np
 from vreid_fast.data.packed import description_digest
-from vreid_fast.data.packing import write_pack
+from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.tracklets import Dataset, Tracklet
 class Frames:
     def __len__(self): return 1_000_000

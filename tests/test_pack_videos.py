@@ -130,8 +130,6 @@ def test_frames_too_small_for_the_codec(tmp_path):
         (["--crf", "20"], "--crf is for videos"),
         (["--size", "64x32"], "--size is for videos"),
         (["--video", "h264", "--crf", "60"], "--crf 60: wanted 0 to 51 for h264"),
-        (["--video", "h264", "--gop", "0"], "--gop 0: wanted 1 or more"),
-        (["--threads", "0"], "--threads 0: wanted 1 or more"),
     ],
 )
 def test_options_that_do_not_hold(tmp_path, options, message):
@@ -139,7 +137,9 @@ def test_options_that_do_not_hold(tmp_path, options, message):
         run_pack("folder:nowhere", tmp_path / "pack", *options)
 
 
-@pytest.mark.parametrize("options", [["--size", "63x32"], ["--size", "64"], ["--shard_size", "1T"], ["--video", "av1"]])
+@pytest.mark.parametrize(
+    "options", [["--size", "63x32"], ["--size", "64"], ["--shard_size", "1T"], ["--gop", "0"], ["--threads", "0"]]
+)
 def test_words_that_are_no_options(tmp_path, options, capsys):
     with pytest.raises(SystemExit):
         run_pack("folder:nowhere", tmp_path / "pack", *options)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vreid_fast.data.cuts import Limits, cut_tracks
-from vreid_fast.data.tracks import Tracks, read_tracks
+from vreid_fast.data.commands.cuts import Limits, cut_tracks
+from vreid_fast.data.commands.tracks import Tracks, read_tracks
 from vreid_fast.errors import InputError
 
 HEADER = "frame,id,left,top,width,height"

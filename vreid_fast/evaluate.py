@@ -240,6 +240,7 @@ def evaluate_split(arguments, network: nn.Module, config: Config, split: int) ->
     reason = why_unscored(data)
     if reason:
         raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
+    print(f"{data.name}\n{data.table()}")
     for note in (*data.notes, *clothes_protocols(data)[1]):
         print(f"note: {note}")
     precision = Precision(config.precision, choose_device(arguments.device))

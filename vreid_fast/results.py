@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,11 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
     used = environment(session, loader)
     for name, value in used.items():
         print(f"{name:>10}  {value}")
-    for name, tracklets, camera in (
-        ("source", domains.source, None),
-        ("target", domains.unlabelled, domains.cameras()),
-    ):
-        people = f"{domains.identities} people" if name == "source" else "unlabelled"
-        cameras = "" if camera is None else f", {len(camera.unique())} cameras"
-        print(f"{name:>10}  {session.config[name]}: {len(tracklets)} tracklets, {people}{cameras}")
+    for name, data in (("source", domains.labelled), ("target", domains.target)):
+        cameras = {tracklet.camera for tracklet in data.train} - {None}
+        use = "labelled" if name == "source" else "to adapt to, unlabelled"
+        print(f"{name:>10}  {data.name}: {use}{f', {len(cameras)} cameras' if cameras else ''}")
+        print(textwrap.indent(data.table(), " " * 12))
     for note in (*domains.notes, *loader.notes):
         print(f"{'note':>10}  {note}")
     return used

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .data import has_splits, read_dataset
+from .data import read_dataset
 from .errors import InputError, Stopped
 from .results import read_result, write_json
 
@@ -17,9 +17,10 @@ def count_splits(spec: str) -> int:
     Raises:
         InputError: it has one only, or cannot be read.
     """
-    if not has_splits(spec):
+    splits = read_dataset(spec).splits
+    if splits == 1:
         raise InputError(f"--split all: {spec} has one split; leave --split out")
-    return read_dataset(spec).splits
+    return splits
 
 
 def run_splits(folder: Path, splits: int, run: Callable[[int, Path, bool], dict]) -> dict:

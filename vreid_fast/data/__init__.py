@@ -12,7 +12,7 @@ from .images import read_frames
 from .pieces import in_pieces
 from .tracklets import Dataset, Tracklet, identity_labels
 
-__all__ = ["FORMATS", "Dataset", "Tracklet", "has_splits", "identity_labels", "read_dataset", "read_frames"]
+__all__ = ["FORMATS", "Dataset", "Tracklet", "identity_labels", "read_dataset", "read_frames"]
 
 
 def read_dataset(
@@ -37,7 +37,7 @@ def read_dataset(
     name, _, rest = spec.partition(":")
     if name != "synthetic" and name not in FORMATS:
         raise InputError(f"data {spec!r}: unknown format {name!r}; {known}")
-    if split and not has_splits(spec):
+    if split and not _takes(name, "split"):
         raise InputError(f"--split {split}: {spec} has one split; leave --split out")
     if name == "synthetic":
         from .synthetic import read_synthetic
@@ -46,13 +46,13 @@ def read_dataset(
     else:
         if not rest:
             raise InputError(f"data {spec!r}: wanted {name}:PATH, found no path; {known}")
+        if name == "pack" and mars_gallery != "with_query":
+            raise InputError(f"--mars_gallery {mars_gallery}: {spec} has the gallery it was packed with; pack it so")
         options = {"split": split, "mars_gallery": mars_gallery}
-        taken = inspect.signature(FORMATS[name]).parameters
-        data = FORMATS[name](rest, **{option: value for option, value in options.items() if option in taken})
+        data = FORMATS[name](rest, **{option: value for option, value in options.items() if _takes(name, option)})
     return in_pieces(data, authors_pieces_train, authors_pieces_test)
 
 
-def has_splits(spec: str) -> bool:
-    """Whether the format of a SPEC has several splits."""
-    reader = FORMATS.get(spec.partition(":")[0])
-    return reader is not None and "split" in inspect.signature(reader).parameters
+def _takes(name: str, option: str) -> bool:
+    """Whether the reader of a format has an option."""
+    return name in FORMATS and option in inspect.signature(FORMATS[name]).parameters

@@ -7,7 +7,7 @@ import sys
 
 from vreid_fast.errors import InputError
 
-from . import check, crop, pack
+from .commands import check, crop, pack
 
 COMMANDS = {"check": check, "crop": crop, "pack": pack}
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
-from . import has_splits, read_dataset
+from . import read_dataset
 from .tracklets import Dataset, Tracklet, identity_labels
 from .uses import why_no_source, why_no_target
 
@@ -25,26 +25,31 @@ class Domains:
     """The target's training tracklets, stripped of identity and clothes: what trains can see no more."""
     target: Dataset
     """The target whole, for scoring."""
+    labelled: Dataset
+    """The source whole."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
     def read(
         cls, source: str, target: str, *,
-        split: int = 0, authors_pieces_train: int = 0, authors_pieces_test: int = 0, **options,
+        split: int = 0, mars_gallery: str = "with_query",
+        authors_pieces_train: int = 0, authors_pieces_test: int = 0, **options,
     ) -> Domains:  # fmt: skip
         """Read two SPECs; `options` as of `read_dataset`.
 
-        `split` and the pieces are the target's. A source that has splits takes the same one, so that with one
-        data set as both nothing learns from the test people.
+        `split`, the gallery and the pieces are the target's. A source that has splits takes the same one, so
+        that with one data set as both nothing learns from the test people.
 
         Raises:
             InputError: a SPEC that cannot be read, a source without identities or with one person only,
                 a target without training tracklets.
         """
-        of_source = read_dataset(source, split=split if has_splits(source) else 0, **options)
+        of_source = read_dataset(source, **options)
+        if split and of_source.splits > 1:
+            of_source = read_dataset(source, split=split, **options)
         of_target = read_dataset(
-            target, split=split, authors_pieces_train=authors_pieces_train, authors_pieces_test=authors_pieces_test,
-            **options,
+            target, split=split, mars_gallery=mars_gallery, authors_pieces_train=authors_pieces_train,
+            authors_pieces_test=authors_pieces_test, **options,
         )  # fmt: skip
         if reason := why_no_source(of_source):
             raise InputError(f"--source {source}: {reason}")
@@ -57,6 +62,7 @@ class Domains:
             identities=len(classes),
             unlabelled=[replace(tracklet, identity=None, clothes=None) for tracklet in of_target.train],
             target=of_target,
+            labelled=of_source,
             notes=[*of_source.notes, *of_target.notes],
         )
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import FileIO
 
 import numpy as np
 
@@ -66,14 +66,15 @@ def description_digest(facts: Mapping) -> str:
 
 
 class Pack:
-    """An open pack: its index and shards, mapped into memory when first needed.
+    """An open pack: its index, mapped into memory, and its shards, opened when first needed.
 
-    Pickles as what it takes to open it again.
+    Shards are read, not mapped: one that is cut short under a running program is an error, where a mapped one would
+    kill it. Pickles as what it takes to open it again.
     """
 
     def __init__(self, folder: str, word: str, endings: Sequence[str]):
         self.folder, self.word, self.endings = folder, word, endings
-        self._shards: dict[int, mmap.mmap] = {}
+        self._shards: dict[int, FileIO] = {}
 
     def __reduce__(self):
         return Pack, (self.folder, self.word, self.endings)
@@ -98,30 +99,33 @@ class Pack:
         return os.path.join(self.folder, shard_name(shard))
 
     def read(self, shard: int, name: str, offset: int, size: int) -> np.ndarray:
-        """The bytes of a member, (bytes,) uint8, not copied.
+        """The bytes of a member, (bytes,) uint8.
 
         Raises:
             InputError: the shard cannot be read, or holds something else there.
         """
-        content = self._shards.get(shard) or self._open(shard)
-        header = content[offset - BLOCK : offset]
+        file = self._shards.get(shard) or self._open(shard)
+        try:
+            content = os.pread(file.fileno(), BLOCK + size, offset - BLOCK)
+        except OSError as error:
+            raise InputError(f"shard {self.path(shard)} cannot be read ({error})") from error
+        header = content[:BLOCK]
         # Of a tar header: the name, the size in octal, and the owner's name, where the pack's word is.
         found = header[:100].rstrip(b"\0"), header[124:135], header[265:297].rstrip(b"\0")
-        if found != (name.encode(), b"%011o" % size, self.word.encode()) or offset + size > len(content):
+        if found != (name.encode(), b"%011o" % size, self.word.encode()) or len(content) < BLOCK + size:
             raise InputError(
                 f"the index does not match shard {self.path(shard)}: wanted {name} of {size} bytes at byte {offset}, "
                 f"found {found[0].decode('ascii', 'replace')!r} of a pack {found[2].decode('ascii', 'replace')!r} "
                 f"(this is {self.word!r}); put the pack's own shard back, or pack the data again"
             )
-        return np.frombuffer(content, np.uint8, size, offset)
+        return np.frombuffer(content, np.uint8, size, BLOCK)
 
-    def _open(self, shard: int) -> mmap.mmap:
+    def _open(self, shard: int) -> FileIO:
         try:
-            with open(self.path(shard), "rb") as file:
-                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:  # an empty file is a ValueError
+            file = FileIO(self.path(shard))
+        except OSError as error:
             raise InputError(f"shard {self.path(shard)} cannot be read ({error})") from error
-        return self._shards.setdefault(shard, content)
+        return self._shards.setdefault(shard, file)
 
 
 class PackedFrames(Sequence[str]):
@@ -142,7 +146,7 @@ class PackedFrames(Sequence[str]):
         return f"{self._pack.path(self._shard)}:{self._member(index)[0]}"
 
     def encoded(self, index: int) -> np.ndarray:
-        """The bytes of an image, (bytes,) uint8, not copied.
+        """The bytes of an image, (bytes,) uint8.
 
         Raises:
             InputError: the shard cannot be read, or holds something else there.
@@ -172,7 +176,7 @@ class PackedVideo:
         return f"{self.pack.path(self.shard)}:{self.pack.member(self.row, None, self.frame)[0]}"
 
     def encoded(self) -> np.ndarray:
-        """The bytes of the video, (bytes,) uint8, not copied.
+        """The bytes of the video, (bytes,) uint8.
 
         Raises:
             InputError: the shard cannot be read, or holds something else there.

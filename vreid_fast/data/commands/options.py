@@ -27,8 +27,36 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
     return convert
 
 
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `read_dataset` that make another data set of a SPEC."""
+    add_option(parser, "synthetic_seed", type=number(int, 0), default=0, help="of the synthetic people (%(default)s)")
+    add_option(
+        parser, "mars_gallery", choices=("with_query", "without_query"), default="with_query",
+        help="gallery of MARS: the official one with the queries (%(default)s), or without",
+    )  # fmt: skip
+
+
+def reading_options(arguments: argparse.Namespace) -> dict:
+    """What `add_reading_options` added, as `read_dataset` takes it."""
+    return {"seed": arguments.synthetic_seed, "mars_gallery": arguments.mars_gallery}
+
+
+def byte_count(word: str) -> int:
+    found = re.fullmatch(r"([1-9]\d*)([KMG]?)", word, re.ASCII)
+    if not found:
+        raise argparse.ArgumentTypeError(f"wanted bytes, such as 1G, 512M or 1000000; found {word}")
+    return int(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2]]
+
+
 def height_width(word: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", word, re.ASCII)
     if not match:
         raise argparse.ArgumentTypeError(f"wanted HEIGHTxWIDTH such as 256x128, found {word}")
     return int(match[1]), int(match[2])
+
+
+def even_height_width(word: str) -> tuple[int, int]:
+    height, width = height_width(word)
+    if height % 2 or width % 2:
+        raise argparse.ArgumentTypeError(f"wanted even numbers such as 256x128, found {word}")
+    return height, width

@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from vreid_fast.errors import InputError
 
-from .images import read_encoded, read_frames, read_video
+from ..images import read_encoded, read_frames, read_video
+from ..packed import SUBSETS
+from ..tracklets import Dataset, Tracklet
+from ..video import VideoFacts, probe
 from .pack_writer import PackWriter, new_folder
-from .packed import SUBSETS
-from .tracklets import Dataset, Tracklet
-from .video import VideoFacts, probe
 from .video_encoder import VideoEncoder, video_images
 
 IMAGES_AT_ONCE = 32

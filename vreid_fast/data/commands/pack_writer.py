@@ -20,10 +20,10 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from . import packed
-from .packed import BLOCK, DESCRIPTION, INDEX, UNKNOWN
-from .tracklets import Tracklet
-from .video import VideoFacts
+from .. import packed
+from ..packed import BLOCK, DESCRIPTION, INDEX, UNKNOWN
+from ..tracklets import Tracklet
+from ..video import VideoFacts
 
 
 class PackWriter:

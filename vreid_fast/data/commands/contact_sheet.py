@@ -9,9 +9,9 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from ..images import read_frames
+from ..tracklets import Tracklet
 from .frame_check import spread
-from .images import read_frames
-from .tracklets import Tracklet
 
 PEOPLE, TRACKLETS, FRAMES = 8, 4, 4
 HEIGHT, WIDTH = 128, 64

@@ -7,49 +7,45 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import time
+from functools import partial
 from pathlib import Path
 
 from vreid_fast.errors import InputError
 
-from . import read_dataset
+from .. import read_dataset
+from ..bad_frames import POLICIES
+from .options import add_option, add_reading_options, byte_count, even_height_width, number, reading_options
 from .packing import write_pack
 from .video_encoder import CODECS, VideoEncoder
-
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help="the data set, such as mars:PATH or folder:PATH")
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
-    parser.add_argument("--video", choices=CODECS, help="encode each tracklet as a short video of this codec")
+    add = partial(add_option, parser)
+    add("video", choices=CODECS, help="encode each tracklet as a short video of this codec")
     rates = ", ".join(f"{name} {codec.crf}" for name, codec in CODECS.items())
-    parser.add_argument("--crf", type=int, help=f"loss of the videos, less is better (default: {rates})")
-    parser.add_argument("--gop", type=int, default=8, help="frames from one key frame to the next (default: 8)")
-    parser.add_argument("--size", type=_size, metavar="HxW", help="size of the videos (default: of the first frame)")
-    parser.add_argument(
-        *("--shard_size", "--shard-size"), type=_bytes, default="1G", help="bytes of a shard: 1G, 512M (default: 1G)"
-    )
-    parser.add_argument(
-        *("--on_bad_frame", "--on-bad-frame"),
-        choices=("error", "skip"),
-        default="error",
-        help="an unreadable image: stop (default), or leave it out and list it",
-    )
-    cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--threads", type=int, default=cores, help=f"that read and encode (default: {cores})")
-    parser.add_argument("--overwrite", action="store_true", help="replace the pack OUT when the new one is complete")
+    add("crf", type=int, help=f"loss of the videos, less is better ({rates})")
+    add("gop", type=number(int, 1), default=8, help="frames from one key frame to the next (%(default)s)")
+    add("size", type=even_height_width, metavar="HxW", help="size of the videos (that of the first frame)")
+    add("shard_size", type=byte_count, default="1G", help="bytes of a shard, such as 512M (%(default)s)")
+    add(
+        "on_bad_frame", choices=POLICIES, default="error",
+        help="an unreadable image: stop (%(default)s), or leave it out and list it",
+    )  # fmt: skip
+    add("threads", type=number(int, 1), default=os.cpu_count(), help="that read and encode (%(default)s, all cores)")
+    add("overwrite", action="store_true", help="replace the pack OUT when the new one is complete")
+    add_reading_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.threads < 1:
-        raise InputError(f"--threads {arguments.threads}: wanted 1 or more")
     encoder = _encoder(arguments)
     began = time.monotonic()
-    data = read_dataset(arguments.spec)
+    options = reading_options(arguments)
+    data = read_dataset(arguments.spec, **options)
     writer, bad = write_pack(
-        [data, *(read_dataset(arguments.spec, split=split) for split in range(1, data.splits))],
+        [data, *(read_dataset(arguments.spec, split=split, **options) for split in range(1, data.splits))],
         arguments.out,
         shard_size=arguments.shard_size,
         encoder=encoder,
@@ -78,20 +74,4 @@ def _encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
     crf = codec.crf if arguments.crf is None else arguments.crf
     if not 0 <= crf <= codec.worst_crf:
         raise InputError(f"--crf {crf}: wanted 0 to {codec.worst_crf} for {arguments.video}")
-    if arguments.gop < 1:
-        raise InputError(f"--gop {arguments.gop}: wanted 1 or more")
     return VideoEncoder(arguments.video, crf, arguments.gop, arguments.size)
-
-
-def _size(word: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", word, re.ASCII)
-    if not found or any(int(side) % 2 for side in found.groups()):
-        raise argparse.ArgumentTypeError(f"wanted height x width in even numbers, such as 256x128; found {word!r}")
-    return int(found[1]), int(found[2])
-
-
-def _bytes(word: str) -> int:
-    found = re.fullmatch(r"([1-9]\d*)([KMG]?)", word, re.ASCII)
-    if not found:
-        raise argparse.ArgumentTypeError(f"wanted bytes, such as 1G, 512M or 1000000; found {word!r}")
-    return int(found[1]) * UNITS[found[2]]

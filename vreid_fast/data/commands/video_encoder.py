@@ -12,8 +12,8 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .tracklets import Tracklet
-from .video import VideoFacts, probe, to_rgb
+from ..tracklets import Tracklet
+from ..video import VideoFacts, probe, to_rgb
 
 if TYPE_CHECKING:
     import av

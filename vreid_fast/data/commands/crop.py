@@ -20,12 +20,12 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from ..table import aligned
+from ..video import VideoFacts, each_frame, probe
 from .cuts import Cut, Limits, cut_tracks
 from .folder_writer import FolderWriter, Row
 from .options import add_option, height_width, number
-from .table import aligned
 from .tracks import Tracks, read_tracks
-from .video import VideoFacts, each_frame, probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from vreid_fast.errors import InputError
 
-from . import read_dataset
+from .. import read_dataset
+from ..table import aligned
+from ..tracklets import Dataset, Tracklet
+from ..uses import why_no_source, why_no_target, why_unscored
 from .contact_sheet import draw_contact_sheet
 from .frame_check import Tally, read_all, spread
-from .options import add_option, number
-from .table import aligned
-from .tracklets import Dataset, Tracklet
-from .uses import why_no_source, why_no_target, why_unscored
+from .options import add_option, add_reading_options, number, reading_options
 
 SUBSETS = ("train", "query", "gallery")
 SHOWN = 20
@@ -35,10 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("sheet", metavar="FILE", default="contact_sheet.png", help="contact sheet to draw, PNG (%(default)s)")
     add("no_sheet", action="store_true", help="draw none")
     add("json", metavar="FILE", help="write all of it, each unreadable frame too")
+    add("split", type=number(int, 0), default=0, help="of a data set that has several (%(default)s)")
+    add_reading_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    data = read_dataset(arguments.spec)
+    data = read_dataset(arguments.spec, split=arguments.split, **reading_options(arguments))
     tracklets = distinct(data)
     for note in data.notes:
         print(f"note: {note}")
