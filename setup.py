@@ -46,12 +46,13 @@ setup(
             "nvidia-dali-cuda130>=2.4,<3; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "triton>=3.6; sys_platform == 'linux'",
             *["scikit-learn", "jsonargparse[signatures]", "tqdm", "tensorboard", "matplotlib", "jinja2"],
-            *["av", "scipy", "h5py", "pyyaml"],
+            *["av", "h5py", "pyyaml"],
         ],
         # psutil: fast-pytorch-kmeans imports it without requiring it.
-        "bench": ["flash-kmeans==0.3.1", "fast-pytorch-kmeans==0.2.2", "psutil"],
+        "bench": ["flash-kmeans==0.3.1", "fast-pytorch-kmeans==0.2.2", "psutil", "opencv-python-headless", "decord"],
         "dev": [
             *["pytest", "pytest-timeout", "pytest-xdist", "ruff", "clang-format", "build", "wheel"],
+            *["scipy", "webdataset"],
             *["ninja", "cmake", "pybind11", "setuptools>=77"],
         ],
     },
