@@ -9,6 +9,17 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 # op, how its case begins, the rival
 SHOWN = (
+    ("loader", "pack B32 T8", "torch DataLoader, PIL"),
+    ("loader", "pack B32 T8", "torch DataLoader, OpenCV"),
+    ("loader", "pack B32 T8", "DALI file reader"),
+    ("loader", "pack B32 T8", "DALI file reader, no resize"),
+    ("loader", "cache B32 T8", "torch DataLoader, PIL"),
+    ("loader", "video pack B32 T4", "torch DataLoader, decord"),
+    ("loader", "video pack B32 T8", "torch DataLoader, decord"),
+    ("step", "", "clips at hand"),
+    ("step", "", "torch DataLoader, PIL"),
+    ("gather_clips", "B32 T8 256x128 float32", "eager"),
+    ("gather_clips", "B32 T8 256x128 float32", "torch.compile"),
     ("ema", "resnet50", "_foreach_lerp_, cached lists"),
     ("ema", "resnet50", "naive loop"),
     ("ema", "resnet50", "AveragedModel"),
