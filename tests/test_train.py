@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,16 @@ train.main(["--config", "{tmp_path / "knobs.yaml"}"])
     assert main(["--resume", str(run)]) == 0
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, paper_run))
     assert states_equal(one["student"], other["student"])
+
+
+def test_a_finished_run_without_its_result_is_scored_again(paper_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(paper_run, run)
+    before = json.loads((run / "result.json").read_text())
+    (run / "result.json").unlink()
+    assert main(["--resume", str(run)]) == 0
+    after = json.loads((run / "result.json").read_text())
+    assert all(after[row] == before[row] for row in ("source", "student", "student_camera", "teacher"))
 
 
 def test_target_identities_are_never_read(data, paper_run, tmp_path):

@@ -184,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--mars_gallery", choices=["with_query", "without_query"], default=None,
-        help="gallery of MARS; default: that of the run (authors: without_query)",
+        help="gallery of MARS; default: that of the run on its own target, else with_query (authors: without_query)",
     )  # fmt: skip
     parser.add_argument(
         "--authors_pieces_test", type=int, default=None,
@@ -234,7 +234,7 @@ def evaluate_split(arguments, network: nn.Module, config: Config, split: int) ->
         pieces = config.authors_pieces_test if own else 0
     data = read_dataset(
         arguments.data, seed=config.synthetic_seed, cache=config.synthetic_cache, split=split,
-        mars_gallery=arguments.mars_gallery or config.mars_gallery,
+        mars_gallery=arguments.mars_gallery or (config.mars_gallery if own else "with_query"),
         authors_pieces_train=config.authors_pieces_train if own else 0, authors_pieces_test=pieces,
     )  # fmt: skip
     reason = why_unscored(data)

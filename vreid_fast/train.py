@@ -66,7 +66,7 @@ def train(config: Config, resume: bool = False) -> dict:
     if resume:
         session.restore(lambda: start_adaptation(config, learner, domains))
     (folder / "config.yaml").write_text(config.to_yaml())
-    if session.finished:
+    if session.finished and (folder / "result.json").exists():
         return read_result(folder)
 
     protocol = Protocol.of(config, batches.reading)
