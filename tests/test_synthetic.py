@@ -59,7 +59,7 @@ def test_subsets(dataset):
     style, _, data = dataset
     number = STYLES[style].cameras
     train, test = ({t.identity for t in subset} for subset in (data.train, data.gallery))
-    assert data.name == {"source": "synthetic", "real": "synthetic:real"}[style]
+    assert data.name == ("synthetic" if style == "source" else f"synthetic:{style}")
     assert len(train) == 2 and len(test) == 2 and not train & test
     assert len(data.train) == len(data.gallery) == 2 * number * 2 and len(data.query) == 2 * number
     assert {(t.identity, t.camera) for t in data.query} == {(t.identity, t.camera) for t in data.gallery}
@@ -76,8 +76,27 @@ def test_frames_are_jpeg_images_of_the_promised_size(dataset):
                 assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (WIDTH, HEIGHT))
 
 
+def test_pair_is_two_cameras_of_real_with_one_tracklet_a_person_and_camera(tmp_path):
+    real, pair = (read_synthetic(style, cache=tmp_path, people=3) for style in ("real", "pair"))
+    train, query, gallery = ([(t.identity, t.camera) for t in part] for part in (pair.train, pair.query, pair.gallery))
+    assert pair.name == "synthetic:pair" and {camera for _, camera in train} == {1, 2}
+    assert train == [(t.identity, t.camera) for t in real.train if t.camera != 3]
+    tested = sorted({t.identity for t in real.query})
+    assert sorted(query) == [(identity, 1) for identity in tested]
+    assert sorted(gallery) == [(identity, 2) for identity in tested]
+
+
+def test_the_cameras_of_alike_differ_in_scene_and_lane_alone():
+    for style, alike in (("real", False), ("alike", True)):
+        of_style = cameras(style, 0)
+        for attribute in ("pitch", "resolution"):
+            assert (len({getattr(camera, attribute) for camera in of_style}) == 1) == alike
+        assert (len({camera.curve.tobytes() for camera in of_style}) == 1) == alike
+        assert len({camera.scene.tobytes() for camera in of_style}) == len({c.yaw for c in of_style}) == len(of_style)
+
+
 def test_full_sizes():
-    for name, people, tested, number in (("source", 100, 16, 4), ("real", 72, 60, 3)):
+    for name, people, tested, number in (("source", 100, 16, 4), ("real", 72, 60, 3), ("alike", 72, 60, 3)):
         rows = synthetic._rows(STYLES[name], None)
         subsets = [[row for row in rows if subset in row.split] for subset in ("train", "query", "gallery")]
         assert [len(rows) for rows in subsets] == [people * number * 2, tested * number, tested * number * 2]

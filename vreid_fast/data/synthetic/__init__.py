@@ -1,7 +1,9 @@
 """The embedded data sets: generated people who walk past generated cameras.
 
-`source` is clean and meant to be trained on with labels; `real` shows other people through other,
-worse cameras in a busier street. A seed fixes people, cameras and every frame.
+`source` is clean and meant to be trained on with labels. The others are meant to be adapted to: `real`
+shows other people through other, worse cameras in a busier street; in `alike` the cameras are as bad, but
+hardly differ from each other; `pair` is `real` as iLIDS-VID and PRID have it, two cameras, one tracklet of
+each person to be found in the other. A seed fixes people, cameras and every frame.
 """
 
 import os
@@ -28,18 +30,21 @@ FRAME_NAMES = tuple(f"F{frame:03d}.jpg" for frame in range(1, FRAMES + 1))
 def read_synthetic(
     style: str = "source", seed: int = 0, cache: str | os.PathLike | None = None, people: int | None = None
 ) -> Dataset:
-    """The embedded data set `style` ("source" or "real") of `seed`, rendered on first use.
+    """The embedded data set `style` ("source", "real", "alike" or "pair") of `seed`, rendered on first use.
 
     cache: folder for the rendered frames; $XDG_CACHE_HOME/vreid_fast or ~/.cache/vreid_fast by default.
     people: number of identities in .train instead of the style's own; test identities in proportion.
     Every subset's identities are disjoint from every other's and from those of the other style. The
-    query is one tracklet of each test person and camera, the gallery every test tracklet.
+    query is one tracklet of each test person and camera, the gallery every test tracklet; of "pair" the query
+    is one tracklet of camera 1, the gallery one of camera 2.
 
     Raises InputError for an unknown style, a seed or number of people out of range, or a cache that
     cannot be written.
     """
+    if style == "pair":
+        return _pair(read_synthetic("real", seed, cache, people))
     if style not in STYLES:
-        raise InputError(f"synthetic:{style}: unknown style; styles are {', '.join(STYLES)}")
+        raise InputError(f"synthetic:{style}: unknown style; styles are {', '.join(STYLES)}, pair")
     if seed < 0:
         raise InputError(f"synthetic_seed must be 0 or more, got {seed}")
     if people is not None and people < 2:
@@ -56,6 +61,17 @@ def read_synthetic(
         for subset in row.split.split("|"):
             subsets[subset].append(tracklet)
     return Dataset("synthetic" if style == "source" else f"synthetic:{style}", **subsets)
+
+
+def _pair(data: Dataset) -> Dataset:
+    """The first two cameras of a data set: query from camera 1, gallery from camera 2, a tracklet a person."""
+    first = {id(tracklet) for tracklet in data.query}  # of each test person and camera
+    return Dataset(
+        "synthetic:pair",
+        train=[tracklet for tracklet in data.train if tracklet.camera <= 2],
+        query=[tracklet for tracklet in data.query if tracklet.camera == 1],
+        gallery=[tracklet for tracklet in data.gallery if tracklet.camera == 2 and id(tracklet) in first],
+    )
 
 
 def _rows(style: Style, people: int | None) -> list[Row]:

@@ -1,7 +1,7 @@
 """Where the people are seen from: view, light, scene and sensor of one camera."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -40,10 +40,15 @@ def draw_cameras(rng: np.random.Generator, style: Style) -> list[Camera]:
         "gamma": np.exp(_spaced(rng, -style.gamma, style.gamma, style.cameras)),
         "hue": rng.random() + _spaced(rng, 0, 1, style.cameras),
     }
-    return [
+    if style.alike:
+        spaced = {name: values[:1].repeat(style.cameras) for name, values in spaced.items()}
+    cameras = [
         _draw_camera(rng, style, number, **{name: values[number] for name, values in spaced.items()})
         for number in range(style.cameras)
     ]
+    if style.alike:
+        cameras = [replace(cameras[0], yaw=camera.yaw, scene=camera.scene) for camera in cameras]
+    return cameras
 
 
 def _spaced(rng, low: float, high: float, count: int) -> np.ndarray:
