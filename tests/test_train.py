@@ -16,7 +16,8 @@ from PIL import Image
 
 from vreid_fast import train as train_module
 from vreid_fast.config import Config
-from vreid_fast.errors import Stopped
+from vreid_fast.errors import InputError, Stopped
+from vreid_fast.evaluate import initial_network, load_network
 from vreid_fast.logbook import read_history
 from vreid_fast.train import main, train
 
@@ -300,3 +301,34 @@ def test_resume_of_a_finished_run_shows_its_scores_again(paper_run, capsys):
     assert main(["--resume", str(paper_run)]) == 0
     assert (paper_run / "result.json").read_text() == before
     assert "mAP" in capsys.readouterr().out
+
+
+def test_started_from_a_checkpoint_the_second_stage_is_the_same(data, tmp_path):
+    whole = train(knobs(data, tmp_path / "whole"))
+    train(knobs(data, tmp_path / "first", method="source", adapt_steps=0))
+    started = train(knobs(data, tmp_path / "second", start=str(tmp_path / "first" / "last.pt")))
+    assert {**whole, "seconds": 0, "clips_per_second": 0} == {**started, "seconds": 0, "clips_per_second": 0}
+    states = [torch.load(tmp_path / run / "last.pt")["student"] for run in ("whole", "second")]
+    assert states_equal(*states)
+    steps = [row["step"] for row in read_history(tmp_path / "second" / "metrics.jsonl") if "loss" in row]
+    assert steps == [5, 6, 7, 8]
+
+
+def test_start_refuses_another_network_or_number_of_people_unless_asked(data, tmp_path):
+    people = f"folder:{write_people(tmp_path / 'few', 3, people=4)}"
+    train(knobs(data, tmp_path / "first", method="source", adapt_steps=0))
+    start = str(tmp_path / "first" / "last.pt")
+    for change, message in (({"frames": 3}, "frames 2 where"), ({"source": people}, "identities 6 where .* 4")):
+        with pytest.raises(InputError, match=message):
+            train(knobs(data, tmp_path / "other", start=start, **change))
+    result = train(knobs(data, tmp_path / "dropped", start=start, source=people, drop_classifier=True))
+    assert result["student"]["map"] > 0
+    assert torch.load(tmp_path / "dropped" / "last.pt")["student"]["classifier.weight"].shape[0] == 4
+
+
+def test_the_untrained_network_is_scored(data, tmp_path):
+    result = train(knobs(data, tmp_path / "run", source_steps=2, adapt_steps=2))
+    network, _ = initial_network(knobs(data, tmp_path / "run"), 6)
+    untrained = load_network(tmp_path / "run" / "last.pt")[0]
+    assert next(iter(result)) == "untrained" and result["untrained"] != result["source"]
+    assert not torch.equal(network.trunk.conv1.weight, untrained.trunk.conv1.weight)

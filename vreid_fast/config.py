@@ -71,6 +71,8 @@ class NetworkKnobs:
     """Network: small, resnet18 or resnet50."""
     weights: str | None = None
     """File of ImageNet weights for the trunk, keys named as torchvision names them."""
+    drop_classifier: bool = False
+    """Leave out the classifier of a whole network in --weights or --start, as for another number of identities."""
     domain_width: int = 128
     """Hidden units of each domain head."""
     domain_dropout: float = 0.5
@@ -134,6 +136,8 @@ class TrainingKnobs:
     """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method."""
     seed: int = 0
     """Seed of weights, batches and augmentation."""
+    start: str | None = None
+    """Checkpoint (last.pt) whose student the second stage begins with; the first stage is then left out."""
     source_steps: int = 300
     """Steps of the first stage, on the source alone."""
     adapt_steps: int = 200

@@ -22,7 +22,7 @@ from .data.uses import why_unscored
 from .device import Precision, choose_device
 from .errors import InputError
 from .metrics import camera_standardise, pairwise_distances, rank_metrics
-from .models import build
+from .models import build, load_trunk_weights
 from .report import bad_frames_list, score_table
 from .splits import count_splits, summarise
 
@@ -147,6 +147,13 @@ def _cameras(tracklets: Sequence[Tracklet]) -> list[int] | None:
     return None if not cameras or None in cameras else cameras
 
 
+def initial_network(config: Config, identities: int) -> tuple[nn.Module, list[str]]:
+    """A run's network before training, on the CPU, and notes on the weights that it was given."""
+    torch.manual_seed(config.seed)
+    network = build(config.network, identities=identities, frames=config.frames)
+    return network, load_trunk_weights(network.trunk, config.weights) if config.weights else []
+
+
 def load_network(path: str | Path, which: str = "student") -> tuple[nn.Module, Config]:
     """The student or the teacher of a checkpoint, on the CPU, and the configuration of its run.
 
@@ -227,7 +234,8 @@ def evaluate(arguments) -> dict:
 
 
 def evaluate_split(arguments, network: nn.Module, config: Config, split: int) -> dict[str, dict]:
-    """Scores of a network on one split, plain, standardised per camera, and by clothes where there are any."""
+    """Scores of a network on one split, plain, standardised per camera, and by clothes where there are any;
+    beside them those of the network before any training."""
     own = arguments.data == config.target
     pieces = arguments.authors_pieces_test
     if pieces is None:
@@ -247,8 +255,9 @@ def evaluate_split(arguments, network: nn.Module, config: Config, split: int) ->
     reading = reading_of(replace(config, on_bad_frame=arguments.on_bad_frame), precision)
     protocol = replace(Protocol.of(config, reading), clips=arguments.clips, distance=arguments.distance)
     evaluation = Evaluation.of(network.to(precision.device), data, protocol, precision, train=bool(data.train))
+    untrained = Evaluation.of(initial_network(config, 2)[0].to(precision.device), data, protocol, precision)
     print(bad_frames_list(reading.bad_frames.report()), end="")
-    scores = {arguments.network: evaluation.scores()}
+    scores = {"untrained": untrained.scores(), arguments.network: evaluation.scores()}
     if data.train:
         scores[f"{arguments.network}_camera"] = evaluation.camera_scores()
     return scores | evaluation.clothes_scores(arguments.network)

@@ -142,6 +142,27 @@ class Session:
         checkpoint.save(self.last, state)
         self.saved_step = self.learner.step
 
+    def start_from(self, path: str, drop_classifier: bool = False) -> None:
+        """Begin the second stage with the student of another run's checkpoint.
+
+        Args:
+            drop_classifier: keep this run's own, new classifier, as for another number of identities.
+
+        Raises:
+            InputError: no checkpoint, a damaged one, or one of another network or number of identities.
+        """
+        state = checkpoint.load(path)
+        wanted = {"network": self.config["network"], "frames": self.config["frames"]}
+        if not drop_classifier:
+            wanted["identities"] = self.identities
+        checkpoint.check_same(path, state, **wanted)
+        student = state["student"]
+        if drop_classifier:
+            own = self.learner.student.state_dict()
+            student = {name: own[name] if name.startswith("classifier.") else value for name, value in student.items()}
+        self.learner.student.load_state_dict(student)
+        self.learner.step = self.config["source_steps"]
+
     def restore(self, start_adaptation) -> None:
         """Take up the state of last.pt.
 

@@ -22,10 +22,10 @@ from .data.domains import Domains
 from .data.loader import Batch
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
-from .evaluate import Evaluation, Protocol, reading_of
+from .evaluate import Evaluation, Protocol, initial_network, reading_of
 from .learner import Learner
 from .losses import FeatureMemory, batch_hard_triplet, cross_entropy
-from .models import NetworkOutput, build, load_trunk_weights, reversal_strength
+from .models import NetworkOutput, reversal_strength
 from .results import greet, print_results, read_result, write_results
 from .session import Session, open_folder
 from .splits import count_splits, run_splits
@@ -46,7 +46,6 @@ def train(config: Config, resume: bool = False) -> dict:
     precision = Precision(config.precision, device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
 
     domains = Domains.read(
         config.source, config.target,
@@ -55,12 +54,10 @@ def train(config: Config, resume: bool = False) -> dict:
         authors_pieces_train=config.authors_pieces_train, authors_pieces_test=config.authors_pieces_test,
     )  # fmt: skip
     domains.labels = domains.labels.to(device)
-    student = build(config.network, identities=domains.identities, frames=config.frames)
-    if config.weights:
-        domains.notes += load_trunk_weights(student.trunk, config.weights)
+    student, notes = initial_network(config, domains.identities)
     learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
     batches = make_batches(config, domains, precision)
-    domains.notes += [*batches.notes, *clothes_protocols(domains.target)[1]]
+    domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target)[1]]
     folder = open_folder(config.run, resume)
     session = Session(folder, learner, precision, dataclasses.asdict(config), domains.identities)
     if resume:
@@ -71,6 +68,10 @@ def train(config: Config, resume: bool = False) -> dict:
 
     protocol = Protocol.of(config, batches.reading)
     with session:
+        if not resume:
+            session.note_scores(untrained=Evaluation.of(learner.student, domains.target, protocol, precision).scores())
+            if config.start:
+                session.start_from(config.start, config.drop_classifier)
         with batches.source(learner.step, config.source_steps) as loader:
             used = greet(session, domains, loader)
             for (source,) in loader:

@@ -11,7 +11,13 @@ import numpy as np
 
 # Okabe and Ito's colours, told apart by colour-blind readers; every curve is also labelled directly.
 INK, FAINT, GRID = "#1f2933", "#6b7683", "#e3e7eb"
-COLOURS = {"source": "#6b7683", "student": "#0072b2", "teacher": "#00805c", "student_camera": "#c04f00"}
+COLOURS = {
+    "untrained": "#a5adb5",
+    "source": "#6b7683",
+    "student": "#0072b2",
+    "teacher": "#00805c",
+    "student_camera": "#c04f00",
+}
 OTHER_COLOURS = ("#a3478f", "#8a6d00", "#2f7f9e")
 CMC_RANKS = 20
 

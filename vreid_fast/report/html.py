@@ -137,11 +137,11 @@ def _finding(result: dict) -> dict | None:
 
 
 def _rows(result: dict) -> list[dict]:
-    """The score table: name, explanation, colour, scores and the gain over the first row."""
+    """The score table: name, explanation, colour, scores and the gain over `baseline`."""
     scores = _scores(result)
-    first = next(iter(scores.values()), {})
+    compared = words.baseline(scores)
     rows = []
-    for place, (key, score) in enumerate(scores.items()):
+    for key, score in scores.items():
         name, explanation = words.network_words(key)
         rows.append(
             {
@@ -151,7 +151,9 @@ def _rows(result: dict) -> list[dict]:
                 "map": score["map"],
                 "ranks": [score.get(rank) for rank in _RANKS],
                 "queries": score.get("queries"),
-                "gain": words.points(score["map"] - first["map"]) if place and not words.protocol_of(key) else "",
+                "gain": ""
+                if key == compared or words.protocol_of(key)
+                else words.points(score["map"] - scores[compared]["map"]),
             }
         )
     return rows

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from .words import network_words, protocol_of
+from .words import baseline, network_words, protocol_of
 
 _COLUMNS = (("mAP", "map"), ("R1", "rank1"), ("R5", "rank5"), ("R10", "rank10"), ("R20", "rank20"))
 
 
 def score_table(rows: dict[str, dict], deviations: dict[str, dict] | None = None) -> str:
-    """Scores of several networks as aligned plain text, in per cent, with the gain over the first row.
+    """Scores of several networks as aligned plain text, in per cent, with the gain over `baseline`.
 
     Args:
         rows: name -> scores as `rank_metrics` returns them (fractions). A score that is absent shows as
@@ -19,14 +19,15 @@ def score_table(rows: dict[str, dict], deviations: dict[str, dict] | None = None
     if not rows:
         return "no scores: the target has no identities to score with"
     header = ["scores in %", *(title for title, _ in _COLUMNS), "queries", "gain in mAP"]
-    baseline = next(iter(rows.values())).get("map")
+    compared = baseline(rows)
+    before = rows[compared].get("map")
     table = [header]
-    for place, (name, scores) in enumerate(rows.items()):
+    for name, scores in rows.items():
         spread = (deviations or {}).get(name, {})
         figures = [_figure(scores.get(key), spread.get(key)) for _, key in _COLUMNS]
-        comparable = place > 0 and protocol_of(name) is None
-        known = comparable and baseline is not None and scores.get("map") is not None
-        gain = f"{100 * (scores['map'] - baseline):+.1f}" if known else ""
+        comparable = name != compared and protocol_of(name) is None
+        known = comparable and before is not None and scores.get("map") is not None
+        gain = f"{100 * (scores['map'] - before):+.1f}" if known else ""
         table.append([network_words(name)[0], *figures, _count(scores.get("queries")), gain])
 
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

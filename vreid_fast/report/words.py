@@ -1,7 +1,10 @@
 """What the names in metrics.jsonl and result.json mean, in the words a reader sees."""
 
+from collections.abc import Iterable
+
 # Rows of the score table, in reading order: name, and what is compared.
 NETWORKS = {
+    "untrained": ("untrained", "as initialised, or with the weights that it was given"),
     "source": ("source-only", "before adaptation, with its own batch-norm statistics"),
     "student": ("student", "after adaptation, at the last step"),
     "student_camera": (
@@ -55,6 +58,12 @@ STAGES = {"source": "source alone", "adapt": "adaptation"}
 def network_key(name: str) -> str:
     """Key of NETWORKS for a row name; ``source-only`` is ``source``."""
     return "source" if name == "source-only" else name
+
+
+def baseline(names: Iterable[str]) -> str | None:
+    """The row that others are compared with: source-only where it is, else the first."""
+    names = list(names)
+    return next((name for name in names if network_key(name) == "source"), names[0] if names else None)
 
 
 def network_words(name: str) -> tuple[str, str]:
