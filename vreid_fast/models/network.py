@@ -19,6 +19,8 @@ class NetworkOutput(NamedTuple):
     """(B, D) features of clips, after the neck: f of eq. 4."""
     logits: Tensor
     """(B, identities) of the classifier."""
+    projected: Tensor | None = None
+    """(B, T, D) for `info_nce`, of networks that have a projection, in training."""
 
 
 class VideoNetwork(nn.Module):
