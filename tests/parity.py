@@ -51,3 +51,22 @@ def error(ours: torch.Tensor, theirs) -> float:
     theirs = torch.as_tensor(np.asarray(theirs), dtype=torch.float64)
     ours = ours.detach().double().reshape(theirs.shape)
     return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def fill_module(module: torch.nn.Module, entries: list[dict], layers: dict[str, str]) -> dict[str, str]:
+    """Weights of a single module, in place; returns the authors' names by ours. `layers` is ours -> theirs."""
+    state, own = fill(entries), module.state_dict()
+    names = {key: ".".join((layers[key.split(".")[0]], key.split(".")[1])) for key in own}
+    assert set(names.values()) == set(state)
+    module.load_state_dict({key: state[names[key]].reshape(own[key].shape) for key in own})
+    return names
+
+
+def to_frames(maps: torch.Tensor) -> torch.Tensor:
+    """(B, C, T, h, w) -> (B*T, C, h, w)."""
+    return maps.transpose(1, 2).flatten(0, 1)
+
+
+def to_clips(maps: torch.Tensor, frames: int) -> torch.Tensor:
+    """(B*T, C, h, w) -> (B, C, T, h, w)."""
+    return maps.unflatten(0, (-1, frames)).transpose(1, 2)

@@ -159,7 +159,8 @@ def load_network(path: str | Path, which: str = "student") -> tuple[nn.Module, C
         raise InputError(
             f"checkpoint {path} has no teacher (method {config.method}, step {state['step']}); use --network student"
         )
-    network = build(config.network, identities=state["identities"], frames=config.frames)
+    size = (config.height, config.width)
+    network = build(config.network, identities=state["identities"], frames=config.frames, size=size)
     network.load_state_dict(state["student"] if which == "student" else state["teacher"]["network"])
     return network.eval(), config
 

@@ -24,8 +24,8 @@ from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
 from .evaluate import Evaluation, Protocol, reading_of
 from .learner import Learner
-from .losses import FeatureMemory, batch_hard_triplet, cross_entropy
-from .models import NetworkOutput, build, load_trunk_weights, reversal_strength
+from .losses import FeatureMemory, batch_hard_triplet, cross_entropy, info_nce
+from .models import PROJECTING, NetworkOutput, VideoNetwork, build, load_weights, reversal_strength
 from .results import greet, print_results, read_result, write_results
 from .session import Session, open_folder
 from .splits import count_splits, run_splits
@@ -55,9 +55,7 @@ def train(config: Config, resume: bool = False) -> dict:
         authors_pieces_train=config.authors_pieces_train, authors_pieces_test=config.authors_pieces_test,
     )  # fmt: skip
     domains.labels = domains.labels.to(device)
-    student = build(config.network, identities=domains.identities, frames=config.frames)
-    if config.weights:
-        domains.notes += load_trunk_weights(student.trunk, config.weights)
+    student = make_student(config, domains)
     learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
     batches = make_batches(config, domains, precision)
     domains.notes += [*batches.notes, *clothes_protocols(domains.target)[1]]
@@ -158,12 +156,14 @@ def adapt_step(config: Config, session: Session, batches: Batches, source: Batch
 
 
 def identity_losses(config: Config, output: NetworkOutput, labels: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy and triplet losses of a source batch, as far as they are switched on."""
+    """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""
     losses = {}
     if config.cross_entropy:
         losses["cross_entropy"] = cross_entropy(output.logits, labels)
     if config.triplet:
         losses["triplet"] = batch_hard_triplet(output.clip, labels, config.margin, config.triplet_distance)
+    if config.info_nce:
+        losses["info_nce"] = info_nce(output.projected, config.per_person, config.info_nce_temperature)
     return losses
 
 
@@ -204,6 +204,22 @@ def start_adaptation(config: Config, learner: Learner, domains: Domains) -> None
         domain_dropout=config.domain_dropout, loss_weights=config.loss_weights, ema_decay=config.ema_decay,
         memory=memory,
     )  # fmt: skip
+
+
+def make_student(config: Config, domains: Domains) -> VideoNetwork:
+    """The network, with the weights that it starts from."""
+    if config.info_nce and config.network not in PROJECTING:
+        raise InputError(
+            f"--info_nce {config.info_nce}: network {config.network} has no projection for it; set --info_nce 0, or "
+            f"--network to one of {', '.join(PROJECTING)}"
+        )
+    if config.info_nce and config.frames < 2:
+        raise InputError(f"--info_nce {config.info_nce} compares frames of a clip: set --frames 2 or more")
+    size = (config.height, config.width)
+    student = build(config.network, identities=domains.identities, frames=config.frames, size=size)
+    if config.weights:
+        domains.notes += load_weights(student, config.network, config.weights, config.drop_classifier)
+    return student
 
 
 def make_batches(config: Config, domains: Domains, precision: Precision) -> Batches:

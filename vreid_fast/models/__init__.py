@@ -5,17 +5,20 @@ from __future__ import annotations
 from vreid_fast.errors import InputError
 
 from .batch_norm import recompute_statistics
+from .convert import convert
 from .domain import DomainHeads, reversal_strength
 from .network import NetworkOutput, VideoNetwork
 from .resnet import resnet18, resnet50
 from .sinet import c2d, idnet, sbnet, sinet
 from .small import small
-from .weights import load_trunk_weights
+from .weights import load_trunk_weights, load_weights
 
 NETWORKS = {
     "small": small, "resnet18": resnet18, "resnet50": resnet50,
     "sinet": sinet, "sbnet": sbnet, "idnet": idnet, "c2d": c2d,
 }  # fmt: skip
+PROJECTING = ("sinet", "sbnet", "idnet", "c2d")
+"""Networks whose output has `projected` in training."""
 
 
 def build(name: str, *, identities: int, frames: int, size: tuple[int, int] = (256, 128)) -> VideoNetwork:
@@ -35,11 +38,14 @@ def build(name: str, *, identities: int, frames: int, size: tuple[int, int] = (2
 
 __all__ = [
     "NETWORKS",
+    "PROJECTING",
     "DomainHeads",
     "NetworkOutput",
     "VideoNetwork",
     "build",
+    "convert",
     "load_trunk_weights",
+    "load_weights",
     "recompute_statistics",
     "reversal_strength",
 ]

@@ -48,13 +48,12 @@ def convert(name: str, state_dict: Mapping) -> dict[str, Tensor]:
     given = unwrap(state_dict)
     with torch.device("meta"):
         own = CONVERTIBLE[name](identities=2, frames=4, size=(256, 128)).state_dict()
-    names = _author_names(own)
+    names = author_names(own)
     missing = [theirs for theirs in names.values() if theirs not in given and not _is_counter(theirs)]
     unexpected = sorted(given.keys() - set(names.values()))
     if missing or unexpected:
-        parts = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unexpected {', '.join(unexpected)}"] * bool(
-            unexpected
-        )
+        kinds = {"missing": missing, "unexpected": unexpected}
+        parts = [f"{kind} {', '.join(keys)}" for kind, keys in kinds.items() if keys]
         raise InputError(
             f"not a checkpoint of {name}: {'; '.join(parts)}; give one of {name}, or another --network of "
             f"{', '.join(CONVERTIBLE)}"
@@ -65,18 +64,7 @@ def convert(name: str, state_dict: Mapping) -> dict[str, Tensor]:
     }
 
 
-def unwrap(state_dict: Mapping) -> dict[str, Tensor]:
-    """The tensors by name, out of their container and without data-parallel prefixes."""
-    inner = state_dict.get("state_dict", state_dict)
-    return {name.removeprefix("module."): value for name, value in inner.items()}
-
-
-def is_whole(state: Mapping[str, Tensor]) -> bool:
-    """Whether an unwrapped state dict is a Re-ID network of the authors', not a trunk of ImageNet weights."""
-    return any(name.split(".")[0] in ("bn", "classifier", "projection") for name in state)
-
-
-def _author_names(own: Mapping[str, Tensor]) -> dict[str, str]:
+def author_names(own: Mapping[str, Tensor]) -> dict[str, str]:
     """Names of the authors by ours: their plug-ins are counted among the blocks of a stage."""
     plugins = {tuple(map(int, found.groups())) for key in own if (found := re.search(r"plugins\.layer(\d)_(\d)", key))}
     broadening = {key.rsplit(".", 2)[0] for key in own if key.endswith("excite.weight")}
@@ -96,6 +84,17 @@ def _author_names(own: Mapping[str, Tensor]) -> dict[str, str]:
             theirs = re.sub(r"^neck\.", "bn.", key)
         names[ours] = theirs
     return names
+
+
+def unwrap(state_dict: Mapping) -> dict[str, Tensor]:
+    """The tensors by name, out of their container and without data-parallel prefixes."""
+    inner = state_dict.get("state_dict", state_dict)
+    return {name.removeprefix("module."): value for name, value in inner.items()}
+
+
+def is_whole(state: Mapping[str, Tensor]) -> bool:
+    """Whether an unwrapped state dict is a Re-ID network of the authors', not a trunk of ImageNet weights."""
+    return any(name.split(".")[0] in ("bn", "classifier", "projection") for name in state)
 
 
 def _flatten(value: Tensor, axes: int, name: str) -> Tensor:

@@ -59,7 +59,7 @@ class SINet(VideoNetwork):
         """See `VideoNetwork.pool`; InputError for clips of another T or size than the weights are made for."""
         if clips.dim() == 5:
             frames, size = clips.shape[1], tuple(clips.shape[3:])
-            if self._fixed_frames and frames != self.frames or self._fixed_size and size != self.size:
+            if (self._fixed_frames and frames != self.frames) or (self._fixed_size and size != self.size):
                 raise InputError(
                     f"this network is built for clips of {self.frames} frames of {self.size[0]} x {self.size[1]} "
                     f"pixels, got {frames} frames of {size[0]} x {size[1]}; give such clips, or build and train it "
