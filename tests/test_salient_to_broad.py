@@ -65,6 +65,15 @@ def test_maps_of_one_value_suppress_nothing_and_divide_by_nothing():
     assert x.grad.isfinite().all()
 
 
+def test_strong_answers_keep_gradients_finite():
+    # On the weakest places 1 / share is at its ceiling, 10^4 / (h * w): exp(5 x that) is beyond float32.
+    torch.manual_seed(0)
+    module = SalientToBroad(24, 1)
+    x = (30 * torch.randn(8, 24, 16, 8)).relu().requires_grad_()
+    module(x).square().sum().backward()
+    assert x.grad.isfinite().all() and all(p.grad.isfinite().all() for p in module.parameters())
+
+
 @pytest.mark.parametrize("shape", [(6, 24, 5, 4), (4, 24, 5, 2)])
 def test_broken_groups_and_maps_without_an_inside_are_errors(shape):
     with pytest.raises(ValueError, match="wanted groups of 4 maps of at least 3 x 3, got "):

@@ -103,7 +103,8 @@ def _suppress(answers: Tensor) -> Tensor:
     """Factors (N, h * w) in (0, 1] from answers (N, h, w): 1 where the answer is weak, less where it is strong."""
     shares = torch.softmax(answers.flatten(1), 1).clamp_min(1e-4)
     weakness = 1 / (shares * shares.shape[1])
-    return torch.where(weakness >= 1, 1.0, torch.exp(SUPPRESSION * (weakness - 1)))
+    # Not `where` around the exponential: it overflows where the answer is weakest, and 0 x inf is its gradient.
+    return torch.exp(-SUPPRESSION * torch.relu(1 - weakness))
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -23,10 +23,9 @@ BROADENING = {(3, 1): 1, (3, 3): 2, (3, 5): 3}
 class SINet(VideoNetwork):
     """A `VideoNetwork` over a ResNet-50 with the authors' plug-ins, stem and biases, and a projection.
 
-    One training forward updates the neck's running statistics twice, first with the frames (B*T rows), then
-    with the clips (B rows), as SINet does. The fork of it that the paper's authors train passes the neck a
-    third time, with the frames again: its outputs are the same, its running statistics nearer to those of
-    frames, and those of this class are SINet's.
+    One training forward updates the neck's running statistics twice, first with the clips (B rows), then with
+    the frames (B*T rows), as SINet does. The fork of it that the paper's authors train passes the neck three
+    times, with frames, clips and frames: its outputs are the same, its running statistics are not.
 
     `projected` of the output, in training, are the frames after the neck and a 1x1 layer: see `info_nce`.
 
