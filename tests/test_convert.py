@@ -13,12 +13,12 @@ SIZE = (64, 48)
 
 
 def author_state(name: str, identities: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random weights of a small-sized network under the authors' names, convolutions with their temporal axis."""
+    """A small-sized network, each weight its own, under the authors' names, convolutions with their temporal axis."""
     torch.manual_seed(seed)
     own = build(name, identities=identities, frames=4, size=SIZE).state_dict()
     state = {}
     for ours, theirs in author_names(own).items():
-        value = torch.rand_like(own[ours]) if own[ours].is_floating_point() else own[ours]
+        value = own[ours] + 0.01 * torch.rand_like(own[ours]) if own[ours].is_floating_point() else own[ours]
         state[theirs] = value[:, :, None] if value.dim() == 4 else value
     return state
 

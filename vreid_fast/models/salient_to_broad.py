@@ -93,10 +93,16 @@ class SalientToBroad(nn.Module):
         with torch.autocast(first.device.type, enabled=False):
             products = kernel @ last.to(gate.dtype).transpose(1, 2)  # (B, 9, last frames * h * w)
         products = products.unflatten(2, (-1, *size)).transpose(1, 2).flatten(0, 1)
-        padded = F.pad(products, (1, 1, 1, 1), mode="replicate")
+        padded = _extend(_extend(products, 2), 3)
         height, width = size
         taps = (padded[:, 3 * y + x, y : y + height, x : x + width] for y in range(3) for x in range(3))
         return sum(taps) / 9
+
+
+def _extend(maps: Tensor, axis: int) -> Tensor:
+    """`maps` with their first and last row along `axis` twice; the gradient of F.pad varies from run to run on GPUs."""
+    length = maps.shape[axis]
+    return torch.cat([maps.narrow(axis, 0, 1), maps, maps.narrow(axis, length - 1, 1)], axis)
 
 
 def _suppress(answers: Tensor) -> Tensor:
