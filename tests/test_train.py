@@ -17,8 +17,8 @@ from PIL import Image
 from vreid_fast import train as train_module
 from vreid_fast.config import Config
 from vreid_fast.errors import InputError, Stopped
-from vreid_fast.evaluate import initial_network, load_network
 from vreid_fast.logbook import read_history
+from vreid_fast.networks import initial_network, load_network
 from vreid_fast.train import main, train
 
 TINY = {

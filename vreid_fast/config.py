@@ -68,9 +68,11 @@ class DataKnobs:
 @dataclass(frozen=True)
 class NetworkKnobs:
     network: str = "small"
-    """Network: small, resnet18 or resnet50."""
+    """Network: small, resnet18, resnet50, or of the SINet family (for 256 x 128 pixels) sinet, sbnet, idnet, c2d.
+    sinet and sbnet take --frames 4 or 8; sinet and idnet have weights for one T, height and width."""
     weights: str | None = None
-    """File of ImageNet weights for the trunk, keys named as torchvision names them."""
+    """File of ImageNet weights for the trunk, keys named as torchvision names them; or a whole network of sinet,
+    sbnet, idnet or c2d in its authors' container."""
     drop_classifier: bool = False
     """Leave out the classifier of a whole network in --weights or --start, as for another number of identities."""
     domain_width: int = 128
@@ -89,6 +91,10 @@ class LossKnobs:
     """Distance in the triplet loss: Euclidean as in the paper, cosine as in the authors' code."""
     margin: float = 0.3
     """Margin of the triplet loss."""
+    info_nce: float = 0.0
+    """Factor of the InfoNCE term between frames of one person, of networks with a projection (authors: 0.001)."""
+    info_nce_temperature: float = 0.07
+    """Temperature of the InfoNCE term (authors: 0.07)."""
     l1s: float = 1.0
     """Factor of L1S, the domain loss on frames (eq. 7)."""
     l2s: float = 1.0
@@ -193,7 +199,7 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
             "threads": 0, "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0,
             "combined_groups": 1, "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0,
             "l2c": 0, "reversal": 0, "margin": 0, "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0,
-            "authors_pieces_test": 0,
+            "authors_pieces_test": 0, "info_nce": 0,
         }  # fmt: skip
         for knob, least in at_least.items():
             if getattr(self, knob) < least:
@@ -206,7 +212,7 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
                 raise InputError(f"--{knob} must be between 0 and 1, got {getattr(self, knob)}")
         if self.domain_dropout == 1:
             raise InputError("--domain_dropout must be below 1, got 1.0: nothing would be left of the domain heads")
-        for knob in ("source_lr", "adapt_lr", "head_lr", "cluster_temperature"):
+        for knob in ("source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature"):
             if not getattr(self, knob) > 0:
                 raise InputError(f"--{knob} must be above 0, got {getattr(self, knob)}")
         if not self.combined_sizes or min(self.combined_sizes) < 1:

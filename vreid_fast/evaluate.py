@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import load
 from .clothes import clothes_of, clothes_protocols
 from .config import Config, underscored
 from .data import Dataset, Tracklet, read_dataset
@@ -22,7 +21,7 @@ from .data.uses import why_unscored
 from .device import Precision, choose_device
 from .errors import InputError
 from .metrics import camera_standardise, pairwise_distances, rank_metrics
-from .models import build, load_trunk_weights
+from .networks import initial_network, load_network
 from .report import bad_frames_list, score_table
 from .splits import count_splits, summarise
 
@@ -147,30 +146,6 @@ def _cameras(tracklets: Sequence[Tracklet]) -> list[int] | None:
     return None if not cameras or None in cameras else cameras
 
 
-def initial_network(config: Config, identities: int) -> tuple[nn.Module, list[str]]:
-    """A run's network before training, on the CPU, and notes on the weights that it was given."""
-    torch.manual_seed(config.seed)
-    network = build(config.network, identities=identities, frames=config.frames)
-    return network, load_trunk_weights(network.trunk, config.weights) if config.weights else []
-
-
-def load_network(path: str | Path, which: str = "student") -> tuple[nn.Module, Config]:
-    """The student or the teacher of a checkpoint, on the CPU, and the configuration of its run.
-
-    Raises:
-        InputError: no checkpoint, or one without a teacher.
-    """
-    state = load(path)
-    config = Config(**{**state["config"], "combined_sizes": tuple(state["config"]["combined_sizes"])})
-    if which == "teacher" and state["teacher"] is None:
-        raise InputError(
-            f"checkpoint {path} has no teacher (method {config.method}, step {state['step']}); use --network student"
-        )
-    network = build(config.network, identities=state["identities"], frames=config.frames)
-    network.load_state_dict(state["student"] if which == "student" else state["teacher"]["network"])
-    return network.eval(), config
-
-
 def main(argv: list[str] | None = None) -> int:
     import jsonargparse
 
@@ -255,9 +230,13 @@ def evaluate_split(arguments, network: nn.Module, config: Config, split: int) ->
     reading = reading_of(replace(config, on_bad_frame=arguments.on_bad_frame), precision)
     protocol = replace(Protocol.of(config, reading), clips=arguments.clips, distance=arguments.distance)
     evaluation = Evaluation.of(network.to(precision.device), data, protocol, precision, train=bool(data.train))
-    untrained = Evaluation.of(initial_network(config, 2)[0].to(precision.device), data, protocol, precision)
+    scores = {arguments.network: evaluation.scores()}
+    try:
+        untrained = initial_network(config, network.classifier.out_features)[0].to(precision.device)
+        scores = {"untrained": Evaluation.of(untrained, data, protocol, precision).scores(), **scores}
+    except InputError as error:
+        print(f"note: the untrained network is not scored: {error}")
     print(bad_frames_list(reading.bad_frames.report()), end="")
-    scores = {"untrained": untrained.scores(), arguments.network: evaluation.scores()}
     if data.train:
         scores[f"{arguments.network}_camera"] = evaluation.camera_scores()
     return scores | evaluation.clothes_scores(arguments.network)

@@ -22,10 +22,11 @@ from .data.domains import Domains
 from .data.loader import Batch
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
-from .evaluate import Evaluation, Protocol, initial_network, reading_of
+from .evaluate import Evaluation, Protocol, reading_of
 from .learner import Learner
-from .losses import FeatureMemory, batch_hard_triplet, cross_entropy
+from .losses import FeatureMemory, batch_hard_triplet, cross_entropy, info_nce
 from .models import NetworkOutput, reversal_strength
+from .networks import initial_network
 from .results import greet, print_results, read_result, write_results
 from .session import Session, open_folder
 from .splits import count_splits, run_splits
@@ -159,12 +160,14 @@ def adapt_step(config: Config, session: Session, batches: Batches, source: Batch
 
 
 def identity_losses(config: Config, output: NetworkOutput, labels: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy and triplet losses of a source batch, as far as they are switched on."""
+    """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""
     losses = {}
     if config.cross_entropy:
         losses["cross_entropy"] = cross_entropy(output.logits, labels)
     if config.triplet:
         losses["triplet"] = batch_hard_triplet(output.clip, labels, config.margin, config.triplet_distance)
+    if config.info_nce:
+        losses["info_nce"] = info_nce(output.projected, config.per_person, config.info_nce_temperature)
     return losses
 
 

@@ -3,6 +3,7 @@
 from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
 from .domain import clip_domain_loss, draw_groups, frame_domain_loss
 from .identity import batch_hard_triplet, cross_entropy
+from .info_nce import info_nce
 from .weighting import LossWeights
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "disagreement",
     "draw_groups",
     "frame_domain_loss",
+    "info_nce",
 ]

@@ -19,6 +19,8 @@ class NetworkOutput(NamedTuple):
     """(B, D) features of clips, after the neck: f of eq. 4."""
     logits: Tensor
     """(B, identities) of the classifier."""
+    projected: Tensor | None = None
+    """(B, T, D) for `info_nce`, of networks that have a projection, in training."""
 
 
 class VideoNetwork(nn.Module):
@@ -26,7 +28,7 @@ class VideoNetwork(nn.Module):
 
     Frame features are the maximum over space, clip features their mean over time; both pass the same
     batch-norm neck, so one training forward updates the neck's running statistics twice, first with
-    frames and then with clips (SINet does the same). At test both give one vector:
+    clips and then with frames (SINet does the same). At test both give one vector:
     the neck is affine, so the mean of its frames is its clip.
 
     Args:
@@ -56,8 +58,8 @@ class VideoNetwork(nn.Module):
 
     def forward(self, clips: Tensor) -> NetworkOutput:
         frames, clip = self.pool(clips)
-        frames = self.neck(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         clip = self.neck(clip)
+        frames = self.neck(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         return NetworkOutput(frames, clip, self.classifier(clip))
 
     def embed(self, clips: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from .network import VideoNetwork
 from .trunk import BasicBlock, Bottleneck, ResNetTrunk
 
 
-def resnet18(identities: int, frames: int) -> VideoNetwork:
+def resnet18(identities: int, frames: int, size: tuple[int, int]) -> VideoNetwork:
     return VideoNetwork(ResNetTrunk(BasicBlock, (2, 2, 2, 2)), identities, frames)
 
 
-def resnet50(identities: int, frames: int) -> VideoNetwork:
+def resnet50(identities: int, frames: int, size: tuple[int, int]) -> VideoNetwork:
     return VideoNetwork(ResNetTrunk(Bottleneck, (3, 4, 6, 3)), identities, frames)

@@ -6,20 +6,22 @@ a 256 x 128 frame gives a 16 x 8 map (Luo et al., "Bag of Tricks and a Strong Ba
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
     expansion = 1
 
-    def __init__(self, channels_in: int, channels: int, stride: int):
+    def __init__(self, channels_in: int, channels: int, stride: int, bias: bool = False):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=bias)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(channels_in, channels, stride)
+        self.downsample = _shortcut(channels_in, channels, stride, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -30,16 +32,16 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     expansion = 4
 
-    def __init__(self, channels_in: int, channels: int, stride: int):
+    def __init__(self, channels_in: int, channels: int, stride: int, bias: bool = False):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=bias)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=bias)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=False)
+        self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=bias)
         self.bn3 = nn.BatchNorm2d(channels * 4)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(channels_in, channels * 4, stride)
+        self.downsample = _shortcut(channels_in, channels * 4, stride, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -48,10 +50,10 @@ class Bottleneck(nn.Module):
         return self.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
-def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module | None:
+def _shortcut(channels_in: int, channels_out: int, stride: int, bias: bool) -> nn.Module | None:
     if stride == 1 and channels_in == channels_out:
         return None
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=bias), nn.BatchNorm2d(channels_out))
 
 
 class ResNetTrunk(nn.Module):
@@ -64,6 +66,9 @@ class ResNetTrunk(nn.Module):
         strides: stride of each stage.
         stem: channels of the first convolution.
         small_stem: a 3x3 convolution in place of the 7x7 one and no max pooling, for frames of 64 x 32 pixels.
+        bias: convolutions have biases, which start at zero; useless before batch norm, but SINet has them.
+        stem_padding: of the max pooling in the stem; 0 as SINet has it.
+        plugins: (stage from 1, block from 0) -> a module that its maps pass behind that block.
     """
 
     def __init__(
@@ -74,25 +79,41 @@ class ResNetTrunk(nn.Module):
         strides: tuple[int, int, int, int] = (1, 2, 2, 1),
         stem: int = 64,
         small_stem: bool = False,
+        bias: bool = False,
+        stem_padding: int = 1,
+        plugins: Mapping[tuple[int, int], nn.Module] | None = None,
     ):
         super().__init__()
         size = 3 if small_stem else 7
-        self.conv1 = nn.Conv2d(3, stem, size, stride=2, padding=size // 2, bias=False)
+        self.conv1 = nn.Conv2d(3, stem, size, stride=2, padding=size // 2, bias=bias)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, stride=2, padding=stem_padding)
         width = stem
         for stage, (count, out, stride) in enumerate(zip(blocks, channels, strides, strict=True), start=1):
             layers = []
             for position in range(count):
-                layers.append(block(width, out, stride if position == 0 else 1))
+                layers.append(block(width, out, stride if position == 0 else 1, bias))
                 width = out * block.expansion
             setattr(self, f"layer{stage}", nn.Sequential(*layers))
         self.width = width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        # Apart from the stages, whose blocks keep torchvision's numbers, and with the weights they start with.
+        self.plugins = nn.ModuleDict({_key(*place): plugin for place, plugin in (plugins or {}).items()})
 
     def forward(self, frames: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for stage in range(1, 5):
+            for position, block in enumerate(getattr(self, f"layer{stage}")):
+                x = block(x)
+                if _key(stage, position) in self.plugins:
+                    x = self.plugins[_key(stage, position)](x)
+        return x
+
+
+def _key(stage: int, position: int) -> str:
+    return f"layer{stage}_{position}"

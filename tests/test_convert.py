@@ -1,0 +1,149 @@
+"""The authors' checkpoints: every key has its place, and what does not fit is named."""
+
+import numpy as np
+import pytest
+import torch
+from parity import entries_of, fill
+
+from vreid_fast.errors import InputError
+from vreid_fast.models import build, convert, load_weights
+from vreid_fast.models.convert import author_names
+
+SIZE = (64, 48)
+
+
+def author_state(name: str, identities: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A small-sized network, each weight its own, under the authors' names, convolutions with their temporal axis."""
+    torch.manual_seed(seed)
+    own = build(name, identities=identities, frames=4, size=SIZE).state_dict()
+    state = {}
+    for ours, theirs in author_names(own).items():
+        value = own[ours] + 0.01 * torch.rand_like(own[ours]) if own[ours].is_floating_point() else own[ours]
+        state[theirs] = value[:, :, None] if value.dim() == 4 else value
+    return state
+
+
+@pytest.fixture(scope="module")
+def sinet_state():
+    return author_state("sinet")
+
+
+@pytest.mark.parametrize("name", ["sinet", "sbnet", "idnet", "sinet_c2d", "sinet_uda"])
+def test_every_key_of_the_authors_has_its_place(shared, name):
+    entries = entries_of(shared(f"parity/{name}"))
+    theirs = {entry["name"]: torch.zeros(entry["shape"]) for entry in entries}
+    ours = {"sinet_c2d": "c2d", "sinet_uda": "sinet"}.get(name, name)
+    with torch.device("meta"):
+        own = build(ours, identities=37, frames=4).state_dict()
+    assert {key: value.shape for key, value in convert(ours, theirs).items()} == {
+        key: value.shape for key, value in own.items()
+    }
+
+
+def test_values_arrive_at_the_right_layer(shared):
+    state = fill(entries_of(shared("parity/sinet")))
+    converted = convert("sinet", state)
+    assert torch.equal(converted["trunk.layer2.2.conv1.weight"], state["layer2.3.conv1.weight"].squeeze(2))
+    assert torch.equal(converted["trunk.plugins.layer3_3.kernel.weight"], state["layer3.5.kernel.0.weight"].flatten(1))
+    assert torch.equal(converted["neck.running_var"], state["bn.running_var"])
+
+
+@pytest.mark.parametrize("contain", ["plain", "container", "parallel", "fork"])
+def test_containers(sinet_state, contain):
+    given = {
+        "plain": sinet_state,
+        "container": {"state_dict": sinet_state, "rank1": 0.5, "epoch": 3},
+        "parallel": {"state_dict": {f"module.{key}": value for key, value in sinet_state.items()}},
+        "fork": {"state_dict": sinet_state, "attn_state_dict": {"x": torch.zeros(1)}, "rank1": 0.5, "epoch": 3},
+    }[contain]
+    network = build("sinet", identities=5, frames=4, size=SIZE)
+    network.load_state_dict(convert("sinet", given))
+    assert torch.equal(network.trunk.layer3[5].conv3.bias, sinet_state["layer3.7.conv3.bias"])
+
+
+def test_old_files_without_counters(sinet_state):
+    old = {key: value for key, value in sinet_state.items() if not key.endswith("num_batches_tracked")}
+    build("sinet", identities=5, frames=4, size=SIZE).load_state_dict(convert("sinet", old))
+
+
+def test_each_missing_and_unexpected_key_is_named(sinet_state):
+    absent = {
+        key: value for key, value in sinet_state.items() if key not in ("bn.bias", "layer2.2.thw_expansion.0.bias")
+    }
+    wanted = r"missing layer2.2.thw_expansion.0.bias, bn.bias; unexpected extra.weight, other; give one of sinet"
+    with pytest.raises(InputError, match=wanted):
+        convert("sinet", {**absent, "extra.weight": torch.zeros(1), "other": torch.zeros(1)})
+
+
+def test_kernels_over_time_are_refused(sinet_state):
+    inflated = sinet_state["layer1.0.conv2.weight"].repeat(1, 1, 3, 1, 1)
+    with pytest.raises(InputError, match=r"layer1.0.conv2.weight has shape \(64, 64, 3, 3, 3\), wanted 4 axes"):
+        convert("sinet", {**sinet_state, "layer1.0.conv2.weight": inflated})
+
+
+def test_networks_without_authors():
+    with pytest.raises(InputError, match="network resnet50: no checkpoints .* sinet, sbnet, idnet, c2d"):
+        convert("resnet50", {})
+
+
+# Files, as --weights takes them.
+
+
+def test_a_whole_file_is_recognised(tmp_path, sinet_state):
+    path = tmp_path / "checkpoint_ep.pth.tar"
+    torch.save({"state_dict": sinet_state, "attn_state_dict": {}, "rank1": np.float64(0.4), "epoch": 150}, path)
+    network = build("sinet", identities=5, frames=4, size=SIZE)
+    notes = load_weights(network, "sinet", path)
+    assert notes == [f"weights {path}: attn_state_dict, epoch, rank1 left out, no part of the network"]
+    assert torch.equal(network.classifier.weight, sinet_state["classifier.weight"])
+
+
+def test_a_classifier_is_dropped_only_when_asked(tmp_path, sinet_state):
+    torch.save({"state_dict": sinet_state}, tmp_path / "w.pth")
+    network = build("sinet", identities=9, frames=4, size=SIZE)
+    classifier = network.classifier.weight.clone()
+    with pytest.raises(InputError, match="classifier is for 5 identities, this source has 9; --drop_classifier true"):
+        load_weights(network, "sinet", tmp_path / "w.pth")
+    notes = load_weights(network, "sinet", tmp_path / "w.pth", drop_classifier=True)
+    assert any("classifier of 5 identities is left out" in note for note in notes)
+    assert torch.equal(network.classifier.weight, classifier)
+    assert torch.equal(network.neck.bias, sinet_state["bn.bias"])
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("sbnet", "not a checkpoint of sbnet: .*unexpected .*layer2.2.thw_reduction.0.weight"),
+        ("resnet50", "network resnet50: no checkpoints of its authors"),
+    ],
+)
+def test_a_file_of_another_network(tmp_path, sinet_state, name, wanted):
+    torch.save({"state_dict": sinet_state}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=f"weights .*w.pth: {wanted}"):
+        load_weights(build(name, identities=5, frames=4, size=SIZE), name, tmp_path / "w.pth")
+
+
+def test_a_file_for_another_size(tmp_path, sinet_state):
+    torch.save({"state_dict": sinet_state}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"other frames: trunk.plugins.layer2_1.integrate.weight .*; set --frames"):
+        load_weights(build("sinet", identities=5, frames=8, size=SIZE), "sinet", tmp_path / "w.pth")
+
+
+def test_imagenet_weights_go_into_the_trunk(tmp_path):
+    imagenet = {
+        key: torch.rand_like(value)
+        for key, value in build("resnet50", identities=5, frames=4).trunk.state_dict().items()
+        if value.is_floating_point()
+    }
+    torch.save({**imagenet, "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}, tmp_path / "w.pth")
+    network = build("sinet", identities=5, frames=4, size=SIZE)
+    plugins = {key: value.clone() for key, value in network.trunk.plugins.state_dict().items()}
+    torch.nn.init.ones_(network.trunk.conv1.bias)
+    notes = load_weights(network, "sinet", tmp_path / "w.pth")
+    assert torch.equal(network.trunk.layer3[5].conv3.weight, imagenet["layer3.5.conv3.weight"])
+    assert network.trunk.conv1.bias.abs().max() == 0
+    assert all(torch.equal(value, plugins[key]) for key, value in network.trunk.plugins.state_dict().items())
+    assert [note.split(": ", 1)[1] for note in notes if "weights " in note] == [
+        "no biases of convolutions, 53 start at zero",
+        "nothing for the 5 plug-ins, they start as initialised",
+    ]

@@ -1,0 +1,245 @@
+"""SINet, its halves and the plain C2D: the authors' numbers, the shapes and the errors."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from parity import draw, entries_of, error, fill
+
+from vreid_fast.errors import InputError
+from vreid_fast.losses import batch_hard_triplet, cross_entropy, info_nce
+from vreid_fast.models import build, convert
+from vreid_fast.models.convert import author_names
+
+# Networks of the given numbers, and ours.
+EVALUATED = {"sinet": "sinet", "sbnet": "sbnet", "idnet": "idnet", "sinet_c2d": "c2d"}
+
+
+@lru_cache(maxsize=1)
+def filled(folder, name):
+    network = build(name, identities=37, frames=4)
+    network.load_state_dict(convert(name, fill(entries_of(folder))))
+    return network
+
+
+@pytest.fixture(params=EVALUATED)
+def given(request, shared):
+    """Folder, network in evaluation mode with the authors' weights, their numbers."""
+    folder = shared(f"parity/{request.param}")
+    return folder, filled(folder, EVALUATED[request.param]).eval(), np.load(folder / "eval.npz")
+
+
+@torch.no_grad()
+def test_evaluation_equals_the_authors(given):
+    folder, network, expected = given
+    clips = draw((2, 3, 4, 256, 128), 1).transpose(1, 2)
+    probes = {}
+    handles = [
+        network.get_submodule(ours).register_forward_hook(
+            lambda _, __, output, name=theirs: probes.update({name: output})
+        )
+        for ours, theirs in probed(network, expected)
+    ]
+    network.training = True  # their training form, over running statistics
+    output = network(clips)
+    network.eval()
+    for handle in handles:
+        handle.remove()
+    found = {
+        "frame_bn": output.frames,
+        "clip_embedding": output.frames.mean(1),
+        "clip_bn": output.clip,
+        "logits": output.logits,
+        "projection": output.projected,
+    }
+    gate = 2e-5 if folder.name in ("idnet", "sinet_c2d") else 5e-4
+    assert {name: error(value, expected[name]) for name, value in found.items()} == pytest.approx(
+        dict.fromkeys(found, 0.0), abs=gate
+    )
+    assert len(probes) >= 5
+    for name, maps in probes.items():
+        means = maps[:, :64].mean((2, 3)).unflatten(0, (2, 4)).transpose(1, 2)
+        assert error(means, expected[f"probe_mean.{name}"]) < gate, name
+        assert error(maps[3, :2], expected[f"probe_map.{name}"]) < gate, name
+    if folder.name == "sinet":
+        # The fork's outputs are the same; it also gives the frames after the neck.
+        fork = np.load(folder.parent / "sinet_uda" / "eval.npz")
+        assert all(error(found[name], fork[name]) < gate for name in found)
+        assert error(output.frames, fork["mid"]) < gate
+
+
+def probed(network, expected):
+    """(ours, theirs) of the modules whose outputs are given. A stage's output is that of its last block or plug-in;
+    that of the first norm is written over by the ReLU behind it."""
+    plugins = network.trunk.plugins
+    last = {"layer1": "layer1.2", "layer2": "layer2.3", "layer3": "layer3.5", "layer4": "layer4.2"}
+    behind = {"layer2.2": 1, "layer2.5": 3, "layer3.2": 1, "layer3.5": 3, "layer3.8": 5}
+    for key in expected.files:
+        name = key.removeprefix("probe_map.")
+        if name == key or name == "bn1":
+            continue
+        plugin = f"{name[:6]}_{behind[name]}" if name in behind else last.get(name, "").replace(".", "_")
+        yield f"trunk.plugins.{plugin}" if plugin in plugins else f"trunk.{last.get(name, name)}", name
+
+
+@torch.no_grad()
+def test_an_all_frame_embedding_equals_the_authors(shared):
+    folder = shared("parity/sinet")
+    network, expected = filled(folder, "sinet").eval(), np.load(folder / "eval.npz")
+    frames = draw((10, 3, 256, 128), 5010)
+    clips = frames[torch.from_numpy(expected["track_index"])]
+    assert error(network.embed(clips).mean(0), expected["track_embedding"]) < 5e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["sinet", "idnet"])
+def test_float64_equals_the_authors_to_nine_digits(shared, name):
+    folder = shared(f"parity/{name}")
+    network = build(name, identities=37, frames=4).double().eval()
+    network.load_state_dict(convert(name, fill(entries_of(folder))))
+    output = network(draw((2, 3, 4, 256, 128), 1).transpose(1, 2).double())
+    expected = np.load(folder / "eval.npz")
+    found = {"clip_embedding": output.frames.mean(1), "clip_bn": output.clip, "logits": output.logits}
+    assert all(error(value, expected[f"f64.{key}"]) < 1e-9 for key, value in found.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sinet", "sbnet", "idnet"])
+def test_training_equals_the_authors(shared, name):
+    folder = shared(f"parity/{name}")
+    expected = np.load(folder / "train.npz")
+    network = build(name, identities=37, frames=4)
+    network.load_state_dict(convert(name, fill(entries_of(folder))))
+    output = network(draw((8, 3, 4, 256, 128), 101).transpose(1, 2))
+    labels = torch.from_numpy(expected["labels"])
+    losses = {
+        "loss_ce": cross_entropy(output.logits, labels),
+        "loss_triplet": batch_hard_triplet(output.clip, labels, 0.3, "cosine"),
+        "loss_infonce": info_nce(output.projected, 4),
+    }
+    losses["loss_total"] = losses["loss_ce"] + losses["loss_triplet"] + 0.001 * losses["loss_infonce"]
+    losses["loss_total"].backward()
+    outputs = {"logits": output.logits, "clip_bn": output.clip, "projection_mean": output.projected.mean(1)}
+    fixtures = [expected] + ([np.load(folder.parent / "sinet_uda" / "train.npz")] if name == "sinet" else [])
+    for numbers in fixtures:  # the fork's outputs and losses are SINet's
+        assert all(error(loss, numbers[key]) < 2e-4 for key, loss in losses.items())
+        assert all(error(value, numbers[key]) < 2e-3 for key, value in outputs.items())
+    compare_gradients(network, folder, expected)
+    compare_buffers(network, folder, expected)
+
+
+def compare_gradients(network, folder, expected):
+    names = author_names(network.state_dict())
+    position = {entry["name"]: row for row, entry in enumerate(entries_of(folder))}
+    rows = [position[names[ours]] for ours, _ in network.named_parameters()]
+    norms = torch.stack([parameter.grad.norm() for parameter in network.parameters()])
+    assert (expected["grad_present"][rows] == 1).all() and (expected["grad_present"] == 1).sum() == len(rows)
+    theirs = expected["grad_norm"][rows]
+    assert error(norms, theirs) < 1e-2
+    # Biases before a batch norm have no gradient but rounding.
+    np.testing.assert_allclose(norms.numpy()[theirs > 1e-3], theirs[theirs > 1e-3], rtol=2e-2)
+    assert error(network.trunk.conv1.weight.grad, expected["grad.conv1.weight"]) < 5e-2
+
+
+def compare_buffers(network, folder, expected):
+    names = author_names(network.state_dict())
+    position = {entry["name"]: row for row, entry in enumerate(entries_of(folder))}
+    for ours, buffer in network.named_buffers():
+        row = position[names[ours]]
+        if ours.endswith("num_batches_tracked"):
+            assert buffer.item() == expected["num_batches_after"][row], ours
+        else:
+            np.testing.assert_allclose(
+                buffer.double().sum().item(), expected["buffer_sum_after"][row], rtol=1e-4, atol=1e-3, err_msg=ours
+            )
+    # Two passes through the neck, clips and then frames: the other order gives another variance.
+    assert error(network.neck.running_mean, expected["neck_running_mean"]) < 1e-4
+    assert error(network.neck.running_var, expected["neck_running_var"]) < 1e-4
+
+
+def test_the_fork_passes_the_neck_three_times_and_ours_twice(shared):
+    counts = {}
+    for name in ("sinet", "sinet_uda"):
+        folder = shared(f"parity/{name}")
+        row = [entry["name"] for entry in entries_of(folder)].index("bn.num_batches_tracked")
+        counts[name] = int(np.load(folder / "train.npz")["num_batches_after"][row])
+    assert counts == {"sinet": 2, "sinet_uda": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("sinet", 30535478), ("sbnet", 29415286), ("idnet", 28931045), ("c2d", 27810853)]
+)
+def test_parameters_are_as_many_as_the_authors(name, parameters):
+    with torch.device("meta"):
+        network = build(name, identities=37, frames=4)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("name", "frames"), [("sinet", 4), ("sinet", 8), ("sbnet", 8), ("idnet", 3), ("c2d", 2)])
+def test_shapes_at_a_small_size(name, frames):
+    network = build(name, identities=5, frames=frames, size=(64, 48)).eval()
+    clips = torch.randn(2, frames, 3, 64, 48)
+    with torch.no_grad():
+        output, vectors = network(clips), network.embed(clips)
+    assert output.frames.shape == (2, frames, 2048) and output.logits.shape == (2, 5) and output.projected is None
+    torch.testing.assert_close(vectors, output.clip)
+
+
+def test_a_full_size_training_step_reaches_every_weight():
+    torch.manual_seed(0)
+    network = build("sinet", identities=5, frames=4)
+    output = network(torch.randn(2, 4, 3, 256, 128))
+    assert output.projected.shape == (2, 4, 2048)
+    loss = cross_entropy(output.logits, torch.tensor([0, 1])) + info_nce(output.projected, 2)
+    loss.backward()
+    assert network.neck.num_batches_tracked == 2
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    # The attention and the kernels of the modules learn; behind the identity at the start its last layer does.
+    for plugin, layer in (
+        ("layer2_1", "expand"),
+        ("layer3_1", "kernel"),
+        ("layer3_3", "squeeze"),
+        ("layer3_5", "excite"),
+    ):
+        assert network.trunk.plugins[plugin].get_submodule(layer).weight.grad.abs().max() > 0
+
+
+def test_a_bf16_step_is_finite():
+    torch.manual_seed(0)
+    network = build("sinet", identities=5, frames=4, size=(64, 48))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(torch.randn(4, 4, 3, 64, 48))
+    losses = [cross_entropy(output.logits, torch.tensor([0, 0, 1, 1])), info_nce(output.projected, 2)]
+    torch.stack(losses).sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["sinet", "sbnet"])
+@pytest.mark.parametrize("frames", [1, 3, 6, 16])
+def test_frames_that_the_modules_cannot_take(name, frames):
+    with pytest.raises(InputError, match=rf"--frames {frames}: .* takes clips of 4 or 8 frames; set --frames 4"):
+        build(name, identities=5, frames=frames)
+
+
+def test_frames_too_small_for_the_modules():
+    with pytest.raises(InputError, match=r"64 x 32 pixels give .* 4 x 2, wanted at least 3 x 3; set --height 256"):
+        build("sinet", identities=5, frames=4, size=(64, 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("sinet", (1, 8, 3, 64, 48)), ("sbnet", (1, 8, 3, 64, 48)), ("idnet", (1, 4, 3, 48, 64))]
+)
+def test_clips_of_another_shape_than_built_for(name, shape):
+    network = build(name, identities=5, frames=4, size=(64, 48)).eval()
+    wanted = rf"built for clips of 4 frames of 64 x 48 pixels, got {shape[1]} frames of {shape[3]} x {shape[4]}"
+    with pytest.raises(InputError, match=wanted):
+        network(torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"clips must be \(B, T, 3, H, W\)"):
+        network.embed(torch.zeros(2, 3, 64, 48))
+
+
+def test_c2d_takes_any_frames_and_sizes():
+    network = build("c2d", identities=5, frames=4).eval()
+    with torch.no_grad():
+        assert network.embed(torch.zeros(1, 3, 3, 48, 32)).shape == (1, 2048)
