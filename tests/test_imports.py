@@ -20,10 +20,10 @@ TOP = len(LAYERS)
 # Packages that only the named places may import.
 ONLY_IN = {
     "nvidia": {"vreid_fast.data.dali"},
-    "sklearn": set(),
+    "sklearn": {"vreid_fast.report.feature_map"},
     "triton": {"vreid_fast.kernels"},
     "vreid_fast._C": {"vreid_fast.kernels"},
-    "vreid_fast.config": {"vreid_fast.train", "vreid_fast.evaluate"},
+    "vreid_fast.config": {f"vreid_fast.{name}" for name in ("train", "steps", "evaluate", "networks", "ladder")},
 }
 # Imported inside functions only, so that `--help` and `import` stay quick.
 HEAVY = ("av", "h5py", "jinja2", "jsonargparse", "matplotlib", "scipy", "sklearn")
