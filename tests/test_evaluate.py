@@ -7,8 +7,10 @@ import torch
 from test_train import TINY, data, flags, paper_run, write_people  # noqa: F401
 
 from vreid_fast.data.loader import Reading
+from vreid_fast.data.uses import why_unscored
 from vreid_fast.device import Precision
-from vreid_fast.evaluate import Evaluation, Protocol, embed, main, why_unscored
+from vreid_fast.evaluate import main
+from vreid_fast.evaluation import Evaluation, Protocol, embed
 from vreid_fast.models import build
 
 CPU = Precision("fp32", torch.device("cpu"))
@@ -48,12 +50,12 @@ def test_embedding_all_frames_averages_over_clips_and_leaves_the_network_as_it_w
 
 
 def test_a_tracklet_in_query_and_gallery_is_embedded_once(data, monkeypatch):  # noqa: F811
-    from vreid_fast import evaluate
+    from vreid_fast import evaluation
     from vreid_fast.data import read_dataset
 
     dataset, seen = read_dataset(data["target"]), []
     monkeypatch.setattr(
-        evaluate,
+        evaluation,
         "embed",
         lambda network, tracklets, *_: seen.append(len(tracklets)) or torch.randn(len(tracklets), 4),
     )

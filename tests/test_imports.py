@@ -23,7 +23,9 @@ ONLY_IN = {
     "sklearn": {"vreid_fast.report.feature_map"},
     "triton": {"vreid_fast.kernels"},
     "vreid_fast._C": {"vreid_fast.kernels"},
-    "vreid_fast.config": {f"vreid_fast.{name}" for name in ("train", "steps", "evaluate", "networks", "ladder")},
+    "vreid_fast.config": {
+        f"vreid_fast.{name}" for name in ("train", "steps", "evaluate", "evaluation", "networks", "ladder")
+    },
     "vreid_fast.knobs": {"vreid_fast.config"},
 }
 # Imported inside functions only, so that `--help` and `import` stay quick.

@@ -40,7 +40,7 @@ def test_the_teacher_starts_as_a_copy_without_gradients():
     teacher = learner.teacher.network
     for one, other in zip(teacher.parameters(), learner.student.parameters()):
         assert torch.equal(one, other) and one is not other and not one.requires_grad
-    assert learner.networks() == [learner.student, teacher]
+    assert learner.networks() == {"student": learner.student, "teacher": teacher}
 
 
 def test_state_goes_to_disk_and_back(tmp_path):

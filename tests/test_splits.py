@@ -61,7 +61,7 @@ def test_all_splits_are_runs_of_their_own_and_a_mean(data, tmp_path, few_splits,
     values = [one["student"]["map"] for one in each]
     assert result["mean"]["student"]["map"] == pytest.approx(np.mean(values))
     assert result["std"]["student"]["map"] == pytest.approx(np.std(values, ddof=1))
-    assert set(result["mean"]) == {"source", "student", "student_camera"}
+    assert set(result["mean"]) == {"untrained", "source", "student", "student_camera"}
     for split in range(SPLITS):
         assert f"split: '{split}'" in (run / f"split{split}" / "config.yaml").read_text()
         assert (run / f"split{split}" / "last.pt").exists()

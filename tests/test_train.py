@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vreid_fast import steps as steps_module
 from vreid_fast import train as train_module
 from vreid_fast.config import Config
 from vreid_fast.errors import InputError, Stopped
@@ -224,7 +225,7 @@ def test_an_earlier_run_is_moved_aside(data, tmp_path):
 
 
 def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsys, monkeypatch):
-    plain = train_module.batch_hard_triplet
+    plain = steps_module.batch_hard_triplet
     calls = 0
 
     def broken(*arguments):
@@ -232,7 +233,7 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsy
         calls += 1
         return plain(*arguments) * (float("nan") if calls == 5 else 1.0)
 
-    monkeypatch.setattr(train_module, "batch_hard_triplet", broken)
+    monkeypatch.setattr(steps_module, "batch_hard_triplet", broken)
     assert main(flags(data, tmp_path / "run")) != 0
     said = capsys.readouterr().err
     assert "the loss triplet is not finite at step 5" in said and "last.pt (step 3)" in said and "Traceback" not in said

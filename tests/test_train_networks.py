@@ -7,8 +7,8 @@ import torch
 from test_convert import author_state
 from test_train import data, flags, knobs  # noqa: F401
 
-from vreid_fast.evaluate import load_network
 from vreid_fast.logbook import read_history
+from vreid_fast.networks import load_network
 from vreid_fast.train import main, train
 
 SINET = {
@@ -26,7 +26,7 @@ def test_sinet_trains_from_a_whole_file_and_its_checkpoint_is_read_again(data, t
     rows = read_history(run / "metrics.jsonl")
     losses = [row["losses"]["info_nce"] for row in rows if "losses" in row]
     assert len(losses) == 2 and all(loss > 0 for loss in losses)
-    network, config = load_network(run / "last.pt")
+    network, config, _ = load_network(run / "last.pt")
     assert (config.height, config.width) == network.size == (64, 48)
     assert network.embed(torch.rand(1, 4, 3, 64, 48)).isfinite().all()
     # One step's rate is small: the weights are still near those of the file.

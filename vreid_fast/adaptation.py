@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .data.batches import Batches
 from .device import Precision
+from .evaluation import Protocol, embed
 from .learner import Learner
 from .losses import (
     FeatureMemory,
@@ -21,7 +22,7 @@ from .losses import (
     draw_groups,
     frame_domain_loss,
 )
-from .models import DomainHeads, NetworkOutput, recompute_statistics
+from .models import CameraStatistics, DomainHeads, NetworkOutput, camera_statistics, recompute_statistics
 
 
 def domain_losses(
@@ -107,8 +108,6 @@ def consistency_losses(
 @torch.no_grad()
 def fill_memory(learner: Learner, batches: Batches, precision: Precision) -> None:
     """One pass over the target, so that the first clustering sees nearly all of it; here student = teacher."""
-    if learner.memory is None:
-        return
     with batches.statistics() as loader:
         for (batch,) in loader:
             with precision.cast():
@@ -116,12 +115,41 @@ def fill_memory(learner: Learner, batches: Batches, precision: Precision) -> Non
             learner.memory.write(batch.tracklets, features, features)
 
 
-def adopt_target_statistics(learner: Learner, batches: Batches, precision: Precision, steps: int = 0) -> None:
-    """Recompute the batch-norm statistics of student and teacher on the unlabelled target.
+def refresh_proxies(
+    learner: Learner,
+    batches: Batches,
+    protocol: Protocol,
+    precision: Precision,
+    *,
+    per_camera: bool,
+    clusters: int,
+    restarts: int,
+    seed: int,
+) -> None:
+    """Embed the whole target with the teacher, as at test, and cluster it anew."""
+    unlabelled, teacher = batches.domains.unlabelled, learner.teacher.network
+    statistics = adopt_statistics(teacher, batches, precision, per_camera=per_camera)
+    features = embed(teacher, unlabelled, protocol, precision, statistics)
+    learner.memory.write(torch.arange(len(unlabelled), device=learner.device), features.to(learner.device))
+    learner.memory.cluster(clusters, restarts, seed)
+
+
+def adopt_statistics(
+    network: nn.Module, batches: Batches, precision: Precision, *, per_camera: bool, steps: int = 0
+) -> CameraStatistics | None:
+    """Recompute a network's batch-norm statistics on the unlabelled target, in place.
 
     Args:
+        per_camera: measure those of each camera too; whoever has no camera is normalised by the whole.
         steps: target batches; 0 = one pass, at most 200.
+
+    Returns:
+        The cameras' statistics, or None.
     """
-    for network in learner.networks():
-        with batches.statistics(steps) as loader, precision.cast():
-            recompute_statistics(network, (batch.clips for (batch,) in loader))
+    with batches.statistics(steps) as loader, precision.cast():
+        recompute_statistics(network, (batch.clips for (batch,) in loader))
+    if not per_camera:
+        return None
+    cameras = [tracklet.camera for tracklet in batches.domains.unlabelled]
+    with batches.by_camera() as loader, precision.cast():
+        return camera_statistics(network, ((cameras[int(batch.tracklets[0])], batch.clips) for (batch,) in loader))

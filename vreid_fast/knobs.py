@@ -128,15 +128,31 @@ class ClusterKnobs:
     camera_aware: bool = True
     """Assign to clusters after standardising features per camera, where the target's cameras are known."""
     consistency_ramp: float = 0.2
-    """Part of adaptation over which L1C and L2C rise to their full factor."""
+    """Part of adaptation over which L1C, L2C and the proxies' loss rise to their full factor."""
+    proxy: float = 1.0
+    """Factor of the camera proxies' loss (plus)."""
+    proxy_temperature: float = 0.07
+    """Temperature of the camera proxies, on cosines."""
+    proxy_negatives: int = 50
+    """Nearest proxies of other clusters that a clip is drawn away from."""
+    proxy_momentum: float = 0.2
+    """Part of a proxy that the teacher's features of a step replace."""
     ema_decay: float = 0.99
     """Highest decay of the teacher; it is min(1 - 1/(k+1), this) at step k of adaptation (eq. 11)."""
 
 
 @dataclass(frozen=True)
 class TrainingKnobs:
-    method: Literal["source", "bn_adapt", "paper"] = "paper"
-    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method."""
+    method: Literal["source", "bn_adapt", "paper", "plus"] = "paper"
+    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method.
+    plus: beyond the paper, statistics of each camera and camera proxies in place of L1C and L2C."""
+    statistics: Literal["auto", "target", "camera", "running"] = "auto"
+    """Batch-norm statistics at test: of the unlabelled target, of each of its cameras, or as they ran in training
+    (authors: a mixture of source and target); auto = camera for plus, running for source, else target."""
+    select: Literal["last", "authors"] = "last"
+    """What is scored: the last step; authors: also the best step by the target's TEST rank-1, as the authors do."""
+    select_every: int = 50
+    """Steps between two looks at the test set with --select authors."""
     seed: int = 0
     """Seed of weights, batches and augmentation."""
     start: str | None = None
@@ -172,6 +188,8 @@ class OutputKnobs:
     """Folder of everything that a run writes."""
     log_every: int = 10
     """Steps between two rows of metrics.jsonl."""
+    gradients_every: int = 50
+    """Steps between two looks at the gradient norm of each loss, in rows of metrics.jsonl; 0 = never."""
     checkpoint_every: int = 100
     """Steps between two checkpoints."""
     test_clips: Literal["even", "all"] = "even"
@@ -196,7 +214,8 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
             "threads": 0, "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0,
             "combined_groups": 1, "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0,
             "l2c": 0, "reversal": 0, "margin": 0, "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0,
-            "authors_pieces_test": 0, "info_nce": 0,
+            "authors_pieces_test": 0, "info_nce": 0, "proxy": 0, "proxy_negatives": 1,
+            "gradients_every": 0, "select_every": 1,
         }  # fmt: skip
         for knob, least in at_least.items():
             if getattr(self, knob) < least:
@@ -204,12 +223,19 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
         object.__setattr__(self, "split", str(self.split))  # a YAML file says 3 where a command line says "3"
         if self.split != "all" and not re.fullmatch(r"\d{1,9}", self.split, re.ASCII):
             raise InputError(f"--split must be a number from 0, or all, got {self.split}")
-        for knob in ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp"):
+        for knob in ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum"):
             if not 0 <= getattr(self, knob) <= 1:
                 raise InputError(f"--{knob} must be between 0 and 1, got {getattr(self, knob)}")
         if self.domain_dropout == 1:
             raise InputError("--domain_dropout must be below 1, got 1.0: nothing would be left of the domain heads")
-        for knob in ("source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature"):
+        for knob in (
+            "source_lr",
+            "adapt_lr",
+            "head_lr",
+            "cluster_temperature",
+            "info_nce_temperature",
+            "proxy_temperature",
+        ):
             if not getattr(self, knob) > 0:
                 raise InputError(f"--{knob} must be above 0, got {getattr(self, knob)}")
         if not self.combined_sizes or min(self.combined_sizes) < 1:

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import nn
 
-from .losses import FeatureMemory, LossWeights
-from .models import DomainHeads
+from .losses import CameraProxies, FeatureMemory, LossWeights
+from .models import CameraStatistics, DomainHeads
 from .teacher import MeanTeacher
 
 
@@ -29,7 +29,9 @@ class Learner:
         self.heads: DomainHeads | None = None
         self.weights: LossWeights | None = None
         self.teacher: MeanTeacher | None = None
-        self.memory: FeatureMemory | None = None
+        self.memory: FeatureMemory | CameraProxies | None = None
+        self.statistics: dict[str, CameraStatistics] = {}
+        """Batch-norm statistics of the target's cameras, by name of the network, once they are measured."""
         # A 0-d device tensor, so that a schedule recompiles and re-captures nothing.
         self.reversal = torch.zeros((), device=self.device)
         self.restart_optimiser(learning_rate)
@@ -43,7 +45,7 @@ class Learner:
         domain_dropout: float = 0.5,
         loss_weights: str = "fixed",
         ema_decay: float = 0.99,
-        memory: FeatureMemory | None = None,
+        memory: FeatureMemory | CameraProxies | None = None,
     ) -> None:
         """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew."""
         self.heads = DomainHeads(self.student.width, domain_width, domain_dropout).to(self.device)
@@ -67,9 +69,9 @@ class Learner:
             group["lr"] = group["peak"] * factor
         return self.optimiser.param_groups[0]["lr"]
 
-    def networks(self) -> list[nn.Module]:
+    def networks(self) -> dict[str, nn.Module]:
         """Student and, where there is one, teacher."""
-        return [self.student] if self.teacher is None else [self.student, self.teacher.network]
+        return {"student": self.student, **({} if self.teacher is None else {"teacher": self.teacher.network})}
 
     def state_dict(self) -> dict:
         parts = {"heads": self.heads, "weights": self.weights, "teacher": self.teacher, "memory": self.memory}
@@ -77,6 +79,7 @@ class Learner:
             "step": self.step,
             "student": self.student.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "statistics": self.statistics,
             **{name: None if part is None else part.state_dict() for name, part in parts.items()},
         }
 
@@ -87,7 +90,7 @@ class Learner:
             if state[name] is not None:
                 getattr(self, name).load_state_dict(state[name])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.step, self.statistics = state["step"], state["statistics"]
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, floor: float = 0.02) -> float:

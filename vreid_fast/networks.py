@@ -9,7 +9,7 @@ import torch
 from .checkpoint import load
 from .config import Config
 from .errors import InputError
-from .models import PROJECTING, VideoNetwork, build, load_weights
+from .models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
 
 def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list[str]]:
@@ -31,8 +31,9 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     return network, notes
 
 
-def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork, Config]:
-    """The student or the teacher of a checkpoint, on the CPU, and the configuration of its run.
+def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork, Config, CameraStatistics | None]:
+    """The student or the teacher of a checkpoint, on the CPU, the configuration of its run, and the batch-norm
+    statistics of the cameras of its target where the run has them.
 
     Raises:
         InputError: no checkpoint, or one without a teacher.
@@ -45,7 +46,7 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
         )
     network = _build(config, state["identities"])
     network.load_state_dict(state["student"] if which == "student" else state["teacher"]["network"])
-    return network.eval(), config
+    return network.eval(), config, state["statistics"].get(which)
 
 
 def _build(config: Config, identities: int) -> VideoNetwork:

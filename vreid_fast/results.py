@@ -19,7 +19,7 @@ from .report import bad_frames_list, pick_ranked, score_table, write_report
 from .session import Session
 
 if TYPE_CHECKING:
-    from .evaluate import Evaluation
+    from .evaluation import Evaluation
 
 
 def environment(session: Session, loader: Loader) -> dict[str, str]:

@@ -13,7 +13,7 @@ from .device import Precision
 from .errors import Diverged, InputError, Stopped
 from .interrupt import StopRequest
 from .learner import Learner
-from .logbook import Logbook
+from .logbook import Logbook, Scalars
 
 
 def open_folder(path: str | Path, resume: bool = False) -> Path:
@@ -83,7 +83,7 @@ class Session:
         self.stop.__exit__(*error)
         self.log.close()
 
-    def advance(self, loss: Tensor, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int) -> None:
+    def advance(self, loss: Tensor, losses: dict[str, Tensor], scalars: Scalars, clips: int) -> None:
         """Minimise `loss` by one step, let the teacher follow, log; save and stop where it is time to.
 
         Args:
@@ -119,6 +119,12 @@ class Session:
         self.scores.update(known)
         stage = "source" if self.learner.step <= self.config["source_steps"] else "adapt"
         self.log.scores(stage, self.learner.step, known)
+
+    def select(self, scores: dict | None) -> None:
+        """Keep the scores of this step as `student_selected` if none before had a higher rank-1."""
+        best = self.scores.get("student_selected")
+        if scores is not None and (best is None or scores["rank1"] > best["rank1"]):
+            self.note_scores(student_selected={**scores, "step": self.learner.step})
 
     def finish(self) -> None:
         """Write the last checkpoint, whose batch-norm statistics are those that were scored."""

@@ -10,26 +10,23 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
-from .adaptation import adopt_target_statistics, consistency_losses, domain_losses, fill_memory
+from .adaptation import adopt_statistics
 from .clothes import clothes_protocols
 from .config import Config, parse_command
 from .data.batches import Batches
 from .data.domains import Domains
-from .data.loader import Batch
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
-from .evaluate import Evaluation, Protocol, reading_of
+from .evaluation import Evaluation, Protocol, reading_of
 from .learner import Learner
-from .losses import FeatureMemory, batch_hard_triplet, cross_entropy, info_nce
-from .models import NetworkOutput, reversal_strength
 from .networks import initial_network
 from .results import greet, print_results, read_result, write_results
 from .session import Session, open_folder
 from .splits import count_splits, run_splits
+from .steps import Steps
 
 
 def train(config: Config, resume: bool = False) -> dict:
@@ -57,46 +54,57 @@ def train(config: Config, resume: bool = False) -> dict:
     domains.labels = domains.labels.to(device)
     student, notes = initial_network(config, domains.identities)
     learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
-    batches = make_batches(config, domains, precision)
+    statistics = choose_statistics(config, domains)
+    per_camera = statistics == "camera"
+    batches = make_batches(config, domains, precision, one_camera=per_camera and config.method == "plus")
     domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target)[1]]
     folder = open_folder(config.run, resume)
     session = Session(folder, learner, precision, dataclasses.asdict(config), domains.identities)
+    protocol = Protocol.of(config, batches.reading)
+    steps = Steps(config, session, batches, protocol, per_camera)
     if resume:
-        session.restore(lambda: start_adaptation(config, learner, domains))
+        session.restore(steps.start_adaptation)
     (folder / "config.yaml").write_text(config.to_yaml())
     if session.finished and (folder / "result.json").exists():
         return read_result(folder)
 
-    protocol = Protocol.of(config, batches.reading)
+    def evaluate(network: nn.Module, **options) -> Evaluation:
+        return Evaluation.of(network, domains.target, protocol, precision, **options)
+
     with session:
         if not resume:
-            session.note_scores(untrained=Evaluation.of(learner.student, domains.target, protocol, precision).scores())
+            session.note_scores(untrained=evaluate(learner.student).scores())
             if config.start:
                 session.start_from(config.start, config.drop_classifier)
         with batches.source(learner.step, config.source_steps) as loader:
             used = greet(session, domains, loader)
             for (source,) in loader:
-                source_step(config, session, domains, source)
+                steps.source(source)
         if learner.step == config.source_steps:
-            session.note_scores(source=Evaluation.of(learner.student, domains.target, protocol, precision).scores())
-            start_adaptation(config, learner, domains)
-            fill_memory(learner, batches, precision)
-        if config.method == "paper":
+            session.note_scores(source=evaluate(learner.student).scores())
+            steps.start_adaptation()
+            steps.fill_memory()
+        if config.method in ("paper", "plus"):
             with batches.both(learner.step, session.total, done=learner.step - config.source_steps) as loader:
                 for source, target in loader:
-                    adapt_step(config, session, batches, source, target)
+                    steps.adapt(source, target)
+                    if config.select == "authors" and learner.step % config.select_every == 0:
+                        session.select(evaluate(learner.student).scores())
         else:
             with batches.source(learner.step, session.total) as loader:
                 for (source,) in loader:
-                    source_step(config, session, domains, source)
+                    steps.source(source)
 
         session.save()
-        if config.method != "source":
-            adopt_target_statistics(learner, batches, precision, config.bn_batches)
-        student = Evaluation.of(learner.student, domains.target, protocol, precision, train=True)
+        if statistics != "running":
+            for name, network in learner.networks().items():
+                learner.statistics[name] = adopt_statistics(
+                    network, batches, precision, per_camera=per_camera, steps=config.bn_batches
+                )
+        student = evaluate(learner.student, train=True, statistics=learner.statistics.get("student"))
         session.note_scores(student=student.scores(), student_camera=student.camera_scores())
         if learner.teacher is not None:
-            teacher = Evaluation.of(learner.teacher.network, domains.target, protocol, precision)
+            teacher = evaluate(learner.teacher.network, statistics=learner.statistics.get("teacher"))
             session.note_scores(teacher=teacher.scores())
         session.note_scores(**student.clothes_scores("student"))
         session.finish()
@@ -114,107 +122,24 @@ def train_splits(config: Config, resume: bool = False) -> dict:
     )  # fmt: skip
 
 
-def source_step(config: Config, session: Session, domains: Domains, batch: Batch) -> None:
-    """One step on the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
-    learner = session.learner
-    rate = learner.set_learning_rate(*place(config, learner.step), config.warmup_steps)
-    with session.precision.cast():
-        output = learner.student(batch.clips)
-    losses = identity_losses(config, output, domains.labels[batch.tracklets])
-    session.advance(weighted(losses, config), losses, {"learning_rate": rate}, clips=len(batch.clips))
+def choose_statistics(config: Config, domains: Domains) -> str:
+    """Which batch-norm statistics the test takes: target, camera or running."""
+    wanted = config.statistics
+    if wanted == "auto":
+        wanted = {"source": "running", "plus": "camera"}.get(config.method, "target")
+    cameras = domains.cameras()
+    if wanted == "camera" and (cameras is None or len(cameras.unique()) == 1):
+        known = "not known" if cameras is None else "one only"
+        domains.notes.append(f"the target's cameras are {known}: batch-norm statistics are those of the whole target")
+        return "target"
+    return wanted
 
 
-def adapt_step(config: Config, session: Session, batches: Batches, source: Batch, target: Batch) -> None:
-    """One step of the paper's method: eq. 17 over a source batch and two views of a target batch."""
-    learner = session.learner
-    step, steps = place(config, learner.step)
-    rate = learner.set_learning_rate(step, steps, config.warmup_steps)
-    learner.reversal.fill_(config.reversal * reversal_strength(step / steps))
-
-    # Source and target go forward apart, so that each is normalised by its own batch statistics.
-    with session.precision.cast():
-        of_source = learner.student(source.clips)
-        of_target = learner.student(target.views[0])
-        of_teacher = learner.teacher(target.views[1])
-
-    identity = identity_losses(config, of_source, batches.domains.labels[source.tracklets])
-    domain, accuracy = domain_losses(
-        learner.heads, of_source, of_target, learner.reversal, terms=switched_on(config, "l1s", "l2s", "l3s"),
-        groups=config.combined_groups, sizes=config.combined_sizes, rng=np.random.default_rng((config.seed, step)),
-    )  # fmt: skip
-    refresh = step % (config.cluster_every or batches.target_pass()) == 0
-    consistency, agreement = consistency_losses(
-        learner.memory, target.tracklets, of_target.clip, of_teacher, terms=switched_on(config, "l1c", "l2c"),
-        clusters=clusters_of(config, batches.domains), restarts=config.cluster_restarts, refresh=refresh, seed=step,
-        temperature=config.cluster_temperature,
-    )  # fmt: skip
-
-    ramp = min(1.0, (step + 1) / (config.consistency_ramp * steps)) if config.consistency_ramp else 1.0
-    groups = {"identity": (identity, 1.0), "domain": (domain, 1.0), "consistency": (consistency, ramp)}
-    loss = learner.weights({name: part * weighted(terms, config) for name, (terms, part) in groups.items() if terms})
-    schedules = {"learning_rate": rate, "reversal": learner.reversal, "ema_decay": learner.teacher.updater.decay_now}
-    scalars = {**schedules, **accuracy, **agreement}
-    if learner.weights.rule != "fixed":
-        scalars |= {f"weight_{name}": weight for name, weight in learner.weights.named().items()}
-    session.advance(loss, {**identity, **domain, **consistency}, scalars, clips=len(source.clips) + len(target.clips))
-
-
-def identity_losses(config: Config, output: NetworkOutput, labels: Tensor) -> dict[str, Tensor]:
-    """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""
-    losses = {}
-    if config.cross_entropy:
-        losses["cross_entropy"] = cross_entropy(output.logits, labels)
-    if config.triplet:
-        losses["triplet"] = batch_hard_triplet(output.clip, labels, config.margin, config.triplet_distance)
-    if config.info_nce:
-        losses["info_nce"] = info_nce(output.projected, config.per_person, config.info_nce_temperature)
-    return losses
-
-
-def switched_on(config: Config, *terms: str) -> list[str]:
-    return [term for term in terms if getattr(config, term) > 0]
-
-
-def clusters_of(config: Config, domains: Domains) -> int:
-    """M of eq. 13: the knob, or a guess from the number of tracklets, for a target whose people nobody counted."""
-    if config.clusters:
-        return config.clusters
-    return max(2, len(domains.unlabelled) // 7) if config.cluster_over == "memory" else min(16, config.target_batch)
-
-
-def weighted(losses: dict[str, Tensor], config: Config) -> Tensor:
-    """The sum of terms, each times its knob."""
-    return torch.stack([getattr(config, name) * loss for name, loss in losses.items()]).sum()
-
-
-def place(config: Config, step: int) -> tuple[int, int]:
-    """Step within its stage, and the steps of that stage."""
-    if step < config.source_steps:
-        return step, config.source_steps
-    return step - config.source_steps, config.adapt_steps
-
-
-def start_adaptation(config: Config, learner: Learner, domains: Domains) -> None:
-    """Begin the second stage: a fresh optimiser and, for the paper's method, teacher, heads and memory."""
-    if config.method != "paper":
-        learner.restart_optimiser(config.adapt_lr)
-        return
-    memory = None
-    if config.cluster_over == "memory" and switched_on(config, "l1c", "l2c"):
-        cameras = domains.cameras() if config.camera_aware else None
-        memory = FeatureMemory(len(domains.unlabelled), learner.student.width, cameras, learner.device)
-    learner.start_adaptation(
-        learning_rate=config.adapt_lr, head_learning_rate=config.head_lr, domain_width=config.domain_width,
-        domain_dropout=config.domain_dropout, loss_weights=config.loss_weights, ema_decay=config.ema_decay,
-        memory=memory,
-    )  # fmt: skip
-
-
-def make_batches(config: Config, domains: Domains, precision: Precision) -> Batches:
+def make_batches(config: Config, domains: Domains, precision: Precision, one_camera: bool) -> Batches:
     return Batches(
         domains, reading_of(config, precision), frames=config.frames, people=config.people,
         per_person=config.per_person, target_batch=config.target_batch, flip=config.flip, erase=config.erase,
-        pad=config.pad, seed=config.seed, cache=config.cache,
+        pad=config.pad, seed=config.seed, cache=config.cache, one_camera=one_camera,
     )  # fmt: skip
 
 

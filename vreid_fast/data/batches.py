@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .cache import FrameCache, make_caches
 from .domains import Domains
 from .loader import Loader, Reading, Stream, TrainPlan
-from .samplers import CameraSampler, IdentitySampler
+from .samplers import CameraPass, CameraSampler, IdentitySampler
 from .tracklets import Tracklet
 
 # Random streams, one a purpose, so that switching a loss off changes nothing that the others see.
@@ -42,11 +42,16 @@ class Batches:
     pad: int
     seed: int
     cache: str = "none"
+    one_camera: bool = False
+    """Whether each target batch is of one camera, so that it has statistics of its own."""
 
     def __post_init__(self):
         source, target, reading = self.domains.source, self.domains.unlabelled, self.reading
         self._people = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed)
-        self._cameras = CameraSampler([tracklet.camera for tracklet in target], self.target_batch, self.seed)
+        cameras = [tracklet.camera for tracklet in target]
+        self._cameras = CameraSampler(cameras, self.target_batch, self.seed, mixed=not self.one_camera)
+        self._mixed = CameraSampler(cameras, self.target_batch, self.seed)
+        self._whole = CameraPass(cameras, self.target_batch, self.seed)
         self._caches = make_caches(self.cache, (source, target), reading.size, reading.device)
         self.notes = self._cameras.notes
         """What a user should be told."""
@@ -67,7 +72,14 @@ class Batches:
         """The unlabelled target without augmentation; `steps` 0 = one pass, at most 200 batches."""
         steps = steps or min(200, self.target_pass())
         target = self._stream(
-            self.domains.unlabelled, self._cameras, STATISTICS, 0, steps, cache=self._caches[1], augment=False
+            self.domains.unlabelled, self._mixed, STATISTICS, 0, steps, cache=self._caches[1], augment=False
+        )
+        return Loader([target], self.reading)
+
+    def by_camera(self) -> Loader:
+        """All of the unlabelled target without augmentation, each batch of one camera."""
+        target = self._stream(
+            self.domains.unlabelled, self._whole, STATISTICS, 0, len(self._whole), cache=self._caches[1], augment=False
         )
         return Loader([target], self.reading)
 

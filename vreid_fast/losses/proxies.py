@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from vreid_fast.kernels import kmeans
 
+from .cluster_facts import cluster_facts
+
 
 class CameraProxies:
     """Features of every target tracklet, their clusters, and a proxy for each cluster and camera.
@@ -84,6 +86,10 @@ class CameraProxies:
         means = sums / counts.clamp_min(1)[:, None]
         moved = F.normalize(torch.lerp(self.proxies, means, self.momentum), dim=1)
         self.proxies = torch.where(counts[:, None] > 0, moved, self.proxies)
+
+    def cluster_facts(self) -> dict[str, Tensor]:
+        """`cluster_facts` of the last clustering."""
+        return cluster_facts(self.labels, len(self.proxies) // self.groups, self.cameras)
 
     @staticmethod
     def _sums(rows: Tensor, features: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vreid_fast.errors import InputError
 
-from .batch_norm import Statistics, camera_statistics, recompute_statistics, using_statistics
+from .batch_norm import CameraStatistics, camera_statistics, recompute_statistics, using_statistics
 from .convert import convert
 from .domain import DomainHeads, reversal_strength
 from .network import NetworkOutput, VideoNetwork
@@ -39,9 +39,9 @@ def build(name: str, *, identities: int, frames: int, size: tuple[int, int] = (2
 __all__ = [
     "NETWORKS",
     "PROJECTING",
+    "CameraStatistics",
     "DomainHeads",
     "NetworkOutput",
-    "Statistics",
     "VideoNetwork",
     "build",
     "camera_statistics",

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 Statistics = dict[str, Tensor]
 """Buffers of a network's batch norms, by name."""
+CameraStatistics = dict[int, Statistics]
+"""Of each camera."""
 
 
 @torch.no_grad()
@@ -39,14 +41,14 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
 
 
 @torch.no_grad()
-def camera_statistics(network: nn.Module, batches: Iterable[tuple[int, Tensor]]) -> dict[int, Statistics]:
+def camera_statistics(network: nn.Module, batches: Iterable[tuple[int, Tensor]]) -> CameraStatistics:
     """Statistics of each camera: the average over its clips. The network is left as it was.
 
     Args:
         network: its training forward is run.
         batches: a camera, and clips (B, T, 3, H, W) of that camera alone.
     """
-    found: dict[int, Statistics] = {}
+    found: CameraStatistics = {}
     with _averaging(network) as norms:
         own = _buffers(norms)
         for camera, clips in batches:
