@@ -6,9 +6,11 @@ from .domain import clip_domain_loss, draw_groups, frame_domain_loss
 from .gradient_norms import gradient_norms
 from .identity import batch_hard_triplet, cross_entropy
 from .info_nce import info_nce
+from .proxies import CameraProxies
 from .weighting import LossWeights
 
 __all__ = [
+    "CameraProxies",
     "FeatureMemory",
     "LossWeights",
     "assignment_loss",
