@@ -137,6 +137,13 @@ class ClusterKnobs:
 class TrainingKnobs:
     method: Literal["source", "bn_adapt", "paper"] = "paper"
     """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method."""
+    statistics: Literal["auto", "target", "camera", "running"] = "auto"
+    """Batch-norm statistics at test: of the unlabelled target, of each of its cameras, or as they ran in training
+    (authors: a mixture of source and target); auto = camera for plus, running for source, else target."""
+    select: Literal["last", "authors"] = "last"
+    """What is scored: the last step; authors: also the best step by the target's TEST rank-1, as the authors do."""
+    select_every: int = 50
+    """Steps between two looks at the test set with --select authors."""
     seed: int = 0
     """Seed of weights, batches and augmentation."""
     start: str | None = None
@@ -146,13 +153,16 @@ class TrainingKnobs:
     adapt_steps: int = 200
     """Steps of the second stage, in which the method differs."""
     source_lr: float = 1e-3
-    """Adam's learning rate in the first stage; it falls along a cosine to a fiftieth."""
+    """Adam's learning rate in the first stage, at its highest."""
     adapt_lr: float = 4e-4
-    """Adam's learning rate in the second stage; it falls likewise."""
+    """Adam's learning rate in the second stage, at its highest."""
     head_lr: float = 1e-3
     """Learning rate of the domain heads and of learned loss weights."""
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """How learning rates fall. cosine: in each stage, along a cosine to a fiftieth. steps: over the whole run, to a
+    tenth after 40, 80 and 120 of its 150 parts (paper: epochs)."""
     warmup_steps: int = 20
-    """Steps over which the learning rate of a stage rises from zero."""
+    """Steps over which the learning rate rises from zero, where its schedule begins."""
     weight_decay: float = 5e-4
     """Weight decay (L2 in Adam, as in the paper)."""
     clip_gradient: float = 10.0
@@ -196,7 +206,7 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
             "threads": 0, "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0,
             "combined_groups": 1, "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0,
             "l2c": 0, "reversal": 0, "margin": 0, "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0,
-            "authors_pieces_test": 0, "info_nce": 0,
+            "authors_pieces_test": 0, "info_nce": 0, "select_every": 1,
         }  # fmt: skip
         for knob, least in at_least.items():
             if getattr(self, knob) < least:

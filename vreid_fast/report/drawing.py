@@ -16,7 +16,7 @@ COLOURS = {
 }
 OTHER_COLOURS = ("#a3478f", "#8a6d00", "#2f7f9e")
 
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",  # text stays text: small files, and letters as sharp as the page's
     "svg.hashsalt": "vreid_fast",
     "font.family": "sans-serif",
@@ -49,7 +49,7 @@ def drawn_axes(width: float, height: float):
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
 
