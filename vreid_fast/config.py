@@ -11,19 +11,19 @@ from pathlib import Path
 from .errors import InputError
 from .knobs import Config
 
-__all__ = ["Config", "parse_command", "underscored"]
+__all__ = ["Config", "parse_command", "presets", "underscored"]
 
 
 def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
     """Configuration and the folder to resume, if any, from a command line.
 
-    Later words win over earlier ones: defaults, then `--config` files, then `--KNOB VALUE`. `--resume DIR`
-    starts from DIR/config.yaml and goes on in DIR.
+    Later words win over earlier ones: defaults, then `--config` files and `--KNOB VALUE` in their order. `--config`
+    takes a file or the name of a preset. `--resume DIR` starts from DIR/config.yaml and goes on in DIR.
 
     Raises:
-        InputError: unknown knob, wrong type, missing file.
+        InputError: unknown knob or preset, wrong type, missing file.
     """
-    argv = underscored(sys.argv[1:] if argv is None else argv)
+    argv = _with_presets(underscored(sys.argv[1:] if argv is None else argv))
     parser = _parser()
     resume = _value_of("--resume", argv)
     if resume is not None:
@@ -40,9 +40,36 @@ def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
     return Config(**{**values, "combined_sizes": tuple(values["combined_sizes"])}), resume
 
 
+def presets() -> dict[str, Path]:
+    """The YAML files of the package by name, for `--config NAME`."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.yaml"))}
+
+
 def underscored(argv: list[str]) -> list[str]:
     """Words of a command line with hyphens in the names of options taken as underscores."""
     return [re.sub(r"^--[^=]*", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in argv]
+
+
+def _with_presets(argv: list[str]) -> list[str]:
+    """The words with the file of a preset for its name; a name has no folder and no suffix."""
+    known = presets()
+
+    def file_of(word: str) -> str:
+        if not re.fullmatch(r"[\w-]+", word) or (word not in known and Path(word).is_file()):
+            return word
+        if word not in known:
+            raise InputError(f"--config {word}: no such preset; there are {', '.join(known)}, or give a YAML file")
+        return str(known[word])
+
+    words = []
+    for before, word in zip([None, *argv], argv):
+        flag, equals, value = word.partition("=")
+        if before == "--config":
+            word = file_of(word)
+        elif flag == "--config" and equals:
+            word = f"{flag}={file_of(value)}"
+        words.append(word)
+    return words
 
 
 def _parser():
@@ -54,7 +81,7 @@ def _parser():
         description="Train on labelled synthetic tracklets and adapt to real, unlabelled ones.",
         exit_on_error=False,
     )
-    parser.add_argument("--config", action="config", help="YAML file of knobs")
+    parser.add_argument("--config", action="config", help=f"YAML file of knobs, or a preset: {', '.join(presets())}")
     parser.add_argument("--resume", metavar="DIR", default=None, help="go on with the run in DIR")
     parser.add_class_arguments(Config)
     return parser

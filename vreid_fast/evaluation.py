@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from .clothes import clothes_of, clothes_protocols
 from .config import Config
 from .data import Dataset, Tracklet
 from .data.bad_frames import BadFrames
+from .data.domains import Domains
 from .data.loader import Loader, Reading, Stream, TestPlan
 from .data.uses import why_unscored
 from .device import Precision
@@ -75,6 +77,34 @@ def embed(
                 counts.index_add_(0, rows, torch.ones(len(rows), 1))
     network.train(was_training)
     return sums / counts
+
+
+def embed_domains(
+    network: nn.Module,
+    domains: Domains,
+    protocol: Protocol,
+    precision: Precision,
+    statistics: CameraStatistics | None = None,
+    most: int = 250,
+) -> dict[str, np.ndarray]:
+    """Vectors of up to `most` training tracklets of each domain, evenly spaced, for the map in the report.
+
+    Returns:
+        features (N, D) float32, domains (N,) 0 = source and 1 = target, cameras (N,), -1 where unknown.
+    """
+    chosen = [
+        [tracklets[row] for row in np.linspace(0, len(tracklets) - 1, min(most, len(tracklets))).round().astype(int)]
+        for tracklets in (domains.source, domains.unlabelled)
+    ]
+    vectors = [
+        embed(network, chosen[0], protocol, precision), embed(network, chosen[1], protocol, precision, statistics)
+    ]  # fmt: skip
+    cameras = [-1 if tracklet.camera is None else tracklet.camera for tracklets in chosen for tracklet in tracklets]
+    return {
+        "features": torch.cat(vectors).numpy(),
+        "domains": np.repeat([0, 1], [len(tracklets) for tracklets in chosen]),
+        "cameras": np.array(cameras),
+    }
 
 
 @dataclass

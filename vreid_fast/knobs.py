@@ -162,13 +162,16 @@ class TrainingKnobs:
     adapt_steps: int = 200
     """Steps of the second stage, in which the method differs."""
     source_lr: float = 1e-3
-    """Adam's learning rate in the first stage; it falls along a cosine to a fiftieth."""
+    """Adam's learning rate in the first stage, at its highest."""
     adapt_lr: float = 4e-4
-    """Adam's learning rate in the second stage; it falls likewise."""
+    """Adam's learning rate in the second stage, at its highest."""
     head_lr: float = 1e-3
     """Learning rate of the domain heads and of learned loss weights."""
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """How learning rates fall. cosine: in each stage, along a cosine to a fiftieth. steps: over the whole run, to a
+    tenth after 40, 80 and 120 of its 150 parts (paper: epochs)."""
     warmup_steps: int = 20
-    """Steps over which the learning rate of a stage rises from zero."""
+    """Steps over which the learning rate rises from zero, where its schedule begins."""
     weight_decay: float = 5e-4
     """Weight decay (L2 in Adam, as in the paper)."""
     clip_gradient: float = 10.0

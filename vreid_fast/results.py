@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from .data.domains import Domains
@@ -50,12 +51,13 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
     return used
 
 
-def write_results(session: Session, test: Evaluation, used: dict[str, str]) -> dict:
+def write_results(session: Session, test: Evaluation, used: dict[str, str], after: dict[str, np.ndarray]) -> dict:
     """result.json, report.html and the closing table of a finished run.
 
     Args:
         test: the adapted student on the target, for the ranked lists.
         used: what `greet` returned.
+        after: what `embed_domains` returned after adaptation, for the map.
     """
     log, folder, config = session.log, session.folder, session.config
     result = {
@@ -75,6 +77,7 @@ def write_results(session: Session, test: Evaluation, used: dict[str, str]) -> d
     write_report(
         folder / "report.html", title=f"{config['source']} → {config['target']}", config=config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,
+        feature_map={"before": session.before.numpy(), "after": after.pop("features"), **after},
     )  # fmt: skip
     if bad_frames.found:
         result["bad_frames"] = bad_frames.report()

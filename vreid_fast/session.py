@@ -60,6 +60,8 @@ class Session:
         self.config, self.identities = config, identities
         self.total = config["source_steps"] + config["adapt_steps"]
         self.scores: dict[str, dict] = {}
+        self.before: Tensor | None = None
+        """(N, D) features of the report's map, before adaptation."""
         self.finished = False
         self.stop = StopRequest()
         self.log: Logbook | None = None
@@ -139,6 +141,7 @@ class Session:
             "frames": self.config["frames"],
             "identities": self.identities,
             "scores": self.scores,
+            "before": self.before,
             "finished": self.finished,
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if self.learner.device.type == "cuda" else [],
@@ -193,5 +196,5 @@ class Session:
         torch.set_rng_state(state["random"])
         if state["random_cuda"] and self.learner.device.type == "cuda":
             torch.cuda.set_rng_state_all(state["random_cuda"])
-        self.scores, self.finished = state["scores"], state["finished"]
+        self.scores, self.before, self.finished = state["scores"], state["before"], state["finished"]
         self.saved_step = self.learner.step

@@ -32,7 +32,7 @@ class Steps:
     def source(self, batch: Batch) -> None:
         """On the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
         config, learner = self.config, self.session.learner
-        rate = learner.set_learning_rate(*self._place(), config.warmup_steps)
+        rate = self._set_learning_rate()
         with self.session.precision.cast():
             output = learner.student(batch.clips)
         losses = self._identity_losses(output, batch)
@@ -43,7 +43,7 @@ class Steps:
         """Eq. 17 over a source batch and two views of a target batch."""
         config, learner = self.config, self.session.learner
         step, steps = self._place()
-        rate = learner.set_learning_rate(step, steps, config.warmup_steps)
+        rate = self._set_learning_rate()
         learner.reversal.fill_(config.reversal * reversal_strength(step / steps))
         if isinstance(learner.memory, CameraProxies) and step % self._refresh_every() == 0:
             self._refresh_proxies(step)
@@ -163,6 +163,12 @@ class Steps:
     def _weighted(self, losses: dict[str, Tensor]) -> Tensor:
         """The sum of terms, each times its knob."""
         return torch.stack([getattr(self.config, name) * loss for name, loss in losses.items()]).sum()
+
+    def _set_learning_rate(self) -> float:
+        """A cosine spans a stage, the authors' steps the run."""
+        config, learner = self.config, self.session.learner
+        place = (learner.step, self.session.total) if config.schedule == "steps" else self._place()
+        return learner.set_learning_rate(*place, config.warmup_steps, config.schedule)
 
     def _place(self) -> tuple[int, int]:
         """Step within its stage, and the steps of that stage."""

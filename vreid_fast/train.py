@@ -20,7 +20,7 @@ from .data.batches import Batches
 from .data.domains import Domains
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
-from .evaluation import Evaluation, Protocol, reading_of
+from .evaluation import Evaluation, Protocol, embed_domains, reading_of
 from .learner import Learner
 from .networks import initial_network
 from .results import greet, print_results, read_result, write_results
@@ -82,6 +82,7 @@ def train(config: Config, resume: bool = False) -> dict:
                 steps.source(source)
         if learner.step == config.source_steps:
             session.note_scores(source=evaluate(learner.student).scores())
+            session.before = torch.from_numpy(embed_domains(learner.student, domains, protocol, precision)["features"])
             steps.start_adaptation()
             steps.fill_memory()
         if config.method in ("paper", "plus"):
@@ -107,8 +108,9 @@ def train(config: Config, resume: bool = False) -> dict:
             teacher = evaluate(learner.teacher.network, statistics=learner.statistics.get("teacher"))
             session.note_scores(teacher=teacher.scores())
         session.note_scores(**student.clothes_scores("student"))
+        after = embed_domains(learner.student, domains, protocol, precision, learner.statistics.get("student"))
         session.finish()
-        return write_results(session, student, used)
+        return write_results(session, student, used, after)
 
 
 def train_splits(config: Config, resume: bool = False) -> dict:
