@@ -135,7 +135,8 @@ def facts(run: Path, base: Config, results: Results, command: str) -> list[str]:
     seeds = sorted({seed for found in results.values() for seed in found})
     return [
         f"{base.source} → {base.target}",
-        f"seeds {', '.join(map(str, seeds))}, each of synthetic people and of training; rows of a seed begin from one checkpoint",
+        f"seeds {', '.join(map(str, seeds))}, of synthetic people and of training; a seed's rows begin from one "
+        "checkpoint",
         *machines(run),
         f"`{command}`",
     ]

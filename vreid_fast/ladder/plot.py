@@ -9,7 +9,7 @@ from vreid_fast.report.curves import COLOURS, INK
 
 from .differences import Spread
 from .rows import SCORED, Table
-from .tables import ON, Results, scores
+from .tables import SHOWN, Results, scores
 
 
 def plot_ladder(path: Path, table: Table, results: Results) -> None:
@@ -31,7 +31,7 @@ def plot_ladder(path: Path, table: Table, results: Results) -> None:
                 mean = Spread.of(found).mean
                 seeds = list(found.values())
                 axes.plot(seeds, [place + offset] * len(seeds), "o", color=colour, alpha=0.35, ms=4, mew=0)
-                axes.plot([mean], [place + offset], "|", color=colour, ms=11, mew=2.5, label=ON[network])
+                axes.plot([mean], [place + offset], "|", color=colour, ms=11, mew=2.5, label=SHOWN[network])
                 axes.annotate(
                     f"{mean:.1f}", (max(seeds), place + offset), (6, 0), textcoords="offset points",
                     va="center", color=colour, fontsize=8,

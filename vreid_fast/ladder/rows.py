@@ -35,12 +35,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """Row minus row, by name; `on` are the score rows it is taken on."""
+    """Row minus row, by name; `of` are the score rows it is taken of."""
 
     name: str
     row: str
     minus: str
-    on: tuple[str, ...]
+    of: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,14 @@ def _difference(name: object, entry: object, rows: dict[str, Row]) -> Difference
     where = f"difference {name}"
     if not isinstance(entry, dict) or not {"row", "minus"} <= entry.keys():
         raise InputError(f"{where}: wanted {{row: ROW, minus: ROW}}, found {entry!r}")
-    entry = _known(entry, ("row", "minus", "on"), where)
+    entry = _known(entry, ("row", "minus", "of"), where)
     for side in ("row", "minus"):
         if entry[side] not in rows:
             raise InputError(f"{where}: {side} {entry[side]}: there is no such row")
-    on = entry.get("on")
-    if on is not None and on not in SCORED:
-        raise InputError(f"{where}: on: wanted {' or '.join(SCORED)}, found {on!r}")
-    return Difference(str(name), entry["row"], entry["minus"], (on,) if on else SCORED)
+    of = entry.get("of")
+    if of is not None and of not in SCORED:
+        raise InputError(f"{where}: of: wanted {' or '.join(SCORED)}, found {of!r}")
+    return Difference(str(name), entry["row"], entry["minus"], (of,) if of else SCORED)
 
 
 def _mapping(key: str, value: object) -> dict:

@@ -13,7 +13,7 @@ Results = Mapping[str, Mapping[int, dict]]
 """Row -> seed -> what the cell's result.json holds."""
 
 COSTS = ("seconds", "clips_per_second")
-ON = {"student": "student", "student_camera": "per camera"}
+SHOWN = {"student": "student", "student_camera": "per camera"}
 
 
 def scores(results: Results, row: str, network: str = "student", score: str = "map") -> dict[int, float]:
@@ -52,14 +52,14 @@ def row_table(table: Table, results: Results) -> list[list[str]]:
 
 def difference_table(table: Table, results: Results) -> list[list[str]]:
     """Heading and lines: the paired differences of mAP, in points."""
-    lines = [["difference", "of", "on", "mAP", "95 % interval", "seeds up", ""]]
+    lines = [["difference", "rows", "of", "mAP", "95 % interval", "seeds up", ""]]
     for one in table.differences:
-        for on in one.on:
-            paired = Paired.of(scores(results, one.row, on), scores(results, one.minus, on))
+        for of in one.of:
+            paired = Paired.of(scores(results, one.row, of), scores(results, one.minus, of))
             if paired:
                 interval = "{:+.1f} to {:+.1f}".format(*paired.interval) if paired.interval else ""
                 lines.append([
-                    one.name, f"{one.row} - {one.minus}", ON[on], f"{paired.mean:+.1f}", interval,
+                    one.name, f"{one.row} - {one.minus}", SHOWN[of], f"{paired.mean:+.1f}", interval,
                     f"{paired.up} of {paired.seeds}", paired.verdict,
                 ])  # fmt: skip
     return lines
