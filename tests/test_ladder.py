@@ -166,6 +166,15 @@ def test_a_folder_of_another_ladder_is_refused(command, fake, tmp_path, capsys):
     assert calls(fake) == [*made, "seed0/new"]
 
 
+def test_what_failed_in_its_first_cell_may_be_put_right(command, fake, capsys):
+    (fake / "start").write_text("fail")
+    assert main([*command, "--seeds=1", "--people=7"]) == 2
+    (fake / "start").unlink()
+    assert main([*command, "--seeds=1", "--people=2"]) == 0
+    assert main([*command, "--seeds=1"]) == 2
+    assert "--people 2, not 3" in capsys.readouterr().err
+
+
 def test_a_failing_cell_is_shown_with_its_log_and_the_tables_so_far(command, fake, tmp_path, capsys):
     (fake / "paper").write_text("fail")
     assert main([*command, "--seeds=1"]) == 2
@@ -180,7 +189,7 @@ def test_data_of_every_row_is_read_before_the_first_cell(command, fake, data, tm
     assert main(command) == 2
     assert re.search("row last: .*/nowhere.*leave the row out, with --rows", capsys.readouterr().err)
     target = write_people(tmp_path / "unlabelled", 1, labelled=False)
-    assert main([*command, "--target", f"folder:{target}", "--rows=a", "--run", str(tmp_path / "other")]) == 2
+    assert main([*command, "--target", f"folder:{target}", "--rows=a"]) == 2
     assert re.search("--target .*no labelled query and gallery.*a ladder compares scores", capsys.readouterr().err)
     assert calls(fake) == []
 

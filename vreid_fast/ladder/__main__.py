@@ -42,7 +42,7 @@ def ladder(arguments: argparse.Namespace, words: list[str], command: str) -> Non
     cells = plan_cells(table, configs, run, seeds, arguments.jobs)
     open_run(run, table, base)
     left = [cell for cell in cells if not cell.finished]
-    print(f"{table.title}: {len(table.rows)} rows x {len(seeds)} seeds, {len(left)} of {len(cells)} cells to train")
+    print(f"{table.title}: seeds {', '.join(map(str, seeds))}; {len(left)} of {len(cells)} cells to train")
     try:
         if left:
             check_data(left)

@@ -17,7 +17,7 @@ FREE = {*GIVEN, "threads"}
 
 
 def open_run(run: Path, table: Table, base: Config) -> None:
-    """Make the folder of a ladder; one that is there must be of the same table, knobs and rows, or lack some rows.
+    """Make the folder of a ladder; one that holds cells must be of the same table, knobs and rows, or lack some rows.
 
     Raises:
         InputError: it is of another ladder; what differs is named. Or it cannot be made.
@@ -28,7 +28,7 @@ def open_run(run: Path, table: Table, base: Config) -> None:
         raise InputError(f"--run {run}: cannot be made ({error.strerror}); give a folder that can be written") from None
     knobs = {knob: value for knob, value in _plain(base).items() if knob not in FREE}
     rows = {name: {"after": row.after, **row.knobs} for name, row in table.rows.items()}
-    saved = _read(run)
+    saved = _read(run) if any(run.glob("seed*/*/last.pt")) else {}
     if saved:
         defaults = _plain(Config())  # of knobs that are newer than the folder
         known = {knob: saved["knobs"].get(knob, defaults[knob]) for knob in knobs}
