@@ -68,9 +68,9 @@ def test_unknown_knob_in_a_file_is_named(tmp_path):
 def test_every_knob_is_described():
     import inspect
 
-    from vreid_fast import config
+    from vreid_fast import knobs
 
-    source = inspect.getsource(config)
+    source = inspect.getsource(knobs)
     for field in dataclasses.fields(Config):
         after = source.split(f"    {field.name}: ", 1)[1].split("\n", 1)[1]
         assert after.lstrip().startswith('"""'), f"{field.name} has no description"

@@ -24,6 +24,7 @@ ONLY_IN = {
     "triton": {"vreid_fast.kernels"},
     "vreid_fast._C": {"vreid_fast.kernels"},
     "vreid_fast.config": {f"vreid_fast.{name}" for name in ("train", "steps", "evaluate", "networks", "ladder")},
+    "vreid_fast.knobs": {"vreid_fast.config"},
 }
 # Imported inside functions only, so that `--help` and `import` stay quick.
 HEAVY = ("av", "h5py", "jinja2", "jsonargparse", "matplotlib", "scipy", "sklearn")

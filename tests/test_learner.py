@@ -25,6 +25,15 @@ def test_learning_rate_rises_then_falls_to_a_fiftieth():
     assert learning_rate_factor(0, 5, 0) == 1.0
 
 
+def test_learning_rate_falls_in_the_authors_steps():
+    factors = [learning_rate_factor(step, 300, 0, "steps") for step in range(300)]
+    assert [step for step in range(1, 300) if factors[step] != factors[step - 1]] == [80, 160, 240]
+    assert factors[0] == factors[79] == 1.0 and factors[80::80] == pytest.approx([0.1, 0.01, 0.001])
+    learner = make()
+    assert learner.set_learning_rate(100, 300, 0, "steps") == pytest.approx(0.1 * 4e-4)
+    assert learner.set_learning_rate(4, 300, 10, "steps") == pytest.approx(0.5 * 4e-4)
+
+
 def test_heads_have_their_own_rate_and_no_weight_decay():
     learner = make()
     rate = learner.set_learning_rate(50, 100, 0)

@@ -54,3 +54,26 @@ def test_resume_drops_rows_after_the_checkpoint_and_goes_on_counting_time(tmp_pa
 def test_scores_are_rows_too(log):
     log.scores("source", 4, {"source": {"map": 0.3, "rank1": 0.4, "cmc": [0.4, 0.5]}})
     assert read_history(log.path)[0]["scores"] == {"source": {"map": 0.3, "rank1": 0.4}}
+
+
+def test_groups_of_scalars_are_logged_by_name(log, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    scalars = {"weights": {"l1s": torch.tensor(0.5), "l2s": 1.0}, "clusters": torch.tensor(7), "gradient_norms": {}}
+    log.step("adapt", 2, losses(), scalars, clips=1)
+    (row,) = read_history(log.path)
+    assert row["weights"] == {"l1s": 0.5, "l2s": 1.0} and row["clusters"] == 7.0 and row["gradient_norms"] == {}
+    log.board.flush()
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"weights/l1s", "weights/l2s", "losses/l1s", "loss", "clusters"} <= set(board.Tags()["scalars"])
+    assert board.Scalars("weights/l1s")[0].value == 0.5
+
+
+def test_scalars_are_read_only_when_a_row_is_written(log):
+    class Unread:
+        def __float__(self):
+            raise AssertionError("read")
+
+    log.step("adapt", 1, losses(), {"weights": {"l1s": Unread()}}, clips=1)
+    with pytest.raises(AssertionError, match="read"):
+        log.step("adapt", 2, losses(), {"weights": {"l1s": Unread()}}, clips=1)

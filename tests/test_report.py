@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vreid_fast.metrics import rank_distances
-from vreid_fast.report import RankedItem, RankedQuery, curves, pick_ranked, words, write_report
+from vreid_fast.report import RankedItem, RankedQuery, curves, pick_ranked, series, words, write_report
 
 VOID = {"meta", "link", "img", "br", "path"}
 
@@ -74,6 +74,12 @@ def ranked() -> list[RankedQuery]:
     return [RankedQuery([image, image], "person 1, camera 1", items, 0.75, matches=1)]
 
 
+def feature_map() -> dict[str, np.ndarray]:
+    features = np.random.default_rng(0).normal(size=(12, 4))
+    domains = np.arange(12) % 2
+    return {"before": features, "after": features[::-1], "domains": domains, "cameras": np.full(12, -1)}
+
+
 @pytest.fixture
 def write(tmp_path):
     def page(**changes) -> Page:
@@ -119,7 +125,10 @@ def test_a_whole_report(write):
     }
     config = {"source_steps": 300, "weights": None, "combined_sizes": [2, 4, 8]}
     environment = {"device": "a CPU of 2 cores", "torch": "2.13.0"}
-    page = write(result=result, history=history(), ranked=ranked(), config=config, environment=environment)
+    page = write(
+        result=result, history=history(), ranked=ranked(), config=config, environment=environment,
+        feature_map=feature_map(),
+    )  # fmt: skip
     for wanted in (
         "33.4 %",
         "48.0 %",
@@ -141,13 +150,13 @@ def test_a_whole_report(write):
     ):
         assert wanted in page.text, wanted
     assert "L1C" not in page.text  # never finite
-    assert "Weight of" not in page.text  # never anything but 1
+    assert "Constant: identity 1." in page.text  # never anything but 1
     assert "No " not in page.text
     headings = [name for name, _ in page.elements if name in ("h1", "h2", "h3")]
     assert headings[0] == "h1" and headings.count("h1") == 1
 
     images = page.all("img")
-    assert len(images) == 1 + 3 + 3 + 2 + 2  # CMC, losses, the rest, query frames, gallery
+    assert len(images) == 1 + 3 + 3 + 2 + 2 + 2  # CMC, losses, the rest, query frames, gallery, maps
     assert all(image["alt"] for image in images)
     for image in images:
         kind, data = decode(image["src"])
@@ -170,7 +179,7 @@ def test_hits_and_misses_are_told_apart_without_colour(write):
 
 def test_an_empty_report_says_what_is_missing(write):
     page = write()
-    for missing in ("No scores", "No ranked lists", "No losses", "Not recorded"):
+    for missing in ("No scores", "No ranked lists", "No map of clips: none was asked", "No losses", "Not recorded"):
         assert missing in page.text
     assert page.all("img") == []
 
@@ -185,6 +194,14 @@ def test_a_loss_of_map_is_told_as_such(write):
     page = write(result={"source": scores(0.4), "student": scores(0.35)})
     assert "lowered the mAP by 5.0 points" in page.text
     assert "−5.0 points" in page.text
+
+
+def test_the_authors_selection_is_named_as_what_it_is(write):
+    page = write(
+        result={"source": scores(0.3), "student": scores(0.4), "student_selected": scores(0.5) | {"step": 1200}}
+    )
+    assert "student, best on the test set the authors' selection, not a fair score; here step 1,200" in page.text
+    assert "raised the mAP by 10.0 points" in page.text  # the headline is the last step's
 
 
 def test_a_student_without_a_source(write):
@@ -214,26 +231,27 @@ def test_the_same_run_writes_the_same_bytes(tmp_path):
 
 
 def test_steps_of_the_second_stage_count_on():
-    series = curves.series_of(history(), "losses", "cross_entropy")
-    assert series.stages == ("source", "adapt")
-    assert series.steps[0].tolist() == [0, 10, 20, 30, 40, 50]
-    assert series.steps[1].tolist() == [50, 60, 70, 80]
+    found = series.series_of(history(), "losses", "cross_entropy")
+    assert found.stages == ("source", "adapt")
+    assert found.steps[0].tolist() == [0, 10, 20, 30, 40, 50]
+    assert found.steps[1].tolist() == [50, 60, 70, 80]
     counting = [{"stage": "source", "step": 0, "loss": 1.0}, {"stage": "adapt", "step": 10, "loss": 0.5}]
     counting.append({"stage": "adapt", "step": 10, "loss": 0.4})
-    assert curves.series_of(counting, "loss").steps[1].tolist() == [10, 10]
-    assert curves.series_of(history(), "losses", "l1c") is None
-    assert curves.series_of(history(), "losses", "cross_entropy", "deeper") is None
+    assert series.series_of(counting, "loss").steps[1].tolist() == [10, 10]
+    assert series.series_of(history(), "losses", "l1c") is None
+    assert series.series_of(history(), "losses", "cross_entropy", "deeper") is None
 
 
 def test_moving_average_keeps_lines_and_length():
     line = np.arange(100.0)
-    np.testing.assert_allclose(curves._moving_average(line), line, atol=1e-9)
+    np.testing.assert_allclose(series.moving_average(line), line, atol=1e-9)
     noise = np.random.default_rng(0).normal(size=100)
-    assert curves._moving_average(noise).std() < 0.6 * noise.std()
+    assert series.moving_average(noise).std() < 0.6 * noise.std()
 
 
 def test_labels_of_curves_that_meet_do_not_overlap():
     assert curves._spread([100, 100, 99, 50], 5, 100) == [100, 95, 90, 50]
+    assert curves._spread([3, 2, 1], 5, 100, 0) == [10, 5, 0]
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min")])

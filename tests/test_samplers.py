@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vreid_fast.data.samplers import CameraSampler, IdentitySampler
+from vreid_fast.data.samplers import CameraPass, CameraSampler, IdentitySampler
 from vreid_fast.errors import InputError
 
 PEOPLE = [3] * 1 + [5] * 2 + [8] * 9 + [9] * 4 + [12] * 7 + [20] * 4
@@ -127,7 +127,30 @@ def test_camera_batches_depend_on_seed_and_step_alone():
 
 
 def test_the_camera_sampler_has_no_way_to_learn_an_identity():
-    assert list(inspect.signature(CameraSampler).parameters) == ["cameras", "batch", "seed"]
+    assert list(inspect.signature(CameraSampler).parameters) == ["cameras", "batch", "seed", "mixed"]
+    assert list(inspect.signature(CameraPass).parameters) == ["cameras", "batch", "seed"]
+
+
+def test_batches_of_one_camera_take_turns_and_go_through_it_without_repeats():
+    cameras = [1] * 30 + [2] * 6 + [7] * 12
+    sampler = CameraSampler(cameras, 6, 0, mixed=False)
+    order = [sampler(step).tolist() for step in range(60)]
+    assert [cameras[batch[0]] for batch in order[:6]] == [1, 2, 7, 1, 2, 7]
+    assert all(len({cameras[index] for index in batch}) == 1 for batch in order)
+    first = [index for batch in order[0:15:3] for index in batch]
+    assert sorted(first) == list(range(30)) and first != sorted(first)
+    assert "a camera of it has 6" in CameraSampler(cameras, 8, 0, mixed=False).notes[0]
+
+
+def test_a_camera_pass_meets_every_tracklet_in_full_batches_of_one_camera():
+    cameras = [5, 1, None] * 7 + [1] * 4
+    walk = CameraPass(cameras, 4, seed=2)
+    assert len(walk) == 2 + 3 + 2
+    passes = [[walk(step).tolist() for step in range(start, start + 7)] for start in (0, 7)]
+    for batches in passes:
+        assert all(len(batch) == 4 and len({cameras[index] for index in batch}) == 1 for batch in batches)
+        assert {index for batch in batches for index in batch} == set(range(25))
+    assert passes[0] != passes[1] and CameraPass(cameras, 4, seed=2)(9).tolist() == passes[1][2]
 
 
 def test_a_batch_larger_than_the_target_repeats_and_says_so():

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from test_convert import author_state
-from test_train import data, flags, knobs  # noqa: F401
+from test_train import data, flags, knobs, write_people  # noqa: F401
 
 from vreid_fast.evaluate import load_network
 from vreid_fast.logbook import read_history
@@ -31,6 +31,25 @@ def test_sinet_trains_from_a_whole_file_and_its_checkpoint_is_read_again(data, t
     assert network.embed(torch.rand(1, 4, 3, 64, 48)).isfinite().all()
     # One step's rate is small: the weights are still near those of the file.
     assert (network.projection.weight - state["projection.weight"].flatten(1)).abs().max() < 0.01
+
+
+@pytest.mark.slow
+def test_the_papers_preset_runs_both_stages_at_its_own_size(tmp_path):
+    """Forward and backward of SINet at 256 x 128; a target without labels, so that no time goes into scores."""
+    source = write_people(tmp_path / "source", 0, people=2, per_camera=1)
+    target = write_people(tmp_path / "target", 1, people=2, per_camera=1, labelled=False)
+    small = {
+        "source": f"folder:{source}", "target": f"folder:{target}", "people": 2, "per_person": 2, "target_batch": 2,
+        "clusters": 2, "source_steps": 1, "adapt_steps": 1, "bn_batches": 1, "log_every": 1, "threads": 1,
+        "device": "cpu", "loader": "torch", "run": tmp_path / "run",
+    }  # fmt: skip
+    assert main(["--config", "paper", *(f"--{knob}={value}" for knob, value in small.items())]) == 0
+    first, second = (row for row in read_history(tmp_path / "run" / "metrics.jsonl") if "losses" in row)
+    assert set(first["losses"]) == {"cross_entropy", "triplet", "info_nce"}
+    assert set(second["losses"]) == {*first["losses"], "l1s", "l2s", "l3s", "l1c", "l2c"}
+    assert all(row["gradient_norm"] > 0 for row in (first, second))
+    network, config = load_network(tmp_path / "run" / "last.pt")
+    assert (config.network, network.size) == ("sinet", (256, 128))
 
 
 @pytest.mark.parametrize(

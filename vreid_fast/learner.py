@@ -11,6 +11,9 @@ from .losses import FeatureMemory, LossWeights
 from .models import DomainHeads
 from .teacher import MeanTeacher
 
+FLOOR = 0.02  # part of the peak at which a cosine ends
+EPOCHS, DROPS = 150, (40, 80, 120)  # of the authors: all, and those after which the rate falls to a tenth
+
 
 class Learner:
     """The student of the first stage and, from `start_adaptation` on, all that the second stage adds.
@@ -60,9 +63,9 @@ class Learner:
                 groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
         self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay)
 
-    def set_learning_rate(self, step: int, steps: int, warmup: int) -> float:
-        """Linear warm-up, then a cosine to a fiftieth of the peak; returns the student's rate."""
-        factor = learning_rate_factor(step, steps, warmup)
+    def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
+        """Each group's peak times `learning_rate_factor`; returns the student's rate."""
+        factor = learning_rate_factor(step, steps, warmup, schedule)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
         return self.optimiser.param_groups[0]["lr"]
@@ -90,9 +93,16 @@ class Learner:
         self.step = state["step"]
 
 
-def learning_rate_factor(step: int, steps: int, warmup: int, floor: float = 0.02) -> float:
-    """Part of the peak learning rate at `step` (from 0) of `steps`."""
+def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
+    """Part of the peak learning rate at `step` (from 0) of `steps`: a linear rise, then the schedule.
+
+    Args:
+        steps: that the schedule spans: of the stage for "cosine", of the whole run for "steps".
+        schedule: "cosine", which ends at a fiftieth, or "steps", each to a tenth, as the authors have them.
+    """
     if step < warmup:
         return (step + 1) / warmup
+    if schedule == "steps":
+        return 0.1 ** sum(EPOCHS * step >= drop * steps for drop in DROPS)
     progress = (step - warmup) / max(1, steps - warmup)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from .errors import Diverged
 
+Scalars = dict[str, float | Tensor | dict[str, float | Tensor]]
+
 
 class Logbook:
     """Collects scalars on the device and reads them every `every` steps, so that a step costs no synchronisation.
@@ -47,15 +49,14 @@ class Logbook:
         """Clips trained on per second of training, since the start or the resume; evaluation left out."""
         return self.clips / max(self.training_seconds, 1e-9)
 
-    def step(
-        self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor], clips: int
-    ) -> None:
+    def step(self, stage: str, step: int, losses: dict[str, Tensor], scalars: Scalars, clips: int) -> None:
         """Note one step.
 
         Args:
             step: steps done so far, this one included.
             losses: scalar tensors by name; "total" is the one that was minimised.
-            scalars: other numbers to log, such as the learning rate.
+            scalars: other numbers to log, such as the learning rate, and groups of them by name; read from the
+                device when a row is written.
             clips: clips that the step trained on.
 
         Raises:
@@ -86,9 +87,9 @@ class Logbook:
         named = [name for name in bad if name != "total"] or bad
         raise Diverged(f"the loss {', '.join(named)} is not finite at step {step}")
 
-    def _write(self, stage: str, step: int, losses: dict[str, Tensor], scalars: dict[str, float | Tensor]) -> None:
+    def _write(self, stage: str, step: int, losses: dict[str, Tensor], scalars: Scalars) -> None:
         values = {name: float(value) for name, value in losses.items()}
-        others = {name: float(value) for name, value in scalars.items()}
+        others = {name: _numbers(value) for name, value in scalars.items()}
         now = time.perf_counter()
         row = {
             "stage": stage,
@@ -103,10 +104,12 @@ class Logbook:
         self.clips += self.window_clips
         self.window_started, self.window_clips = now, 0
         self.append(row)
-        for name, value in values.items():
-            self.board.add_scalar(f"losses/{name}", value, step)
-        for name in ("loss", "clips_per_second", *others):
-            self.board.add_scalar(name, row[name], step)
+        for name in ("losses", "loss", "clips_per_second", *others):
+            if isinstance(row[name], dict):
+                for part, value in row[name].items():
+                    self.board.add_scalar(f"{name}/{part}", value, step)
+            else:
+                self.board.add_scalar(name, row[name], step)
         shown = {name: f"{value:.3f}" for name, value in values.items()}
         self.bar.set_description_str(stage)
         self.bar.set_postfix({**shown, "lr": f"{others.get('learning_rate', 0):.1e}",
@@ -130,6 +133,10 @@ class Logbook:
     def close(self) -> None:
         self.bar.close()
         self.board.close()
+
+
+def _numbers(value: float | Tensor | dict[str, float | Tensor]) -> float | dict[str, float]:
+    return {name: float(part) for name, part in value.items()} if isinstance(value, dict) else float(value)
 
 
 def read_history(path: Path) -> list[dict]:

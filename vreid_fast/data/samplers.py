@@ -72,7 +72,7 @@ class IdentitySampler:
 
 
 class CameraSampler:
-    """Tracklets balanced over cameras: in a batch, camera counts differ by at most one.
+    """Tracklets balanced over cameras.
 
     Each camera's tracklets are gone through in random order, without replacement until all were seen.
     Tracklets of unknown camera count as one more camera. It has no way to learn an identity.
@@ -81,33 +81,73 @@ class CameraSampler:
         cameras: (N,) of the tracklets.
         batch: tracklets a step.
         seed: not negative.
+        mixed: whether each batch holds all cameras, with counts that differ by at most one; otherwise each
+            is of one camera, and the cameras take turns.
 
     Raises:
         InputError: no tracklets, or an empty batch.
     """
 
-    def __init__(self, cameras: Sequence[int | None], batch: int, seed: int = 0):
-        if not len(cameras) or batch < 1:
-            raise InputError(f"target: batch of {batch} from {len(cameras)} tracklets; both must be at least 1")
-        order = sorted(set(cameras), key=lambda camera: (camera is None, camera or 0))
-        self._tracklets = [np.flatnonzero([c == camera for c in cameras]) for camera in order]
-        self._batch, self._seed = batch, seed
-        self._pass = lru_cache(maxsize=2 * len(order))(self._draw_pass)
+    def __init__(self, cameras: Sequence[int | None], batch: int, seed: int = 0, mixed: bool = True):
+        self._tracklets = _by_camera(cameras, batch)
+        self._batch, self._seed, self._mixed = batch, seed, mixed
+        self._pass = lru_cache(maxsize=2 * len(self._tracklets))(self._draw_pass)
+        seen = len(cameras) if mixed else min(map(len, self._tracklets))
+        where = "the target" if mixed else "a camera of it"
         self.notes = (
-            (f"a batch of {batch} repeats tracklets: the target has {len(cameras)}; lower --target_batch",)
-            if batch > len(cameras)
-            else ()
+            (f"a batch of {batch} repeats tracklets: {where} has {seen}; lower --target_batch",) if batch > seen else ()
         )
 
     def __call__(self, step: int) -> np.ndarray:
         """Tracklets of a step's batch, (batch,) int64."""
         chosen = np.empty(self._batch, dtype=np.int64)
         for slot in range(self._batch):
-            # Cameras take turns over all steps; `draw` counts the turns of one.
-            draw, camera = divmod(step * self._batch + slot, len(self._tracklets))
+            # Cameras take turns over all slots, or all steps; `draw` counts the turns of one.
+            if self._mixed:
+                draw, camera = divmod(step * self._batch + slot, len(self._tracklets))
+            else:
+                turn, camera = divmod(step, len(self._tracklets))
+                draw = turn * self._batch + slot
             passed, position = divmod(draw, len(self._tracklets[camera]))
             chosen[slot] = self._pass(camera, passed)[position]
         return chosen
 
     def _draw_pass(self, camera: int, passed: int) -> np.ndarray:
         return np.random.default_rng((self._seed, camera, passed)).permutation(self._tracklets[camera])
+
+
+class CameraPass:
+    """Passes over all tracklets in full batches of one camera each; the last batch of a camera repeats some.
+
+    Args: as of `CameraSampler`.
+    """
+
+    def __init__(self, cameras: Sequence[int | None], batch: int, seed: int = 0):
+        self._tracklets = _by_camera(cameras, batch)
+        self._batch, self._seed = batch, seed
+        self._pass = lru_cache(maxsize=1)(self._draw_pass)
+
+    def __len__(self) -> int:
+        """Batches of a pass."""
+        return sum(-(-len(tracklets) // self._batch) for tracklets in self._tracklets)
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Tracklets of a step's batch, (batch,) int64; steps count on from pass to pass."""
+        passed, position = divmod(step, len(self))
+        return self._pass(passed)[position]
+
+    def _draw_pass(self, passed: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((self._seed, passed))
+        batches = []
+        for tracklets in self._tracklets:
+            whole = -(-len(tracklets) // self._batch) * self._batch
+            batches.extend(np.resize(rng.permutation(tracklets), whole).reshape(-1, self._batch))
+        return batches
+
+
+def _by_camera(cameras: Sequence[int | None], batch: int) -> list[np.ndarray]:
+    """Positions of the tracklets of each camera, unknown ones last."""
+    if not len(cameras) or batch < 1:
+        raise InputError(f"target: batch of {batch} from {len(cameras)} tracklets; both must be at least 1")
+    order = sorted(set(cameras), key=lambda camera: (camera is None, camera or 0))
+    return [np.flatnonzero([c == camera for c in cameras]) for camera in order]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vreid_fast.report.curves import _STYLE as STYLE
-from vreid_fast.report.curves import COLOURS, INK
+from vreid_fast.report.drawing import COLOURS, INK, STYLE
 
 from .differences import Spread
 from .rows import SCORED, Table

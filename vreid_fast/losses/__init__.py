@@ -1,22 +1,28 @@
 """The losses of arXiv 2402.02108, each a function with its equation number."""
 
+from .cluster_facts import cluster_facts
 from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
 from .domain import clip_domain_loss, draw_groups, frame_domain_loss
+from .gradient_norms import gradient_norms
 from .identity import batch_hard_triplet, cross_entropy
 from .info_nce import info_nce
+from .proxies import CameraProxies
 from .weighting import LossWeights
 
 __all__ = [
+    "CameraProxies",
     "FeatureMemory",
     "LossWeights",
     "assignment_loss",
     "batch_hard_triplet",
     "clip_domain_loss",
     "cluster_batch",
+    "cluster_facts",
     "compactness_loss",
     "cross_entropy",
     "disagreement",
     "draw_groups",
     "frame_domain_loss",
+    "gradient_norms",
     "info_nce",
 ]

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from vreid_fast.kernels import kmeans, kmeans_assign
 
+from .cluster_facts import cluster_facts
+
 
 class Assignment(NamedTuple):
     """Where the clips of a batch stand."""
@@ -83,6 +85,7 @@ class FeatureMemory:
     def __init__(self, tracklets: int, width: int, cameras: Tensor | None, device: torch.device | str = "cpu"):
         self.features = torch.zeros(2, tracklets, width, device=device)
         self.written = torch.zeros(tracklets, dtype=torch.bool, device=device)
+        self.labels = torch.full((tracklets,), -1, dtype=torch.int64, device=device)
         self.camera_aware = cameras is not None
         if cameras is None:
             cameras = torch.zeros(tracklets, dtype=torch.int64)
@@ -112,6 +115,15 @@ class FeatureMemory:
         self.centroids = found.centroids
         sums = torch.zeros_like(found.centroids).index_add_(0, found.labels, plain)
         self.means = sums / found.counts[:, None].clamp_min(1)
+        self.labels.fill_(-1)
+        self.labels[rows] = found.labels[: len(rows)]
+
+    def cluster_facts(self) -> dict[str, Tensor]:
+        """`cluster_facts` of the student's features in the last clustering, so that a size counts tracklets; none
+        before the first. Cameras are told where the clusters know them."""
+        if self.centroids is None:
+            return {}
+        return cluster_facts(self.labels, len(self.centroids), self.cameras if self.camera_aware else None)
 
     @torch.no_grad()
     def assign(self, tracklets: Tensor, student: Tensor, teacher: Tensor) -> Assignment:
@@ -134,7 +146,7 @@ class FeatureMemory:
         return F.normalize(standardised, dim=1)
 
     def state_dict(self) -> dict[str, Tensor | None]:
-        names = ("features", "written", "camera_mean", "camera_scale", "centroids", "means")
+        names = ("features", "written", "labels", "camera_mean", "camera_scale", "centroids", "means")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Tensor | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vreid_fast.errors import InputError
 
-from .batch_norm import recompute_statistics
+from .batch_norm import Statistics, camera_statistics, recompute_statistics, using_statistics
 from .convert import convert
 from .domain import DomainHeads, reversal_strength
 from .network import NetworkOutput, VideoNetwork
@@ -41,11 +41,14 @@ __all__ = [
     "PROJECTING",
     "DomainHeads",
     "NetworkOutput",
+    "Statistics",
     "VideoNetwork",
     "build",
+    "camera_statistics",
     "convert",
     "load_trunk_weights",
     "load_weights",
     "recompute_statistics",
     "reversal_strength",
+    "using_statistics",
 ]

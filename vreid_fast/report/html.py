@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import curves, words
+from . import curves, panels, words
+from .drawing import COLOURS, INK
+from .feature_map import domain_accuracy, embed_2d, legend, map_plot
 from .ranked import RankedQuery
 
 _RANKS = ("rank1", "rank5", "rank10", "rank20")
 _IMAGE_HEIGHT = 192  # pixels; shown at half of that or less, so sharp on dense screens too
-_LOSS_COLOURS = {"l1s": "#a3478f", "l2s": "#a3478f", "l3s": "#a3478f", "l1c": "#00805c", "l2c": "#00805c"}
-_NOT_PLOTTED = {"stage", "step", "seconds", "loss", "losses", "weights", "scores"}
 
 
 def write_report(
@@ -26,6 +26,7 @@ def write_report(
     history: Sequence[dict],
     result: dict,
     ranked: Sequence[RankedQuery],
+    feature_map: dict[str, np.ndarray] | None = None,
 ) -> Path:
     """Write the report of a run; what is missing is named on the page instead of failing.
 
@@ -37,6 +38,9 @@ def write_report(
         history: the rows of metrics.jsonl.
         result: result.json; ``cmc`` in its scores, where there, gives the CMC curves.
         ranked: the lists of `pick_ranked`.
+        feature_map: features of some source and target clips; 400 to 600 make a map that is legible and quick.
+            ``before`` and ``after`` (N, D) adaptation, ``domains`` (N,) 0 = source, 1 = target, ``cameras`` (N,), -1
+            where not known.
 
     Returns:
         The path written.
@@ -61,8 +65,12 @@ def write_report(
             default=0,
         ),
         cmc=_cmc(result),
-        losses=_losses(history),
-        schedules=_schedules(history),
+        losses=panels.losses(history),
+        weights=panels.weights(history),
+        gradients=panels.gradient_norms(history),
+        clusters=panels.clusters(history),
+        schedules=panels.schedules(history),
+        map=_map(feature_map),
         ranked=ranked,
         config=config,
         environment=environment,
@@ -143,11 +151,13 @@ def _rows(result: dict) -> list[dict]:
     rows = []
     for key, score in scores.items():
         name, explanation = words.network_words(key)
+        if score.get("step") is not None:
+            explanation += f"; here step {score['step']:,}"
         rows.append(
             {
                 "name": name,
                 "explanation": explanation,
-                "colour": curves.COLOURS.get(key, curves.INK),
+                "colour": COLOURS.get(key, INK),
                 "map": score["map"],
                 "ranks": [score.get(rank) for rank in _RANKS],
                 "queries": score.get("queries"),
@@ -168,47 +178,18 @@ def _cmc(result: dict) -> dict | None:
     return {"image": curves.cmc_plot(found, names), "alt": f"CMC curves; at rank 1: {tops}"}
 
 
-def _losses(history: Sequence[dict]) -> list[dict]:
-    names = dict.fromkeys(name for row in history for name in row.get("losses") or {})
-    panels = [_panel("Total loss", curves.series_of(history, "loss"), curves.INK)]
-    for name in (name for name in {**words.LOSSES, **names} if name in names):
-        series = curves.series_of(history, "losses", name)
-        colour = _LOSS_COLOURS.get(name, curves.COLOURS["student"])
-        panels.append(_panel(words.LOSSES.get(name, words.plain(name)), series, colour))
-    return [panel for panel in panels if panel]
-
-
-def _schedules(history: Sequence[dict]) -> list[dict]:
-    """Learning rate, strengths, accuracies and whatever else of one number a row was logged."""
-    panels = []
-    networks = dict.fromkeys(name for row in history for name in row.get("scores") or {})
-    for name in networks:
-        series = curves.series_of(history, "scores", name, "map")
-        colour = curves.COLOURS.get(words.network_key(name), curves.INK)
-        if series and sum(map(len, series.steps)) > 1:  # one score is in the table
-            panels.append(_panel(f"mAP of {words.network_words(name)[0]}", series, colour, smooth=False))
-    logged = dict.fromkeys(name for row in history for name in row if name not in _NOT_PLOTTED)
-    order = {**words.DIAGNOSTICS, **words.SCHEDULES, **logged}
-    for name in (name for name in order if name in logged):
-        series, noisy = curves.series_of(history, name), name not in words.SCHEDULES
-        level = 0.5 if name.startswith("domain_accuracy") else None
-        title = words.SCHEDULES.get(name) or words.DIAGNOSTICS.get(name) or words.plain(name)
-        panels.append(_panel(title, series, curves.INK, smooth=noisy, level=level))
-    weights = dict.fromkeys(name for row in history for name in row.get("weights") or {})
-    for name in weights:
-        series = curves.series_of(history, "weights", name)
-        if series and any(np.ptp(values) > 0 for values in series.values):  # fixed weights say nothing
-            panels.append(_panel(f"Weight of {words.plain(name)} losses", series, curves.INK, smooth=False))
-    return [panel for panel in panels if panel]
-
-
-def _panel(name: str, series: curves.Series | None, colour: str, **look) -> dict | None:
-    if series is None:
-        return None
-    first, last = float(series.values[0][0]), series.last
-    return {
-        "name": name,
-        "last": f"{last:.3g}",
-        "image": curves.step_plot(series, colour, words.STAGES, **look),
-        "alt": f"{name} against training steps, from {first:.3g} to {last:.3g}",
-    }
+def _map(given: dict[str, np.ndarray] | None) -> dict | str:
+    """The two maps and how to read them, or why there is none."""
+    if given is None:
+        return "none was asked for, or there was no adaptation"
+    domains, cameras = np.asarray(given["domains"]), np.asarray(given["cameras"])
+    maps = []
+    try:
+        for name, features in (("Before adaptation", given["before"]), ("After adaptation", given["after"])):
+            told = domain_accuracy(features, domains)
+            last = "" if told is None else f"domains told apart: {100 * told:.0f} %"
+            image = map_plot(embed_2d(features), domains, cameras)
+            maps.append({"name": name, "last": last, "image": image, "alt": f"{name}: map of clips. {last}"})
+    except ValueError as error:
+        return str(error)
+    return {"panels": maps, "legend": legend(domains, cameras), "clips": len(domains)}

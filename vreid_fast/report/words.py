@@ -2,20 +2,17 @@
 
 from collections.abc import Iterable
 
+_PER_CAMERA = "its features standardised per camera, with statistics of unlabelled clips"
 # Rows of the score table, in reading order: name, and what is compared.
 NETWORKS = {
     "untrained": ("untrained", "as initialised, or with the weights that it was given"),
     "source": ("source-only", "before adaptation, with its own batch-norm statistics"),
+    "source_camera": ("source-only, per camera", _PER_CAMERA),
     "student": ("student", "after adaptation, at the last step"),
-    "student_camera": (
-        "student, per camera",
-        "its features standardised per camera, with statistics of unlabelled clips",
-    ),
+    "student_camera": ("student, per camera", _PER_CAMERA),
+    "student_selected": ("student, best on the test set", "the authors' selection, not a fair score"),
     "teacher": ("teacher", "moving average of the student"),
-    "teacher_camera": (
-        "teacher, per camera",
-        "its features standardised per camera, with statistics of unlabelled clips",
-    ),
+    "teacher_camera": ("teacher, per camera", _PER_CAMERA),
 }
 
 # Rows under another protocol are named NETWORK_PROTOCOL; they come last, and compare with no other row.
@@ -27,6 +24,7 @@ PROTOCOLS = {
 LOSSES = {
     "cross_entropy": "Identity cross-entropy (eq. 5)",
     "triplet": "Triplet (eq. 6)",
+    "info_nce": "InfoNCE, frames of a person",
     "l1s": "L1S, domain of frames (eq. 7)",
     "l2s": "L2S, domain of clips (eq. 8)",
     "l3s": "L3S, domain of mixtures (eq. 9)",
@@ -34,13 +32,25 @@ LOSSES = {
     "l2c": "L2C, cluster mean (eq. 15)",
 }
 
+# The same as a label has room for.
+TERMS = {name: words.split(" (")[0].split(",")[0] for name, words in LOSSES.items()}
+TERMS |= {"cross_entropy": "cross-entropy", "triplet": "triplet"}
+
 DIAGNOSTICS = {
     "domain_accuracy_frames": "Domain accuracy, frames",
     "domain_accuracy_clips": "Domain accuracy, clips",
     "agreement": "Student and teacher agree",
     "disagreement": "Student and teacher disagree (eq. 14)",
-    "gradient_norm": "Gradient norm",
+    "gradient_norm": "Gradient norm of the total",
     "clips_per_second": "Clips a second",
+}
+
+CLUSTERS = {
+    "clusters": "Clusters that are used",
+    "cluster_size_smallest": "Smallest cluster, tracklets",
+    "cluster_size_median": "Tracklets in a cluster",
+    "cluster_size_largest": "Largest cluster, tracklets",
+    "cameras_per_cluster": "Cameras in a cluster, mean",
 }
 
 SCHEDULES = {

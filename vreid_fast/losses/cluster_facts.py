@@ -1,0 +1,43 @@
+"""What clusters look like: how many are used, how large they are, how many cameras meet in one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def cluster_facts(labels: Tensor, clusters: int, cameras: Tensor | None = None) -> dict[str, Tensor]:
+    """Facts about the clusters that hold a sample, as 0-d tensors; all 0 where none does.
+
+    Nothing waits for the device.
+
+    Args:
+        labels: (N,) int64 clusters of the samples; -1 = in no cluster.
+        clusters: K.
+        cameras: (N,) int64 from 0, or None where they are not known.
+
+    Returns:
+        clusters (that are used), cluster_size_smallest, cluster_size_median, cluster_size_largest and, of known
+        cameras, cameras_per_cluster (mean of the number of different ones).
+    """
+    # Not bincount, which waits for the device. Place 0 takes the samples of no cluster.
+    counts = torch.zeros(clusters + 1, dtype=torch.int64, device=labels.device)
+    counts = counts.index_add_(0, labels + 1, torch.ones_like(labels))[1:]
+    used = (counts > 0).sum()
+    sizes = counts.sort(descending=True).values
+    places = torch.stack([torch.zeros_like(used), (used - 1) // 2, used // 2, used - 1]).clamp_min(0)
+    largest, *middle, smallest = sizes.gather(0, places).unbind()
+    found = {
+        "clusters": used,
+        "cluster_size_smallest": smallest,
+        "cluster_size_median": torch.stack(middle).float().mean(),
+        "cluster_size_largest": largest,
+    }
+    if cameras is not None:
+        # A number for each pair of cluster and camera; those that differ are counted, which costs no table of pairs.
+        pairs = (labels * 2**32 + cameras).masked_fill(labels < 0, -1).sort().values
+        new = pairs >= 0
+        new[1:] &= pairs[1:] != pairs[:-1]
+        found["cameras_per_cluster"] = new.sum() / used.clamp_min(1)
+    return found
