@@ -58,6 +58,14 @@ def test_networks_have_a_first_stage_each():
         assert found.rows[f"{network}_paper"].after == network and found.rows[network].after is None
 
 
+def test_a_preset_is_the_recipe_and_the_row_the_size():
+    _, configs = configure(read_table("1"), ["--config", "paper", "--people", "4"])
+    small, sinet = configs["small_paper"], configs["sinet_paper"]
+    assert (small.network, small.height, small.info_nce) == ("small", 64, 0.0)
+    assert (sinet.network, sinet.height, sinet.info_nce) == ("sinet", 256, 0.001)
+    assert small.clusters == sinet.clusters == 16 and small.people == sinet.people == 4
+
+
 def test_real_to_real_wants_both_data_sets():
     found = read_table("3")
     found = found.only([name for name in found.rows if name not in LATER])
