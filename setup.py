@@ -35,7 +35,11 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["vreid_fast", "vreid_fast.*"]), "vreid_fast.kernels"],
     package_dir={"vreid_fast.kernels": "kernels"},
-    package_data={"vreid_fast": ["presets/*.yaml"], "vreid_fast.report": ["*.html", "*.css"]},
+    package_data={
+        "vreid_fast": ["presets/*.yaml"],
+        "vreid_fast.ladder": ["*.yaml"],
+        "vreid_fast.report": ["*.html", "*.css"],
+    },
     ext_modules=[Extension("vreid_fast._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
     install_requires=["torch>=2.11"],

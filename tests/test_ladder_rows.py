@@ -1,0 +1,167 @@
+"""Tables of rows: the shipped ones, what a row inherits, and what is said of a wrong one."""
+
+import re
+
+import pytest
+
+from vreid_fast.errors import InputError
+from vreid_fast.ladder.rows import SCORED, configure, read_table
+
+LATER = {"plus"}
+"""Rows whose method is still to come."""
+
+
+def table(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    return read_table(str(tmp_path / "mine.yaml"))
+
+
+def test_the_ladder_of_losses_switches_on_one_at_a_time():
+    found = read_table("2")
+    found = found.only([name for name in found.rows if name not in LATER])
+    _, configs = configure(found, ["--target", "synthetic:mild", "--cache", "cpu"])
+    terms = {
+        name: [term for term in ("l1s", "l2s", "l3s", "l1c", "l2c") if getattr(config, term)]
+        for name, config in configs.items()
+        if config.method == "paper"
+    }
+    assert terms == {
+        "l1s": ["l1s"], "l1s_l2s": ["l1s", "l2s"], "l1s_l2s_l3s": ["l1s", "l2s", "l3s"],
+        "without_l1c": ["l1s", "l2s", "l3s", "l2c"], "without_l2c": ["l1s", "l2s", "l3s", "l1c"],
+        "paper": ["l1s", "l2s", "l3s", "l1c", "l2c"],
+    }  # fmt: skip
+    assert configs["start"].adapt_steps == 0 and configs["start"].method == "source"
+    assert configs["source"].adapt_steps > 0 and found.rows["source"].after == "start"
+    assert configs["bn_adapt"].adapt_steps == 0 and found.rows["bn_adapt"].after == "source"
+    assert configs["bn_camera"].statistics == "camera" and configs["bn_camera"].adapt_steps == 0
+    assert configs["oracle"].source == configs["oracle"].target == "synthetic:mild"
+    assert configs["paper"].source == "synthetic"
+    assert all(config.cache == "cpu" for config in configs.values())
+
+
+def test_the_differences_are_those_of_the_paper():
+    pairs = {one.name: (one.row, one.minus) for one in read_table("2").differences}
+    assert pairs["L1S"] == ("l1s", "bn_adapt") and pairs["L2S"] == ("l1s_l2s", "l1s")
+    assert pairs["L3S"] == ("l1s_l2s_l3s", "l1s_l2s")
+    assert pairs["L1C"] == ("paper", "without_l1c") and pairs["L2C"] == ("paper", "without_l2c")
+    assert {"paper - source", "paper - bn_adapt", "plus - source", "oracle - source"} <= pairs.keys()
+    assert all(one.of == SCORED for one in read_table("2").differences)
+
+
+def test_networks_have_a_first_stage_each():
+    found = read_table("1")
+    _, configs = configure(found, ["--adapt_steps=7"])
+    for network, size in (("small", (64, 32)), ("c2d", (256, 128)), ("sinet", (256, 128))):
+        for row in (network, f"{network}_source", f"{network}_paper"):
+            assert (configs[row].network, configs[row].height, configs[row].width) == (network, *size)
+        assert configs[f"{network}_paper"].adapt_steps == 7 and configs[network].adapt_steps == 0
+        assert found.rows[f"{network}_paper"].after == network and found.rows[network].after is None
+
+
+def test_a_preset_is_the_recipe_and_the_row_the_size():
+    _, configs = configure(read_table("1"), ["--config", "paper", "--people", "4"])
+    small, sinet = configs["small_paper"], configs["sinet_paper"]
+    assert (small.network, small.height, small.info_nce) == ("small", 64, 0.0)
+    assert (sinet.network, sinet.height, sinet.info_nce) == ("sinet", 256, 0.001)
+    assert small.clusters == sinet.clusters == 16 and small.people == sinet.people == 4
+
+
+def test_real_to_real_wants_both_data_sets():
+    found = read_table("3")
+    found = found.only([name for name in found.rows if name not in LATER])
+    with pytest.raises(InputError, match="--table 3 needs --source and --target"):
+        configure(found, [])
+    _, configs = configure(found, ["--source=mars:/m", "--target=ilidsvid:/i"])
+    assert configs["paper"].source == "mars:/m"
+
+
+def test_a_choice_of_rows_brings_those_it_begins_from(tmp_path):
+    chosen = read_table("2").only(["bn_adapt", "oracle"])
+    assert list(chosen.rows) == ["start", "source", "bn_adapt", "oracle"]
+    assert [one.name for one in chosen.differences] == ["oracle - source"]
+    with pytest.raises(InputError, match="--rows l9s: table 2 has no such row; it has start, source"):
+        read_table("2").only(["l9s"])
+
+
+def test_a_row_inherits_the_first_stage_and_not_the_row_before_it(tmp_path):
+    text = """
+starts: {wide: {domain_width: 64, frames: 2}}
+rows: {third: {after: second, triplet: 0}, second: {after: first, l1s: 0.5}, first: {method: source}}
+"""
+    found = table(tmp_path, text)
+    _, configs = configure(found, [])
+    assert list(found.rows) == ["wide", "third", "second", "first"] and found.title == "mine.yaml"
+    assert all(config.frames == 2 for config in configs.values())
+    assert configs["third"].l1s == 1.0 and configs["third"].triplet == 0
+    assert configs["third"].method == "paper" and configs["third"].adapt_steps > 0
+
+
+def test_values_of_every_kind_reach_the_knobs(tmp_path):
+    text = "rows: {a: {camera_aware: false, combined_sizes: [2], weights: null, split: 3, adapt_lr: 1e-5}}"
+    _, configs = configure(table(tmp_path, text), ["--weights=/w.pth"])
+    assert configs["start"].weights == "/w.pth"
+    a = configs["a"]
+    assert (a.camera_aware, a.combined_sizes, a.weights, a.split, a.adapt_lr) == (False, (2,), None, "3", 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "wanted `rows:`"),
+        ("rows: [a]", r"rows: wanted a mapping of names, found \['a'\]"),
+        ("rows: {}", "rows: wanted at least one"),
+        ("title: x", "rows: wanted a mapping"),
+        ("lines: {a: {}}\nrows: {a: {}}", "lines: the table has no such key; it takes title"),
+        ("rows: {a: 3}", "row a: wanted knobs, such as .*, found 3"),
+        ("rows:\n  a: {l1s: 0}\n  b: {}\n  a: {l2s: 0}", "line 4: a is there twice"),
+        ("rows: {a: {l1s: 0, l1s: 1}}", "line 1: l1s is there twice"),
+        ("rows: {no: {}}", "row False: wanted a name"),
+        ("rows: {a/b: {}}", "row 'a/b': wanted a name of letters"),
+        ("rows: {a: {seed: 3}}", "row a: seed: the ladder sets it"),
+        ("rows: {a: {after: b}}", "row a: after b: there is no such row"),
+        ("rows: {a: {after: b}, b: {after: a}}", "row a: after b: a circle"),
+        ("rows: {start: {}}", "row start: a first stage has that name"),
+        ("starts: {x: {}, y: {}}\nrows: {a: {}}", "row a: after: wanted one of the first stages x, y"),
+        ("rows: {a: {published: {MARS: 3}}}", r"row a: published: wanted DATA SET: \[rank-1, mAP\]"),
+        ("rows: {a: {}}\ndifferences: {x: a}", "difference x: wanted {row: ROW, minus: ROW}, found 'a'"),
+        ("rows: {a: {}}\ndifferences: {x: {row: a, minus: b}}", "difference x: minus b: there is no such row"),
+        ("rows: {a: {}}\ndifferences: {x: {row: a, minus: a, of: teacher}}", "of: wanted student or student_camera"),
+        ("rows: {a: {l1s: 0}", "line"),
+    ],
+)
+def test_a_wrong_table_is_refused_on_one_line(tmp_path, text, said):
+    with pytest.raises(InputError, match=said) as error:
+        table(tmp_path, text)
+    assert str(error.value).startswith(f"--table {tmp_path}") and "\n" not in str(error.value)
+
+
+def test_no_table_is_said():
+    with pytest.raises(InputError, match="--table 4: no such file; wanted 1, 2, 3 or a YAML file"):
+        read_table("4")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{l1ss: 0}", "row last: .*l1ss.*did you mean --l1s"),
+        ("{l1s: many}", "row last: .*l1s"),
+        ("{l1s: -1}", "row last: --l1s must be at least 0"),
+        ("{method: magic}", "row last: .*method"),
+    ],
+)
+def test_a_wrong_knob_names_its_row(tmp_path, row, said):
+    with pytest.raises(InputError, match=said) as error:
+        configure(table(tmp_path, f"rows: {{first: {{}}, last: {row}}}"), [])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("words", [["--seed=3"], ["--run", "x"], ["--start=a.pt"], ["--synthetic_seed", "1"]])
+def test_what_the_ladder_sets_cannot_be_given(words):
+    with pytest.raises(InputError, match=f"{re.escape(words[0])}: the ladder gives it to each cell; leave it out"):
+        configure(read_table("1"), words)
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--l9s=0"], "^unrec.*l9s"), (["--split=all"], "--split all: a ladder")])
+def test_wrong_knobs_of_all_cells_name_no_row(words, said):
+    with pytest.raises(InputError, match=said):
+        configure(read_table("1"), words)

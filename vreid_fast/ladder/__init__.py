@@ -1,0 +1,1 @@
+"""Ladders: the rows of a table, each trained with several seeds, and what each row adds to another."""

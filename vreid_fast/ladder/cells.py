@@ -1,0 +1,166 @@
+"""The cells of a ladder, one a seed and row: which there are, and their training, each in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vreid_fast.config import Config
+from vreid_fast.errors import Stopped
+from vreid_fast.interrupt import StopRequest
+
+from .rows import Table
+
+LOG_LINES = 12
+
+
+class CellFailed(RuntimeError):
+    """A cell's training ended with an error; the message has the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: a row with one seed."""
+
+    seed: int
+    row: str
+    config: Config
+    before: Cell | None
+    """The cell whose last.pt it begins with."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.run)
+
+    @property
+    def log(self) -> Path:
+        return self.folder.with_suffix(".log")
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "result.json").exists()
+
+    @property
+    def ready(self) -> bool:
+        return self.before is None or self.before.finished
+
+    def result(self) -> dict:
+        return json.loads((self.folder / "result.json").read_text())
+
+    def start(self) -> subprocess.Popen | None:
+        """Begin its training, or go on from its last checkpoint; None while another process is at it.
+
+        The training holds a lock on its log. So it is not begun twice, even when the ladder that began it was killed.
+        """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "a") as log:
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            if (self.folder / "last.pt").exists():
+                words = ["--resume", str(self.folder), "--threads", str(self.config.threads)]
+            else:
+                knobs = self.folder.with_suffix(".yaml")
+                knobs.write_text(self.config.to_yaml())
+                words = ["--config", str(knobs)]
+            # In a session of its own: Ctrl-C in the terminal reaches it once only, through the ladder.
+            return subprocess.Popen(
+                [sys.executable, "-m", "vreid_fast.train", *words], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, "TQDM_DISABLE": "1"},
+            )  # fmt: skip
+
+
+def plan_cells(table: Table, configs: dict[str, Config], run: Path, seeds: Iterable[int], jobs: int) -> list[Cell]:
+    """The cells of a ladder, seed by seed; each begins from the last.pt of the cell before it.
+
+    Args:
+        configs: of each row.
+        jobs: cells at once; they share the cores, unless their knobs say how many threads each has.
+    """
+    share = max(1, len(os.sched_getaffinity(0)) // jobs) if jobs > 1 else 0
+    cells = []
+    for seed in seeds:
+        of_seed: dict[str, Cell] = {}
+
+        def cell(name: str, seed: int = seed, of_seed: dict[str, Cell] = of_seed) -> Cell:
+            if name not in of_seed:
+                after, config = table.rows[name].after, configs[name]
+                before = cell(after) if after else None
+                config = dataclasses.replace(
+                    config, seed=seed, synthetic_seed=seed, run=str(run / f"seed{seed}" / name),
+                    start=str(before.folder / "last.pt") if before else None, threads=config.threads or share,
+                )  # fmt: skip
+                of_seed[name] = Cell(seed, name, config, before)
+            return of_seed[name]
+
+        cells += [cell(name) for name in table.rows]
+    return cells
+
+
+def run_cells(cells: Iterable[Cell], jobs: int, told: Callable[[Cell], None], say: Callable[[str], None]) -> None:
+    """Train the cells that are not finished, `jobs` at once, each after the one that it begins from.
+
+    Args:
+        told: called with each cell when it is finished.
+        say: called with what else the user should know.
+
+    Raises:
+        CellFailed: one of them failed; the others were stopped with a checkpoint.
+        Stopped: Ctrl-C; likewise.
+    """
+    waiting = [cell for cell in cells if not cell.finished]
+    running: list[tuple[Cell, subprocess.Popen]] = []
+    elsewhere: set[Path] = set()
+    with StopRequest() as stop:
+        try:
+            while waiting or running:
+                for cell in [cell for cell in waiting if cell.ready]:
+                    if cell.finished:  # by another process
+                        waiting.remove(cell)
+                        told(cell)
+                    elif len(running) < jobs:
+                        if process := cell.start():
+                            waiting.remove(cell)
+                            running.append((cell, process))
+                        elif cell.folder not in elsewhere:
+                            elsewhere.add(cell.folder)
+                            say(f"{cell.folder}: another process is training it; its result is waited for")
+                if stop:
+                    raise Stopped("stopped")
+                time.sleep(0.05)
+                for cell, process in [(cell, process) for cell, process in running if process.poll() is not None]:
+                    running.remove((cell, process))
+                    if process.returncode or not cell.finished:
+                        raise CellFailed(
+                            f"seed {cell.seed}, row {cell.row}: failed (exit {process.returncode}); the end of "
+                            f"{cell.log}:\n{last_lines(cell.log)}"
+                        )
+                    told(cell)
+        finally:
+            _end([process for _, process in running])
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    """Stop trainings as Ctrl-C does, so that they write a checkpoint; a further Ctrl-C kills them."""
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    try:
+        for process in processes:
+            process.wait()
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def last_lines(path: Path) -> str:
+    return "\n".join(f"    {line}" for line in path.read_text(errors="replace").splitlines()[-LOG_LINES:])
