@@ -131,7 +131,7 @@ class ClusterKnobs:
     """Part of adaptation over which L1C, L2C and the proxies' loss rise to their full factor."""
     proxy: float = 1.0
     """Factor of the camera proxies' loss (plus)."""
-    proxy_temperature: float = 0.07
+    proxy_temperature: float = 0.1
     """Temperature of the camera proxies, on cosines."""
     proxy_negatives: int = 50
     """Nearest proxies of other clusters that a clip is drawn away from."""
