@@ -7,9 +7,6 @@ import pytest
 from vreid_fast.errors import InputError
 from vreid_fast.ladder.rows import SCORED, configure, read_table
 
-LATER = {"plus"}
-"""Rows whose method is still to come."""
-
 
 def table(tmp_path, text):
     (tmp_path / "mine.yaml").write_text(text)
@@ -18,7 +15,6 @@ def table(tmp_path, text):
 
 def test_the_ladder_of_losses_switches_on_one_at_a_time():
     found = read_table("2")
-    found = found.only([name for name in found.rows if name not in LATER])
     _, configs = configure(found, ["--target", "synthetic:mild", "--cache", "cpu"])
     terms = {
         name: [term for term in ("l1s", "l2s", "l3s", "l1c", "l2c") if getattr(config, term)]
@@ -30,7 +26,7 @@ def test_the_ladder_of_losses_switches_on_one_at_a_time():
         "without_l1c": ["l1s", "l2s", "l3s", "l2c"], "without_l2c": ["l1s", "l2s", "l3s", "l1c"],
         "paper": ["l1s", "l2s", "l3s", "l1c", "l2c"],
     }  # fmt: skip
-    assert configs["start"].adapt_steps == 0 and configs["start"].method == "source"
+    assert configs["start"].stages == "source" and configs["start"].method == "source"
     assert configs["source"].adapt_steps > 0 and found.rows["source"].after == "start"
     assert configs["bn_adapt"].adapt_steps == 0 and found.rows["bn_adapt"].after == "source"
     assert configs["bn_camera"].statistics == "camera" and configs["bn_camera"].adapt_steps == 0
@@ -54,7 +50,7 @@ def test_networks_have_a_first_stage_each():
     for network, size in (("small", (64, 32)), ("c2d", (256, 128)), ("sinet", (256, 128))):
         for row in (network, f"{network}_source", f"{network}_paper"):
             assert (configs[row].network, configs[row].height, configs[row].width) == (network, *size)
-        assert configs[f"{network}_paper"].adapt_steps == 7 and configs[network].adapt_steps == 0
+        assert configs[f"{network}_paper"].adapt_steps == 7 and configs[network].stages == "source"
         assert found.rows[f"{network}_paper"].after == network and found.rows[network].after is None
 
 
@@ -68,7 +64,6 @@ def test_a_preset_is_the_recipe_and_the_row_the_size():
 
 def test_real_to_real_wants_both_data_sets():
     found = read_table("3")
-    found = found.only([name for name in found.rows if name not in LATER])
     with pytest.raises(InputError, match="--table 3 needs --source and --target"):
         configure(found, [])
     _, configs = configure(found, ["--source=mars:/m", "--target=ilidsvid:/i"])

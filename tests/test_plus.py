@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_train import flags, knobs, logged, states_equal, write_people
 
-from vreid_fast.errors import Stopped
+from vreid_fast.errors import InputError, Stopped
 from vreid_fast.evaluate import main as evaluate
 from vreid_fast.networks import load_network
 from vreid_fast.session import Session
@@ -135,3 +135,10 @@ def test_the_authors_selection_is_a_row_of_its_own(pair, tmp_path):
     ]
     assert rows[-1]["step"] == chosen["step"] and [r["rank1"] for r in rows] == sorted({r["rank1"] for r in rows})
     assert "student_selected" not in train(knobs(pair, tmp_path / "last"))
+
+
+def test_more_clusters_than_tracklets_are_cut_down_or_refused(pair, tmp_path, capsys):
+    train(knobs(pair, tmp_path / "run", **{**PLUS, "clusters": 99}))
+    assert "the target has 24 tracklets, so there are 24 clusters" in capsys.readouterr().out
+    with pytest.raises(InputError, match="--clusters 13: a batch has 12 features"):
+        train(knobs(pair, tmp_path / "batch", cluster_over="batch", clusters=13))

@@ -341,6 +341,8 @@ def test_the_authors_steps_span_the_run_and_a_cosine_each_stage(data, tmp_path):
         run = tmp_path / schedule
         train(knobs(data, run, schedule=schedule, method="source", warmup_steps=0, adapt_lr=1e-3))
         rates[schedule] = [row["learning_rate"] for row in logged(run) if "losses" in row]
+    train(knobs(data, tmp_path / "first", schedule="steps", method="source", stages="source", warmup_steps=0))
+    assert [row["learning_rate"] for row in logged(tmp_path / "first") if "losses" in row] == rates["steps"][:4]
     # Drops after 40, 80 and 120 of 150 epochs, which are 8 steps here.
     assert rates["steps"] == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6])
     assert rates["cosine"][:4] == rates["cosine"][4:] and rates["cosine"][0] == 1e-3 > rates["cosine"][3]

@@ -157,6 +157,8 @@ class TrainingKnobs:
     """Seed of weights, batches and augmentation."""
     start: str | None = None
     """Checkpoint (last.pt) whose student the second stage begins with; the first stage is then left out."""
+    stages: Literal["both", "source"] = "both"
+    """source: the first stage alone, with the learning rates that it has in a run of both."""
     source_steps: int = 300
     """Steps of the first stage, on the source alone."""
     adapt_steps: int = 200

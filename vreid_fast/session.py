@@ -58,7 +58,7 @@ class Session:
     ):
         self.folder, self.learner, self.precision = folder, learner, precision
         self.config, self.identities = config, identities
-        self.total = config["source_steps"] + config["adapt_steps"]
+        self.total = config["source_steps"] + (config["adapt_steps"] if config["stages"] == "both" else 0)
         self.scores: dict[str, dict] = {}
         self.before: Tensor | None = None
         """(N, D) features of the report's map, before adaptation."""

@@ -167,7 +167,9 @@ class Steps:
     def _set_learning_rate(self) -> float:
         """A cosine spans a stage, the authors' steps the run."""
         config, learner = self.config, self.session.learner
-        place = (learner.step, self.session.total) if config.schedule == "steps" else self._place()
+        place = (
+            (learner.step, config.source_steps + config.adapt_steps) if config.schedule == "steps" else self._place()
+        )
         return learner.set_learning_rate(*place, config.warmup_steps, config.schedule)
 
     def _place(self) -> tuple[int, int]:

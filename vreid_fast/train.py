@@ -54,6 +54,7 @@ def train(config: Config, resume: bool = False) -> dict:
     domains.labels = domains.labels.to(device)
     student, notes = initial_network(config, domains.identities)
     learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
+    domains.notes += cluster_notes(config, domains)
     statistics = choose_statistics(config, domains)
     per_camera = statistics == "camera"
     batches = make_batches(config, domains, precision, one_camera=per_camera and config.method == "plus")
@@ -135,6 +136,30 @@ def choose_statistics(config: Config, domains: Domains) -> str:
         domains.notes.append(f"the target's cameras are {known}: batch-norm statistics are those of the whole target")
         return "target"
     return wanted
+
+
+def cluster_notes(config: Config, domains: Domains) -> list[str]:
+    """What the target does to the clusters that were asked for.
+
+    Raises:
+        InputError: a batch that cannot have so many.
+    """
+    if config.method not in ("paper", "plus"):
+        return []
+    count, in_batch = len(domains.unlabelled), 2 * config.target_batch
+    if config.method == "paper" and config.cluster_over == "batch":
+        if config.clusters > in_batch:
+            raise InputError(
+                f"--clusters {config.clusters}: a batch has {in_batch} features, student's and teacher's; lower it, "
+                "or raise --target_batch"
+            )
+        return []
+    notes = []
+    if config.clusters > count:
+        notes.append(f"--clusters {config.clusters}: the target has {count} tracklets, so there are {count} clusters")
+    if config.camera_aware and domains.cameras() is None:
+        notes.append("the target's cameras are not known: clusters may fall apart by camera")
+    return notes
 
 
 def make_batches(config: Config, domains: Domains, precision: Precision, one_camera: bool) -> Batches:

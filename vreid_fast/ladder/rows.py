@@ -95,7 +95,7 @@ _KEYS = ("title", "needs", "starts", "rows", "differences")
 
 def _table(name: str, title: str = "", needs=(), starts=None, rows=None, differences=None) -> Table:
     starts = {
-        start: {**_knobs(start, knobs), "method": "source", "adapt_steps": 0}
+        start: {**_knobs(start, knobs), "method": "source", "stages": "source"}
         for start, knobs in _mapping("starts", starts or {"start": {}}).items()
     }
     entries = _mapping("rows", rows)
@@ -115,7 +115,7 @@ def _table(name: str, title: str = "", needs=(), starts=None, rows=None, differe
             first = found[after]
             while first.after:
                 first = found[first.after]
-            inherited = {knob: value for knob, value in first.knobs.items() if knob not in ("method", "adapt_steps")}
+            inherited = {knob: value for knob, value in first.knobs.items() if knob not in ("method", "stages")}
             found[row] = Row(row, {**inherited, **knobs}, after, published)
     ordered = {row: found[row] for row in (*starts, *entries)}
     named = [_difference(one, entry, ordered) for one, entry in _mapping("differences", differences or {}).items()]
