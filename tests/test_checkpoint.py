@@ -47,7 +47,7 @@ def test_missing_damaged_and_foreign_files_are_explained(tmp_path):
     with pytest.raises(InputError, match="not written by vreid_fast.train; a file of weights goes to --weights"):
         checkpoint.load(tmp_path / "weights.pt")
     torch.save({"format": 99}, tmp_path / "new.pt")
-    with pytest.raises(InputError, match="format 99, this version reads 1"):
+    with pytest.raises(InputError, match="format 99, this version reads 2"):
         checkpoint.load(tmp_path / "new.pt")
 
 

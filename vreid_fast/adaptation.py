@@ -128,28 +128,26 @@ def refresh_proxies(
 ) -> None:
     """Embed the whole target with the teacher, as at test, and cluster it anew."""
     unlabelled, teacher = batches.domains.unlabelled, learner.teacher.network
-    statistics = adopt_statistics(teacher, batches, precision, per_camera=per_camera)
+    statistics = measure_cameras(teacher, batches, precision) if per_camera else None
+    if not per_camera:
+        adopt_target_statistics(teacher, batches, precision)
     features = embed(teacher, unlabelled, protocol, precision, statistics)
     learner.memory.write(torch.arange(len(unlabelled), device=learner.device), features.to(learner.device))
     learner.memory.cluster(clusters, restarts, seed)
 
 
-def adopt_statistics(
-    network: nn.Module, batches: Batches, precision: Precision, *, per_camera: bool, steps: int = 0
-) -> CameraStatistics | None:
+def adopt_target_statistics(network: nn.Module, batches: Batches, precision: Precision, steps: int = 0) -> None:
     """Recompute a network's batch-norm statistics on the unlabelled target, in place.
 
     Args:
-        per_camera: measure those of each camera too; whoever has no camera is normalised by the whole.
         steps: target batches; 0 = one pass, at most 200.
-
-    Returns:
-        The cameras' statistics, or None.
     """
     with batches.statistics(steps) as loader, precision.cast():
         recompute_statistics(network, (batch.clips for (batch,) in loader))
-    if not per_camera:
-        return None
+
+
+def measure_cameras(network: nn.Module, batches: Batches, precision: Precision) -> CameraStatistics:
+    """Batch-norm statistics of a network for each camera of the target, which all are known."""
     cameras = [tracklet.camera for tracklet in batches.domains.unlabelled]
     with batches.by_camera() as loader, precision.cast():
         return camera_statistics(network, ((cameras[int(batch.tracklets[0])], batch.clips) for (batch,) in loader))

@@ -10,7 +10,7 @@ import torch
 
 from .errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(path: str | Path, state: dict) -> None:

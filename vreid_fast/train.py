@@ -13,7 +13,7 @@ import sys
 import torch
 from torch import nn
 
-from .adaptation import adopt_statistics
+from .adaptation import adopt_target_statistics, measure_cameras
 from .clothes import clothes_protocols
 from .config import Config, parse_command
 from .data.batches import Batches
@@ -98,11 +98,11 @@ def train(config: Config, resume: bool = False) -> dict:
                     steps.source(source)
 
         session.save()
-        if statistics != "running":
-            for name, network in learner.networks().items():
-                learner.statistics[name] = adopt_statistics(
-                    network, batches, precision, per_camera=per_camera, steps=config.bn_batches
-                )
+        for name, network in learner.networks().items():
+            if statistics != "running":
+                adopt_target_statistics(network, batches, precision, config.bn_batches)
+            if per_camera:
+                learner.statistics[name] = measure_cameras(network, batches, precision)
         student = evaluate(learner.student, train=True, statistics=learner.statistics.get("student"))
         session.note_scores(student=student.scores(), student_camera=student.camera_scores())
         if learner.teacher is not None:
