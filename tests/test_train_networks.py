@@ -48,7 +48,7 @@ def test_the_papers_preset_runs_both_stages_at_its_own_size(tmp_path):
     assert set(first["losses"]) == {"cross_entropy", "triplet", "info_nce"}
     assert set(second["losses"]) == {*first["losses"], "l1s", "l2s", "l3s", "l1c", "l2c"}
     assert all(row["gradient_norm"] > 0 for row in (first, second))
-    network, config = load_network(tmp_path / "run" / "last.pt")
+    network, config, _ = load_network(tmp_path / "run" / "last.pt")
     assert (config.network, network.size) == ("sinet", (256, 128))
 
 
