@@ -12,7 +12,7 @@ from .series import Series, series_of
 _GROUPS = {
     COLOURS["student"]: ("cross_entropy", "triplet", "info_nce"),
     "#a3478f": ("l1s", "l2s", "l3s"),
-    COLOURS["teacher"]: ("l1c", "l2c"),
+    COLOURS["teacher"]: ("l1c", "l2c", "proxy"),
 }
 _COLOURS = {name: colour for colour, names in _GROUPS.items() for name in names}
 _OTHER_COLOUR = "#8a6d00"

@@ -30,6 +30,7 @@ LOSSES = {
     "l3s": "L3S, domain of mixtures (eq. 9)",
     "l1c": "L1C, same cluster (eq. 14)",
     "l2c": "L2C, cluster mean (eq. 15)",
+    "proxy": "Camera proxies (plus)",
 }
 
 # The same as a label has room for.
