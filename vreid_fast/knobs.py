@@ -165,7 +165,7 @@ class TrainingKnobs:
     """Steps of the second stage, in which the method differs."""
     source_lr: float = 1e-3
     """Adam's learning rate in the first stage, at its highest."""
-    adapt_lr: float = 4e-4
+    adapt_lr: float = 2e-3
     """Adam's learning rate in the second stage, at its highest."""
     head_lr: float = 1e-3
     """Learning rate of the domain heads and of learned loss weights."""
