@@ -106,7 +106,7 @@ class LossKnobs:
     """S, clips in a combined clip, one of these at random."""
     l1c: float = 0.3
     """Factor of L1C, student and teacher in the same cluster (eq. 14)."""
-    l2c: float = 0.1
+    l2c: float = 1.0
     """Factor of L2C, distance to the cluster's mean (eq. 15)."""
     loss_weights: Literal["fixed", "authors", "uncertainty"] = "fixed"
     """Weights of identity, domain and consistency losses (eq. 17): all 1; the authors' learned exp(w);
