@@ -8,6 +8,7 @@ import signal
 import pytest
 import torch
 from test_train import flags, knobs, logged, states_equal, write_people
+from torch.nn import functional as F
 
 from vreid_fast.errors import InputError, Stopped
 from vreid_fast.evaluate import main as evaluate
@@ -55,6 +56,15 @@ def test_steps_log_the_proxies_their_clusters_weights_and_gradients(run):
     with_norms = [row for row in rows if "gradient_norms" in row]
     assert [row["step"] for row in with_norms] == [6, 8]
     assert all(with_norms[-1]["gradient_norms"][name] > 0 for name in ("cross_entropy", "l1s", "l2s", "l3s", "proxy"))
+
+
+def test_the_proxies_of_a_batch_follow_the_teacher(run):
+    memory = torch.load(run / "last.pt", weights_only=True)["memory"]
+    rows = memory["labels"] * 2 + torch.tensor([0, 0, 1, 1] * 6)  # cameras, as `write_people` orders them
+    clustered = F.normalize(torch.zeros_like(memory["proxies"]).index_add_(0, rows, memory["features"]), dim=1)
+    torch.testing.assert_close(clustered.norm(dim=1) > 0, memory["present"])
+    # The last step clustered anew, then its 6 clips moved their proxies.
+    assert 1 <= ((clustered - memory["proxies"]).norm(dim=1) > 1e-3).sum() <= 6
 
 
 def test_the_student_is_scored_with_the_statistics_of_each_camera(run, pair, capsys, tmp_path):
