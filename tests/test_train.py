@@ -224,6 +224,36 @@ def test_an_earlier_run_is_moved_aside(data, tmp_path):
     assert (tmp_path / "run-1" / "result.json").read_text() == first
 
 
+def test_student_and_teacher_see_views_of_their_own(data, tmp_path, monkeypatch):
+    plain, saw = steps_module.Steps.adapt, []
+
+    def adapt(self, source, target):
+        networks, inputs = self.session.learner.networks(), {"student": [], "teacher": []}
+        hooks = [
+            network.register_forward_pre_hook(lambda _, clips, name=name: inputs[name].extend(clips))
+            for name, network in networks.items()
+        ]
+        plain(self, source, target)
+        for hook in hooks:
+            hook.remove()
+        student = zip(inputs["student"], (source.clips, target.views[0]), strict=True)
+        assert all(torch.equal(*pair) for pair in student)
+        assert torch.equal(inputs["teacher"][0], target.views[1]) and len(inputs["teacher"]) == 1
+        saw.append(torch.equal(*target.views))
+
+    monkeypatch.setattr(steps_module.Steps, "adapt", adapt)
+    train(knobs(data, tmp_path / "run"))
+    assert saw == [False] * 4
+
+
+def test_consistency_rises_over_its_ramp(data, tmp_path):
+    train(knobs(data, tmp_path / "run", consistency_ramp=0.5, l1c=0.4, l2c=2.0))
+    weights = [row["weights"] for row in logged(tmp_path / "run") if row["stage"] == "adapt" and "weights" in row]
+    assert [row["l1c"] for row in weights] == pytest.approx([0.2, 0.4, 0.4, 0.4])
+    assert [row["l2c"] for row in weights] == pytest.approx([1.0, 2.0, 2.0, 2.0])
+    assert [row["l1s"] for row in weights] == [1.0] * 4
+
+
 def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsys, monkeypatch):
     plain = steps_module.batch_hard_triplet
     calls = 0
