@@ -11,7 +11,7 @@ from vreid_fast.data.uses import why_unscored
 from vreid_fast.device import Precision
 from vreid_fast.evaluate import main
 from vreid_fast.evaluation import Evaluation, Protocol, embed
-from vreid_fast.models import build
+from vreid_fast.models import build, camera_statistics, using_statistics
 
 CPU = Precision("fp32", torch.device("cpu"))
 
@@ -47,6 +47,24 @@ def test_embedding_all_frames_averages_over_clips_and_leaves_the_network_as_it_w
     # Three frames a tracklet, clips of one frame: the mean over frames is the embedding of the whole.
     whole = embed(network, tracklets, Protocol(3, Reading(size=(32, 16), backend="torch")), CPU)
     torch.testing.assert_close(every, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_each_tracklet_is_embedded_with_the_statistics_of_its_camera(data):  # noqa: F811
+    from vreid_fast.data import read_dataset
+
+    tracklets = read_dataset(data["target"]).query[:8]
+    assert {tracklet.camera for tracklet in tracklets} == {0, 1}
+    network = build("small", identities=3, frames=2)
+    protocol = Protocol(2, Reading(size=(32, 16), backend="torch"), batch=3)
+    clips = 3 * torch.randn(4, 2, 3, 32, 16)
+    statistics = camera_statistics(network, [(1, clips)])  # camera 0 has none: its tracklets get the network's own
+    found = embed(network, tracklets, protocol, CPU, statistics)
+    plain = embed(network, tracklets, protocol, CPU)
+    with using_statistics(network, statistics[1]):
+        other = embed(network, tracklets, protocol, CPU)
+    assert not torch.allclose(plain, other)
+    for row, tracklet in enumerate(tracklets):
+        torch.testing.assert_close(found[row], (plain, other)[tracklet.camera][row])
 
 
 def test_a_tracklet_in_query_and_gallery_is_embedded_once(data, monkeypatch):  # noqa: F811
