@@ -233,8 +233,10 @@ class Config(OutputKnobs, TrainingKnobs, ClusterKnobs, LossKnobs, NetworkKnobs, 
                 raise InputError(f"--{knob} must be between 0 and 1, got {getattr(self, knob)}")
         if self.domain_dropout == 1:
             raise InputError("--domain_dropout must be below 1, got 1.0: nothing would be left of the domain heads")
-        rates, temperatures = ("source_lr", "adapt_lr", "head_lr"), ("cluster", "info_nce", "proxy")
-        for knob in (*rates, *(f"{name}_temperature" for name in temperatures)):
+        above_zero = (
+            "source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature"
+        )  # fmt: skip
+        for knob in above_zero:
             if not getattr(self, knob) > 0:
                 raise InputError(f"--{knob} must be above 0, got {getattr(self, knob)}")
         if not self.combined_sizes or min(self.combined_sizes) < 1:
