@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 import yaml
 
-SHORT = "--threads 1 --device cpu --precision fp32 --source_steps 30 --adapt_steps 20 --seed 3 --log_every 1".split()
+SHORT = "--threads 1 --device cpu --precision fp32 --source_steps 30 --adapt_steps 20 --seed 3 --log_every 1"
 CASES = {
-    **{method: ["--method", method] for method in ("source", "bn_adapt", "paper", "plus")},
-    "authors_release": "--config authors_release --network small --info_nce 0 --height 64 --width 32".split(),
+    **{method: f"--method {method}" for method in ("source", "bn_adapt", "paper", "plus")},
+    "authors_release": "--config authors_release --network small --info_nce 0 --height 64 --width 32",
 }
 CLOCK = ("seconds", "clips_per_second")
 
@@ -55,12 +55,12 @@ def checkout(commit: str, tree: Path) -> None:
     subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=tree, check=True)
 
 
-def train(tree: Path, run: Path, words: list[str]) -> None:
+def train(tree: Path, run: Path, words: str) -> None:
     if (run / "result.json").exists():
         return
-    print(f"{run}: {' '.join(words)}", flush=True)
+    print(f"{run}: {words}", flush=True)
     environment = {**os.environ, "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "vreid_fast.train", *words, *SHORT, "--run", run]
+    command = [sys.executable, "-m", "vreid_fast.train", *f"{words} {SHORT}".split(), "--run", run]
     subprocess.run(command, cwd=tree, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
@@ -79,9 +79,7 @@ def differences(one: Path, other: Path) -> list[str]:
         values.pop("run")
     if list(knobs[0]) != list(knobs[1]) or list(states[0]["config"]) != list(states[1]["config"]):
         found.append("the knobs are in another order")
-    return (
-        found + unequal(*results, "result.json") + unequal(*knobs, "config.yaml") + unequal(*states, "last.pt")
-    )
+    return found + unequal(*results, "result.json") + unequal(*knobs, "config.yaml") + unequal(*states, "last.pt")
 
 
 def timeless(row: dict) -> dict:

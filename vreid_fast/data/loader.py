@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vreid_fast.kernels import gather_clips
-from vreid_fast.kernels.gather_clips import empty_clips
+from vreid_fast.kernels.outputs import empty_clips
 
 from .ahead import Ahead
 from .cache import FrameCache
