@@ -6,9 +6,9 @@ import torch
 from media import picture
 from test_loader import FAULTS, all_batches, backend, images, levels, video  # noqa: F401
 
-from vreid_fast.data.bad_frames import BadFrame, BadFrames
+from vreid_fast.data.bad_frames import BadFrames
 from vreid_fast.data.loader import ClipRequest, TestPlan
-from vreid_fast.data.tracklets import Tracklet
+from vreid_fast.data.tracklets import BadFrame, Tracklet
 from vreid_fast.errors import InputError
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from vreid_fast.errors import InputError
 
 from .table import aligned
 
@@ -57,6 +59,14 @@ class Tracklet:
         known = {"identity": self.identity, "camera": self.camera, "clothes": self.clothes}
         facts = [f"{name} {value}" for name, value in known.items() if value is not None]
         return f"tracklet {where} ({', '.join([*facts, f'{len(self)} frames'])})"
+
+
+class BadFrame(InputError):
+    """Frames of a tracklet that cannot be read, with the reason."""
+
+    def __init__(self, message: str, tracklet: Tracklet, frames: Iterable[int]):
+        super().__init__(message)
+        self.tracklet, self.frames = tracklet, tuple(map(int, frames))
 
 
 @dataclass(frozen=True)
