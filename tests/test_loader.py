@@ -211,7 +211,7 @@ def test_what_pyav_decodes_is_noted(tmp_path):
 def test_what_the_gpu_decodes():
     pytest.importorskip("nvidia.dali")
     from vreid_fast.data.dali import decodes, video_notes
-    from vreid_fast.data.video import VideoFacts
+    from vreid_fast.data.video_facts import VideoFacts
 
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     for codec, width, height, pixels, on_cpu, on_gpu in (

@@ -7,7 +7,8 @@ from test_loader import make_loader
 from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.data.images import read_video
 from vreid_fast.data.loader import TestPlan
-from vreid_fast.data.video import VideoFacts, probe
+from vreid_fast.data.video import probe
+from vreid_fast.data.video_facts import VideoFacts
 from vreid_fast.errors import InputError
 
 CODECS = {"vp9": "webm", "h264": "mp4", "hevc": "mp4"}

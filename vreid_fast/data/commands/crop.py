@@ -21,7 +21,8 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..table import aligned
-from ..video import VideoFacts, each_frame, probe
+from ..video import each_frame, probe
+from ..video_facts import VideoFacts
 from .cuts import Cut, Limits, cut_tracks
 from .folder_writer import FolderWriter, Row
 from .options import add_option, height_width, number

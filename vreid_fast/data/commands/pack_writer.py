@@ -23,7 +23,7 @@ from vreid_fast.errors import InputError
 from .. import packed
 from ..packed import BLOCK, DESCRIPTION, INDEX, UNKNOWN
 from ..tracklets import Tracklet
-from ..video import VideoFacts
+from ..video_facts import VideoFacts
 
 
 class PackWriter:

@@ -20,7 +20,8 @@ from vreid_fast.errors import InputError
 from ..images import read_encoded, read_frames, read_video
 from ..packed import SUBSETS
 from ..tracklets import Dataset, Tracklet
-from ..video import VideoFacts, probe
+from ..video import probe
+from ..video_facts import VideoFacts
 from .pack_writer import PackWriter, new_folder
 from .video_encoder import VideoEncoder, video_images
 

@@ -13,7 +13,8 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import Tracklet
-from ..video import VideoFacts, probe, to_rgb
+from ..video import probe, to_rgb
+from ..video_facts import VideoFacts
 
 if TYPE_CHECKING:
     import av

@@ -16,7 +16,7 @@ from vreid_fast.errors import InputError
 from .. import packed
 from ..packed import DESCRIPTION, INDEX, SUBSETS, Pack, PackedFrames, PackedVideo
 from ..tracklets import Dataset, Tracklet
-from ..video import VideoFacts
+from ..video_facts import VideoFacts
 
 
 def _is_count(value) -> bool:
