@@ -14,8 +14,8 @@ from fake_training import calls, install
 from test_train import TINY, data, knobs, states_equal, write_people  # noqa: F401
 
 from vreid_fast.ladder.__main__ import main
-from vreid_fast.logbook import read_history
 from vreid_fast.train import train
+from vreid_fast.training.logbook import read_history
 
 ROWS = """
 title: Mine

@@ -10,8 +10,8 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from ..tracklets import BadFrame, Tracklet
 from .images import read_frames
-from .tracklets import BadFrame, Tracklet
 
 Result = TypeVar("Result")
 

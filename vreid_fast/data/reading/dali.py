@@ -18,9 +18,9 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
+from ..tracklets import Tracklet
 from .decoder import Decoder, Reading, Wanted
 from .images import read_encoded, read_frames, read_video
-from .tracklets import Tracklet
 from .video import probe
 from .video_facts import VideoFacts
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
+from ..tracklets import Tracklet
 from .bad_frames import BadFrames
-from .tracklets import Tracklet
 
 Wanted = Sequence[tuple[Tracklet, np.ndarray]]
 """Frame numbers of tracklets."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .tracklets import BadFrame, Tracklet
+from ..tracklets import BadFrame, Tracklet
 from .video import CutVideo, decode_video
 
 

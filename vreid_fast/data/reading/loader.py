@@ -17,13 +17,13 @@ from vreid_fast.errors import InputError
 from vreid_fast.kernels import gather_clips
 from vreid_fast.kernels.outputs import empty_clips
 
+from ..sampling.plans import ClipRequest, TestPlan, TrainPlan
+from ..tracklets import Tracklet
 from .ahead import Ahead
 from .cache import FrameCache
 from .decoder import Decoder, Reading
 from .memory import HostMemory
-from .plans import ClipRequest, TestPlan, TrainPlan
 from .torch_decoder import TorchDecoder
-from .tracklets import Tracklet
 
 __all__ = ["Batch", "ClipRequest", "Loader", "Reading", "Stream", "TestPlan", "TrainPlan"]
 
@@ -224,7 +224,7 @@ def make_decoder(reading: Reading) -> Decoder:
     """
     if reading.backend != "torch":
         try:
-            from .dali import DaliDecoder  # needs DALI, which not every machine has
+            from .dali import DaliDecoder
 
             return DaliDecoder(reading)
         except ModuleNotFoundError as error:

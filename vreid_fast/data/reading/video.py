@@ -12,7 +12,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .tracklets import StoredVideo
+from ..tracklets import StoredVideo
 from .video_facts import VideoFacts
 
 if TYPE_CHECKING:
