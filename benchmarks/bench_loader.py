@@ -28,7 +28,7 @@ from torch import Tensor
 from vreid_fast.data import read_dataset
 from vreid_fast.data.__main__ import main as data_command
 from vreid_fast.data.reading.cache import FrameCache
-from vreid_fast.data.reading.loader import ClipRequest, Loader, Reading, Stream, TrainPlan
+from vreid_fast.data.reading.loader import ClipRequest, Loader, ReadingOptions, Stream, TrainPlan
 from vreid_fast.data.sampling.samplers import CameraSampler
 from vreid_fast.data.tracklets import Tracklet
 
@@ -136,7 +136,7 @@ def onto(device: torch.device, start: Callable[..., Iterator[Tensor]]) -> Callab
 
 
 def ours(plan, tracklets, size, device, threads, *, cache=None, **layout) -> Iterator[Tensor]:
-    reading = Reading(size=size, device=device, threads=threads, **layout)
+    reading = ReadingOptions(size=size, device=device, threads=threads, **layout)
     with Loader([Stream(tracklets, plan, cache=cache)], reading) as loader:
         for (batch,) in loader:
             yield batch.clips

@@ -23,7 +23,7 @@ from loader_rivals import data_loader, pil
 from timing import arguments, record
 from torch.nn import functional as F
 
-from vreid_fast.data.reading.loader import Loader, Reading, Stream, TrainPlan
+from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TrainPlan
 from vreid_fast.data.sampling.samplers import CameraSampler
 from vreid_fast.device import Precision
 from vreid_fast.kernels import EmaUpdater
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     warm, timed, rounds = (1, 2, 2) if options.quick else (WARM, TIMED, ROUNDS)
     device = torch.device(options.device)
     precision = Precision("auto", device)
-    reading = Reading(size, device, precision.dtype, channels_last=True, threads=8 if on_gpu else 1)
+    reading = ReadingOptions(size, device, precision.dtype, channels_last=True, threads=8 if on_gpu else 1)
     folder = Path(tempfile.mkdtemp(prefix="bench_step"))
     try:
         files = write_tracklets(folder / "files", 8 if options.quick else IDENTITIES, 16)

@@ -6,7 +6,8 @@ import torch
 
 from vreid_fast.losses import FeatureMemory
 from vreid_fast.models import DomainHeads, build
-from vreid_fast.training.adversarial import consistency_losses, domain_losses
+from vreid_fast.training.adversarial import domain_losses
+from vreid_fast.training.consistency import consistency_losses
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from test_loader import BACKENDS, all_batches, backend, images, make_loader, tra
 from vreid_fast.data.reading import cache as cache_module
 from vreid_fast.data.reading import images as images_module
 from vreid_fast.data.reading.cache import FrameCache, free_memory, make_caches
-from vreid_fast.data.reading.loader import Loader, Reading, Stream, TestPlan
+from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
 from vreid_fast.data.tracklets import Tracklet
 from vreid_fast.errors import InputError
 
@@ -57,7 +57,7 @@ def test_a_stream_with_and_one_without_a_cache(tmp_path, backend):  # noqa: F811
     cache = FrameCache([7], SIZE, CPU)
     for _ in range(2):
         streams = [Stream(one, plans[0]), Stream(two, plans[1], cache=cache)]
-        with Loader(streams, Reading(size=SIZE, backend=backend)) as loader:
+        with Loader(streams, ReadingOptions(size=SIZE, backend=backend)) as loader:
             for step, (a, b) in enumerate(loader):
                 assert torch.equal(a.clips, alone[0][step].clips) and torch.equal(b.clips, alone[1][step].clips)
 

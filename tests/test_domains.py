@@ -8,7 +8,7 @@ from test_train import write_people
 
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
-from vreid_fast.data.reading.loader import Reading
+from vreid_fast.data.reading.loader import ReadingOptions
 from vreid_fast.errors import InputError
 
 
@@ -22,15 +22,15 @@ def domains(tmp_path_factory):
 @pytest.fixture(scope="module")
 def batches(domains):
     return Batches(
-        domains, Reading(size=(32, 16), backend="torch"), frames=2, people=3, per_person=2, target_batch=6,
+        domains, ReadingOptions(size=(32, 16), backend="torch"), frames=2, people=3, per_person=2, target_batch=6,
         flip=0.5, erase=0.5, pad=2, seed=0,
     )  # fmt: skip
 
 
 def test_unlabelled_tracklets_have_lost_their_identity_and_keep_their_camera(domains):
-    assert {tracklet.identity for tracklet in domains.unlabelled} == {None}
-    assert {tracklet.clothes for tracklet in domains.unlabelled} == {None}
-    assert [tracklet.camera for tracklet in domains.unlabelled] == [t.camera for t in domains.target.train]
+    assert {tracklet.identity for tracklet in domains.target_tracklets} == {None}
+    assert {tracklet.clothes for tracklet in domains.target_tracklets} == {None}
+    assert [tracklet.camera for tracklet in domains.target_tracklets] == [t.camera for t in domains.target_data.train]
     assert domains.cameras().unique().tolist() == [0, 1, 2]
 
 
@@ -39,8 +39,8 @@ def test_labels_are_classes_from_zero(domains):
 
 
 def test_one_unknown_camera_makes_cameras_unknown(domains):
-    unlabelled = [dataclasses.replace(domains.unlabelled[0], camera=None), *domains.unlabelled[1:]]
-    assert dataclasses.replace(domains, unlabelled=unlabelled).cameras() is None
+    unlabelled = [dataclasses.replace(domains.target_tracklets[0], camera=None), *domains.target_tracklets[1:]]
+    assert dataclasses.replace(domains, target_tracklets=unlabelled).cameras() is None
 
 
 def test_source_batches_are_people_times_tracklets(batches):

@@ -7,10 +7,11 @@ import torch
 from test_train import TINY, data, flags, paper_run, write_people  # noqa: F401
 
 from vreid_fast.data.checks import why_unscored
-from vreid_fast.data.reading.loader import Reading
+from vreid_fast.data.reading.loader import ReadingOptions
 from vreid_fast.device import Precision
 from vreid_fast.evaluate import main
-from vreid_fast.evaluation.scores import Evaluation, Protocol, embed
+from vreid_fast.evaluation.embed import Protocol, embed
+from vreid_fast.evaluation.scores import Evaluation
 from vreid_fast.models import build, camera_statistics, using_statistics
 
 CPU = Precision("fp32", torch.device("cpu"))
@@ -41,11 +42,11 @@ def test_embedding_all_frames_averages_over_clips_and_leaves_the_network_as_it_w
 
     tracklets = read_dataset(data["target"]).query[:5]
     network = build("small", identities=3, frames=2).train()
-    settings = Protocol(1, Reading(size=(32, 16), backend="torch"), clips="all", batch=2)
+    settings = Protocol(1, ReadingOptions(size=(32, 16), backend="torch"), clips="all", batch=2)
     every = embed(network, tracklets, settings, CPU)
     assert network.training and every.shape == (5, network.width)
     # Three frames a tracklet, clips of one frame: the mean over frames is the embedding of the whole.
-    whole = embed(network, tracklets, Protocol(3, Reading(size=(32, 16), backend="torch")), CPU)
+    whole = embed(network, tracklets, Protocol(3, ReadingOptions(size=(32, 16), backend="torch")), CPU)
     torch.testing.assert_close(every, whole, rtol=1e-4, atol=1e-4)
 
 
@@ -55,7 +56,7 @@ def test_each_tracklet_is_embedded_with_the_statistics_of_its_camera(data):  # n
     tracklets = read_dataset(data["target"]).query[:8]
     assert {tracklet.camera for tracklet in tracklets} == {0, 1}
     network = build("small", identities=3, frames=2)
-    protocol = Protocol(2, Reading(size=(32, 16), backend="torch"), batch=3)
+    protocol = Protocol(2, ReadingOptions(size=(32, 16), backend="torch"), batch=3)
     clips = 3 * torch.randn(4, 2, 3, 32, 16)
     statistics = camera_statistics(network, [(1, clips)])  # camera 0 has none: its tracklets get the network's own
     found = embed(network, tracklets, protocol, CPU, statistics)
@@ -77,7 +78,7 @@ def test_a_tracklet_in_query_and_gallery_is_embedded_once(data, monkeypatch):  #
         "embed",
         lambda network, tracklets, *_: seen.append(len(tracklets)) or torch.randn(len(tracklets), 4),
     )
-    evaluation = Evaluation.of(None, dataset, Protocol(2, Reading(size=(32, 16))), CPU, train=True)
+    evaluation = Evaluation.of(None, dataset, Protocol(2, ReadingOptions(size=(32, 16))), CPU, train=True)
     assert seen == [len({id(t) for t in (*dataset.query, *dataset.gallery, *dataset.train)})]
     assert torch.equal(evaluation.query, evaluation.gallery)
     assert why_unscored(dataset) is None

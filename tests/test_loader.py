@@ -9,7 +9,7 @@ import pytest
 import torch
 from media import picture, write_images, write_video
 
-from vreid_fast.data.reading.loader import ClipRequest, Loader, Reading, Stream, TestPlan, TrainPlan
+from vreid_fast.data.reading.loader import ClipRequest, Loader, ReadingOptions, Stream, TestPlan, TrainPlan
 from vreid_fast.data.reading.torch_decoder import resize, resize_matrix
 from vreid_fast.data.sampling.augment import NO_AUGMENTATION, Augmentation
 from vreid_fast.data.sampling.samplers import CameraSampler
@@ -62,7 +62,7 @@ def train_plan(tracklets, *, batch=5, steps=4, frames=3, size=SIZE, **knobs):
 
 
 def make_loader(tracklets, plan, *, start=0, cache=None, **options):
-    return Loader([Stream(tracklets, plan, start, cache)], Reading(**{"size": SIZE, **options}))
+    return Loader([Stream(tracklets, plan, start, cache)], ReadingOptions(**{"size": SIZE, **options}))
 
 
 def all_batches(tracklets, plan, **options):
@@ -338,10 +338,10 @@ def test_a_process_ends_however_it_leaves_the_loader(tmp_path, backend, leave):
     program = f"""
 import sys
 from vreid_fast.data import read_dataset
-from vreid_fast.data.loader import Loader, Reading, Stream, TestPlan
+from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
 tracklets = read_dataset("folder:{tmp_path}").train * 500
 stream = Stream(tracklets, TestPlan([9] * 500, 4, batch=4))
-loader = Loader([stream], Reading(size=(48, 32), backend="{backend}"))
+loader = Loader([stream], ReadingOptions(size=(48, 32), backend="{backend}"))
 next(loader)
 {leave}
 """
@@ -394,7 +394,7 @@ def test_streams_of_several_starts_end_with_the_shortest(tmp_path, backend):
     plans = train_plan(one, steps=9, batch=2), train_plan(two, steps=6, batch=3, views=2)
     whole = [all_batches(tracklets, plan, backend=backend) for tracklets, plan in zip((one, two), plans)]
     streams = [Stream(one, plans[0], 4), Stream(two, plans[1], 2)]
-    with Loader(streams, Reading(size=SIZE, backend=backend, threads=2)) as loader:
+    with Loader(streams, ReadingOptions(size=SIZE, backend=backend, threads=2)) as loader:
         steps = list(loader)
     assert len(steps) == 4
     for step, batches in enumerate(steps):
@@ -418,7 +418,7 @@ def test_memory_does_not_grow_with_the_epochs(tmp_path, backend):
 
 def test_importing_the_data_layer_costs_torch_and_nothing_else():
     program = (
-        "import sys, vreid_fast.data, vreid_fast.data.loader;"
+        "import sys, vreid_fast.data, vreid_fast.data.reading.loader;"
         "print([name for name in ('nvidia.dali', 'av', 'PIL', 'scipy', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

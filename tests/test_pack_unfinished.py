@@ -79,7 +79,7 @@ def test_interrupted_in_the_middle(tmp_path):
 SLOW = """
 import sys, time
 import numpy as np
-from vreid_fast.data.packed import description_digest
+from vreid_fast.data.reading.packed import description_digest
 from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.tracklets import Dataset, Tracklet
 class Frames:

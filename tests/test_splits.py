@@ -15,8 +15,8 @@ from vreid_fast.data.domains import Domains
 from vreid_fast.errors import InputError
 from vreid_fast.evaluate import main as evaluate
 from vreid_fast.evaluation.clothes import clothes_protocols
+from vreid_fast.evaluation.splits import summarise
 from vreid_fast.train import main
-from vreid_fast.training.splits import summarise
 
 QUICK = {"source_steps": 1, "adapt_steps": 1, "method": "bn_adapt"}
 SPLITS = 3
@@ -135,14 +135,14 @@ def test_formats_without_splits_refuse_one(tmp_path):
 
 def test_a_source_with_splits_takes_the_targets(data):
     domains = Domains.read(data["target"], data["target"], split=1)
-    tested = {tracklet.identity for tracklet in domains.target.query}
-    assert tested == {1, 12} and not tested & {tracklet.identity for tracklet in domains.source}
+    tested = {tracklet.identity for tracklet in domains.target_data.query}
+    assert tested == {1, 12} and not tested & {tracklet.identity for tracklet in domains.source_tracklets}
 
 
 def test_the_authors_pieces_cut_the_target_alone(data):
     domains = Domains.read(data["source"], data["target"], authors_pieces_train=1)
-    assert [len(t) for t in domains.unlabelled] == [1] * 12 and {len(t) for t in domains.source} == {3}
-    assert {len(t) for t in domains.target.query} == {3} and "cut into pieces of 1 frames" in domains.notes[0]
+    assert [len(t) for t in domains.target_tracklets] == [1] * 12 and {len(t) for t in domains.source_tracklets} == {3}
+    assert {len(t) for t in domains.target_data.query} == {3} and "cut into pieces of 1 frames" in domains.notes[0]
 
 
 def test_summary_keeps_the_rows_that_all_splits_have():

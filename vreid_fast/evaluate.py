@@ -17,11 +17,11 @@ from .data.reading.bad_frames import POLICIES
 from .device import Precision, choose_device
 from .errors import InputError
 from .evaluation.clothes import clothes_protocols
-from .evaluation.scores import Evaluation, Protocol, reading_of
+from .evaluation.scores import Evaluation
+from .evaluation.splits import count_splits, summarise
 from .models import CameraStatistics
 from .report import bad_frames_list, score_table
-from .training.build import initial_network, load_network
-from .training.splits import count_splits, summarise
+from .training.build import initial_network, load_network, make_protocol, reading_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,7 +111,7 @@ def evaluate_split(
         print(f"note: {note}")
     precision = Precision(config.precision, choose_device(arguments.device))
     reading = reading_of(replace(config, on_bad_frame=arguments.on_bad_frame), precision)
-    protocol = replace(Protocol.of(config, reading), clips=arguments.clips, distance=arguments.distance)
+    protocol = replace(make_protocol(config, reading), clips=arguments.clips, distance=arguments.distance)
     evaluation = Evaluation.of(
         network.to(precision.device), data, protocol, precision, train=bool(data.train), statistics=statistics
     )

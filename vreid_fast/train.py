@@ -19,14 +19,16 @@ from .data.domains import Domains
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
 from .evaluation.clothes import clothes_protocols
-from .evaluation.scores import Evaluation, Protocol, embed_domains, reading_of
-from .training.adversarial import adopt_target_statistics, measure_cameras
-from .training.build import initial_network
+from .evaluation.embed import embed_domains
+from .evaluation.scores import Evaluation
+from .evaluation.splits import count_splits
+from .training.build import initial_network, make_protocol, reading_of
 from .training.learner import Learner
 from .training.results import greet, print_results, read_result, write_results
 from .training.session import Session, open_folder
-from .training.splits import count_splits, run_splits
+from .training.splits import run_splits
 from .training.steps import Steps
+from .training.target_statistics import adopt_target_statistics, measure_cameras
 
 
 def train(config: Config, resume: bool = False) -> dict:
@@ -58,10 +60,10 @@ def train(config: Config, resume: bool = False) -> dict:
     statistics = choose_statistics(config, domains)
     per_camera = statistics == "camera"
     batches = make_batches(config, domains, precision, one_camera=per_camera and config.method == "plus")
-    domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target)[1]]
+    domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target_data)[1]]
     folder = open_folder(config.run, resume)
     session = Session(folder, learner, precision, dataclasses.asdict(config), domains.identities)
-    protocol = Protocol.of(config, batches.reading)
+    protocol = make_protocol(config, batches.reading)
     steps = Steps(config, session, batches, protocol, per_camera)
     if resume:
         session.restore(steps.start_adaptation)
@@ -70,7 +72,7 @@ def train(config: Config, resume: bool = False) -> dict:
         return read_result(folder)
 
     def evaluate(network: nn.Module, **options) -> Evaluation:
-        return Evaluation.of(network, domains.target, protocol, precision, **options)
+        return Evaluation.of(network, domains.target_data, protocol, precision, **options)
 
     with session:
         if not resume:
@@ -146,7 +148,7 @@ def cluster_notes(config: Config, domains: Domains) -> list[str]:
     """
     if config.method not in ("paper", "plus"):
         return []
-    count, in_batch = len(domains.unlabelled), 2 * config.target_batch
+    count, in_batch = len(domains.target_tracklets), 2 * config.target_batch
     if config.method == "paper" and config.cluster_over == "batch":
         if config.clusters > in_batch:
             raise InputError(

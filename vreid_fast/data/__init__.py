@@ -1,4 +1,4 @@
-"""Data sets and clips: `read_dataset` turns a SPEC into tracklets, `loader.Loader` those into batches."""
+"""Data sets and clips: `read_dataset` turns a SPEC into tracklets, `reading.loader.Loader` those into batches."""
 
 from __future__ import annotations
 

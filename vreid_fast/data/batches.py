@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from .domains import Domains
 from .reading.cache import FrameCache, make_caches
-from .reading.loader import Loader, Reading, Stream, TrainPlan
+from .reading.loader import Loader, ReadingOptions, Stream, TrainPlan
 from .sampling.samplers import CameraPass, CameraSampler, IdentitySampler
 from .tracklets import Tracklet
+
+Sampler = Callable[[int], np.ndarray]
 
 # Random streams, one a purpose, so that switching a loss off changes nothing that the others see.
 SOURCE, TARGET, STATISTICS = range(3)
@@ -32,7 +37,7 @@ class Batches:
     """
 
     domains: Domains
-    reading: Reading
+    reading: ReadingOptions
     frames: int
     people: int
     per_person: int
@@ -46,7 +51,7 @@ class Batches:
     """Whether each target batch is of one camera, so that it has statistics of its own."""
 
     def __post_init__(self):
-        source, target, reading = self.domains.source, self.domains.unlabelled, self.reading
+        source, target, reading = self.domains.source_tracklets, self.domains.target_tracklets, self.reading
         self._people = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed)
         cameras = [tracklet.camera for tracklet in target]
         self._cameras = CameraSampler(cameras, self.target_batch, self.seed, mixed=not self.one_camera)
@@ -63,44 +68,39 @@ class Batches:
     def both(self, start: int, steps: int, done: int) -> Loader:
         """The same, each beside an unlabelled batch balanced over cameras, in two views: the student's and the
         teacher's; `done` of these have been."""
-        target = self._stream(
-            self.domains.unlabelled, self._cameras, TARGET, done, steps - start + done, views=2, cache=self._caches[1]
-        )
+        target = self._target(self._cameras, TARGET, steps - start + done, start=done, views=2)
         return Loader([self._source(start, steps), target], self.reading)
 
     def statistics(self, steps: int = 0) -> Loader:
         """The unlabelled target without augmentation; `steps` 0 = one pass, at most 200 batches."""
         steps = steps or min(200, self.target_pass())
-        target = self._stream(
-            self.domains.unlabelled, self._mixed, STATISTICS, 0, steps, cache=self._caches[1], augment=False
-        )
-        return Loader([target], self.reading)
+        return Loader([self._target(self._mixed, STATISTICS, steps, augment=False)], self.reading)
 
     def by_camera(self) -> Loader:
         """All of the unlabelled target without augmentation, each batch of one camera."""
-        target = self._stream(
-            self.domains.unlabelled, self._whole, STATISTICS, 0, len(self._whole), cache=self._caches[1], augment=False
-        )
-        return Loader([target], self.reading)
+        return Loader([self._target(self._whole, STATISTICS, len(self._whole), augment=False)], self.reading)
 
     def target_pass(self) -> int:
         """Steps in which the target batches go once over the target."""
-        return -(-len(self.domains.unlabelled) // self.target_batch)
+        return -(-len(self.domains.target_tracklets) // self.target_batch)
 
     def _source(self, start: int, steps: int) -> Stream:
-        return self._stream(self.domains.source, self._people, SOURCE, start, steps, cache=self._caches[0])
+        return self._stream(self.domains.source_tracklets, self._people, SOURCE, steps, self._caches[0], start=start)
+
+    def _target(self, sampler: Sampler, stream: int, steps: int, **options) -> Stream:
+        return self._stream(self.domains.target_tracklets, sampler, stream, steps, self._caches[1], **options)
 
     def _stream(
         self,
         tracklets: list[Tracklet],
-        sampler,
+        sampler: Sampler,
         stream: int,
-        start: int,
         steps: int,
-        *,
         cache: FrameCache | None,
+        *,
+        start: int = 0,
         views: int = 1,
-        augment=True,
+        augment: bool = True,
     ) -> Stream:
         chances = (
             {"flip": self.flip, "erase": self.erase, "pad": self.pad} if augment else {"flip": 0, "erase": 0, "pad": 0}

@@ -16,17 +16,17 @@ from .tracklets import Dataset, Tracklet, identity_labels
 
 @dataclass
 class Domains:
-    source: list[Tracklet]
-    """Labelled training tracklets."""
+    source_data: Dataset
+    """The source whole."""
+    source_tracklets: list[Tracklet]
+    """Its labelled training tracklets."""
     labels: Tensor
     """(N,) int64 classes of the source's tracklets, 0 to identities - 1."""
     identities: int
-    unlabelled: list[Tracklet]
-    """The target's training tracklets, stripped of identity and clothes: what trains can see no more."""
-    target: Dataset
+    target_data: Dataset
     """The target whole, for scoring."""
-    labelled: Dataset
-    """The source whole."""
+    target_tracklets: list[Tracklet]
+    """Its training tracklets, stripped of identity and clothes: what trains can see no more."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -57,16 +57,16 @@ class Domains:
             raise InputError(f"--target {target}: {reason}")
         classes = identity_labels(of_source.train)
         return cls(
-            source=of_source.train,
+            source_data=of_source,
+            source_tracklets=of_source.train,
             labels=torch.tensor([classes[tracklet.identity] for tracklet in of_source.train]),
             identities=len(classes),
-            unlabelled=[replace(tracklet, identity=None, clothes=None) for tracklet in of_target.train],
-            target=of_target,
-            labelled=of_source,
+            target_data=of_target,
+            target_tracklets=[replace(tracklet, identity=None, clothes=None) for tracklet in of_target.train],
             notes=[*of_source.notes, *of_target.notes],
         )
 
     def cameras(self) -> Tensor | None:
         """(N,) cameras of the target's training tracklets, or None where one of them is unknown."""
-        cameras = [tracklet.camera for tracklet in self.unlabelled]
+        cameras = [tracklet.camera for tracklet in self.target_tracklets]
         return None if None in cameras else torch.tensor(cameras)

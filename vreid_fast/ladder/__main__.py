@@ -75,7 +75,7 @@ def check_data(cells: Iterable[Cell]) -> None:
             )  # fmt: skip
         except InputError as error:
             raise InputError(f"row {cell.row}: {error}; or leave the row out, with --rows") from None
-        if reason := why_unscored(domains.target):
+        if reason := why_unscored(domains.target_data):
             raise InputError(f"--target {target}: {reason}; a ladder compares scores, so it needs both")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import yaml
 
 from vreid_fast.config import Config
 from vreid_fast.errors import InputError
+from vreid_fast.files import write_text
 
 from .rows import GIVEN, Table
 
@@ -66,6 +66,4 @@ def _read(run: Path) -> dict:
 
 
 def _write(run: Path, content: dict) -> None:
-    partial = run / "ladder.yaml.partial"
-    partial.write_text(yaml.safe_dump(content, sort_keys=False))
-    os.replace(partial, run / "ladder.yaml")
+    write_text(run / "ladder.yaml", yaml.safe_dump(content, sort_keys=False))

@@ -7,7 +7,11 @@ from pathlib import Path
 import torch
 
 from vreid_fast.config import Config
+from vreid_fast.data.reading.bad_frames import BadFrames
+from vreid_fast.data.reading.loader import ReadingOptions
+from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
+from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
 from .checkpoint import load
@@ -53,3 +57,16 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
 def _build(config: Config, identities: int) -> VideoNetwork:
     size = (config.height, config.width)
     return build(config.network, identities=identities, frames=config.frames, size=size)
+
+
+def reading_of(config: Config, precision: Precision) -> ReadingOptions:
+    """How a run reads clips: as its network wants them."""
+    return ReadingOptions(
+        size=(config.height, config.width), device=precision.device, dtype=precision.dtype, channels_last=True,
+        backend=None if config.loader == "auto" else config.loader, threads=config.loader_threads,
+        bad_frames=BadFrames(config.on_bad_frame),
+    )  # fmt: skip
+
+
+def make_protocol(config: Config, reading: ReadingOptions) -> Protocol:
+    return Protocol(config.frames, reading, config.test_clips, config.test_batch, config.distance)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
 import torch
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import replacing
 
 FORMAT = 2
 
@@ -19,16 +19,8 @@ def save(path: str | Path, state: dict) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; the old file stays.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load(path: str | Path) -> dict:

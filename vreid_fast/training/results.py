@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,14 +12,13 @@ import torch
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader
 from vreid_fast.device import describe
+from vreid_fast.evaluation.scores import Evaluation
+from vreid_fast.files import write_text
 from vreid_fast.kernels.backends import OPS, choose
 from vreid_fast.report import bad_frames_list, pick_ranked, score_table, write_report
 
 from .logbook import read_history
 from .session import Session
-
-if TYPE_CHECKING:
-    from vreid_fast.evaluation.scores import Evaluation
 
 
 def environment(session: Session, loader: Loader) -> dict[str, str]:
@@ -42,7 +39,7 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
     used = environment(session, loader)
     for name, value in used.items():
         print(f"{name:>10}  {value}")
-    for name, data in (("source", domains.labelled), ("target", domains.target)):
+    for name, data in (("source", domains.source_data), ("target", domains.target_data)):
         cameras = {tracklet.camera for tracklet in data.train} - {None}
         use = "labelled" if name == "source" else "to adapt to, unlabelled"
         print(f"{name:>10}  {data.name}: {use}{f', {len(cameras)} cameras' if cameras else ''}")
@@ -105,6 +102,4 @@ def print_results(folder: str, result: dict) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
+    write_text(path, json.dumps(content, indent=1) + "\n")

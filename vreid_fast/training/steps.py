@@ -11,11 +11,12 @@ from torch import Tensor
 from vreid_fast.config import Config
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.reading.loader import Batch
-from vreid_fast.evaluation.scores import Protocol
+from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.losses import CameraProxies, FeatureMemory, batch_hard_triplet, cross_entropy, gradient_norms, info_nce
 from vreid_fast.models import NetworkOutput, reversal_strength
 
-from .adversarial import consistency_losses, domain_losses, fill_memory, refresh_proxies
+from .adversarial import domain_losses
+from .consistency import consistency_losses, fill_memory, refresh_proxies
 from .session import Session
 
 
@@ -104,7 +105,7 @@ class Steps:
     def _make_memory(self) -> FeatureMemory | CameraProxies | None:
         config, learner = self.config, self.session.learner
         cameras = self.batches.domains.cameras() if config.camera_aware else None
-        of_target = (len(self.batches.domains.unlabelled), learner.student.width, cameras)
+        of_target = (len(self.batches.domains.target_tracklets), learner.student.width, cameras)
         if config.method == "plus":
             return CameraProxies(*of_target, config.proxy_momentum, learner.device) if config.proxy else None
         if config.cluster_over == "memory" and self._on("l1c", "l2c"):
@@ -155,7 +156,7 @@ class Steps:
         if config.clusters:
             return config.clusters
         if config.cluster_over == "memory":
-            return max(2, len(self.batches.domains.unlabelled) // 7)
+            return max(2, len(self.batches.domains.target_tracklets) // 7)
         return min(16, config.target_batch)
 
     def _on(self, *terms: str) -> list[str]:

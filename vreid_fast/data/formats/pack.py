@@ -1,4 +1,4 @@
-"""Packs: what `python -m vreid_fast.data pack` wrote. Layout: see `vreid_fast.data.packed`."""
+"""Packs: what `python -m vreid_fast.data pack` wrote. Layout: see `vreid_fast.data.reading.packed`."""
 
 from __future__ import annotations
 

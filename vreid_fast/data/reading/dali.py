@@ -19,7 +19,7 @@ from torch import Tensor
 from vreid_fast.errors import InputError
 
 from ..tracklets import Tracklet
-from .decoder import Decoder, Reading, Wanted
+from .decoder import Decoder, ReadingOptions, Wanted
 from .images import read_encoded, read_frames, read_video
 from .video import probe
 from .video_facts import VideoFacts
@@ -52,7 +52,7 @@ class Encoded:
 class DaliDecoder(Decoder):
     """See `Decoder`. `read` reads files (and decodes what DALI does not), DALI's threads or the GPU do the rest."""
 
-    def __init__(self, reading: Reading):
+    def __init__(self, reading: ReadingOptions):
         super().__init__(reading)
         self._pipelines: dict[Kind, Pipeline] = {}
         self.name = f"DALI {nvidia.dali.__version__} ({reading.device.type})"

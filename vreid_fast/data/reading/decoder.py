@@ -24,7 +24,7 @@ Wanted = Sequence[tuple[Tracklet, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingOptions:
     """How clips are read.
 
     Raises:
@@ -61,7 +61,7 @@ class Decoder(ABC):
     name: str
     """What decodes, and where: `DALI 2.4.0 (cpu)`."""
 
-    def __init__(self, reading: Reading):
+    def __init__(self, reading: ReadingOptions):
         self._size, self._device, self._threads = reading.size, reading.device, reading.threads
         self._pool = ThreadPoolExecutor(reading.threads, "frames") if reading.threads > 1 else None
 

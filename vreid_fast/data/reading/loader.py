@@ -1,6 +1,6 @@
 """Batches of clips on the device, read, decoded and augmented ahead of need.
 
-See `plans` for what is loaded, `decoder` for what decodes, `augment` for what is done to the pixels.
+See `sampling.plans` for what is loaded, `decoder` for what decodes, `sampling.augment` for what is done to the pixels.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..sampling.plans import ClipRequest, TestPlan, TrainPlan
 from ..tracklets import Tracklet
 from .ahead import Ahead
 from .cache import FrameCache
-from .decoder import Decoder, Reading
+from .decoder import Decoder, ReadingOptions
 from .memory import HostMemory
 from .torch_decoder import TorchDecoder
 
-__all__ = ["Batch", "ClipRequest", "Loader", "Reading", "Stream", "TestPlan", "TrainPlan"]
+__all__ = ["Batch", "ClipRequest", "Loader", "ReadingOptions", "Stream", "TestPlan", "TrainPlan"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Stream:
 
 
 @dataclass
-class Step:
+class StepRequest:
     """What one step asks for: of each stream its requests, and which frames of them have to be decoded."""
 
     requests: list[list[ClipRequest]]
@@ -72,7 +72,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
         InputError: an image or video that is missing or cannot be decoded, with its tracklet.
     """
 
-    def __init__(self, streams: Sequence[Stream], reading: Reading):
+    def __init__(self, streams: Sequence[Stream], reading: ReadingOptions):
         self._streams, self._reading = streams, reading
         self._decoder: Decoder = make_decoder(reading)
         self.name = self._decoder.name
@@ -109,16 +109,16 @@ class Loader(Iterator[tuple[Batch, ...]]):
 
     # The three stages, each on its own thread.
 
-    def _read(self, number: int) -> Step:
+    def _read(self, number: int) -> StepRequest:
         requests = [stream.plan[stream.start + number] for stream in self._streams]
         frames = [
             [_missing(stream, request) for request in own] for stream, own in zip(self._streams, requests, strict=True)
         ]
-        step = Step(requests, frames)
+        step = StepRequest(requests, frames)
         step.encoded = self._reading.bad_frames.attempt(lambda: self._read_encoded(step))
         return step
 
-    def _read_encoded(self, step: Step):
+    def _read_encoded(self, step: StepRequest):
         """What the decoder takes; None where every frame is cached."""
         replaced = self._reading.bad_frames.replaced
         wanted = []
@@ -129,7 +129,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
                     wanted.append((tracklet, replaced(tracklet, numbers)))
         return self._decoder.read(wanted) if wanted else None
 
-    def _decode(self, step: Step) -> tuple[Step, Tensor | None, np.ndarray]:
+    def _decode(self, step: StepRequest) -> tuple[StepRequest, Tensor | None, np.ndarray]:
         def attempt():
             encoded, step.encoded = step.encoded, None
             if encoded is None:  # all is cached, or a bad frame was met
@@ -139,7 +139,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
         with self._on_side_stream():
             return step, *self._reading.bad_frames.attempt(attempt)
 
-    def _gather(self, decoded: tuple[Step, Tensor | None, np.ndarray]) -> tuple[tuple[Batch, ...], object]:
+    def _gather(self, decoded: tuple[StepRequest, Tensor | None, np.ndarray]) -> tuple[tuple[Batch, ...], object]:
         step, pixels, rows = decoded
         with self._on_side_stream():
             batches, first = [], 0
@@ -216,7 +216,7 @@ def _missing(stream: Stream, request: ClipRequest) -> np.ndarray:
     return numbers if stream.cache is None else stream.cache.missing(request.tracklet, numbers)
 
 
-def make_decoder(reading: Reading) -> Decoder:
+def make_decoder(reading: ReadingOptions) -> Decoder:
     """The decoder that `reading` names: DALI's, or where that is not installed the one of PIL, PyAV and torch.
 
     Raises:

@@ -1,0 +1,93 @@
+"""Tracklets become vectors, as a network is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vreid_fast.data import Tracklet
+from vreid_fast.data.domains import Domains
+from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
+from vreid_fast.device import Precision
+from vreid_fast.models import CameraStatistics, using_statistics
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How tracklets become vectors, and how these are compared: all that evaluation needs beside network and data."""
+
+    frames: int
+    """T, frames of a clip."""
+    reading: ReadingOptions
+    clips: Literal["even", "all"] = "even"
+    """Of a tracklet: T evenly spaced frames, or all of them in clips of T."""
+    batch: int = 64
+    """Clips in a batch."""
+    distance: Literal["cosine", "euclidean", "dot"] = "cosine"
+
+
+@torch.no_grad()
+def embed(
+    network: nn.Module,
+    tracklets: Sequence[Tracklet],
+    protocol: Protocol,
+    precision: Precision,
+    statistics: CameraStatistics | None = None,
+) -> Tensor:
+    """The vectors (N, D) of tracklets, float32 on the CPU: the mean over a tracklet's test clips.
+
+    The network runs in evaluation mode, with the batch-norm statistics of each tracklet's camera where
+    `statistics` has them and with its own elsewhere, and is left as it was.
+    """
+    sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
+    was_training = network.training
+    network.eval()
+    for camera in dict.fromkeys(tracklet.camera if statistics else None for tracklet in tracklets):
+        here = [row for row, tracklet in enumerate(tracklets) if not statistics or tracklet.camera == camera]
+        chosen = [tracklets[row] for row in here]
+        plan = TestPlan(
+            [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips
+        )
+        own = statistics.get(camera) if statistics else None
+        with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:
+            for (batch,) in loader:
+                with precision.cast():
+                    vectors = network.embed(batch.clips)
+                rows = torch.tensor(here)[batch.tracklets.cpu()]
+                sums.index_add_(0, rows, vectors.float().cpu())
+                counts.index_add_(0, rows, torch.ones(len(rows), 1))
+    network.train(was_training)
+    return sums / counts
+
+
+def embed_domains(
+    network: nn.Module,
+    domains: Domains,
+    protocol: Protocol,
+    precision: Precision,
+    statistics: CameraStatistics | None = None,
+    most: int = 250,
+) -> dict[str, np.ndarray]:
+    """Vectors of up to `most` training tracklets of each domain, evenly spaced, for the map in the report.
+
+    Returns:
+        features (N, D) float32, domains (N,) 0 = source and 1 = target, cameras (N,), -1 where unknown.
+    """
+    chosen = [
+        [tracklets[row] for row in np.linspace(0, len(tracklets) - 1, min(most, len(tracklets))).round().astype(int)]
+        for tracklets in (domains.source_tracklets, domains.target_tracklets)
+    ]
+    vectors = [
+        embed(network, chosen[0], protocol, precision), embed(network, chosen[1], protocol, precision, statistics)
+    ]  # fmt: skip
+    cameras = [-1 if tracklet.camera is None else tracklet.camera for tracklets in chosen for tracklet in tracklets]
+    return {
+        "features": torch.cat(vectors).numpy(),
+        "domains": np.repeat([0, 1], [len(tracklets) for tracklets in chosen]),
+        "cameras": np.array(cameras),
+    }

@@ -1,0 +1,26 @@
+"""Batch-norm statistics of the unlabelled target, of all of it or of each of its cameras."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vreid_fast.data.batches import Batches
+from vreid_fast.device import Precision
+from vreid_fast.models import CameraStatistics, camera_statistics, recompute_statistics
+
+
+def adopt_target_statistics(network: nn.Module, batches: Batches, precision: Precision, steps: int = 0) -> None:
+    """Recompute a network's batch-norm statistics on the unlabelled target, in place.
+
+    Args:
+        steps: target batches; 0 = one pass, at most 200.
+    """
+    with batches.statistics(steps) as loader, precision.cast():
+        recompute_statistics(network, (batch.clips for (batch,) in loader))
+
+
+def measure_cameras(network: nn.Module, batches: Batches, precision: Precision) -> CameraStatistics:
+    """Batch-norm statistics of a network for each camera of the target, which all are known."""
+    cameras = [tracklet.camera for tracklet in batches.domains.target_tracklets]
+    with batches.by_camera() as loader, precision.cast():
+        return camera_statistics(network, ((cameras[int(batch.tracklets[0])], batch.clips) for (batch,) in loader))
