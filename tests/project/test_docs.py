@@ -118,6 +118,10 @@ def test_prose_of_pages_is_wrapped():
     assert long == []
 
 
+def test_backticks_close_in_their_line():
+    assert [str(line) for line in LINES if line.text.count("`") % 2] == []
+
+
 def test_pages_begin_with_what_a_reader_can_do():
     for page in PAGES:
         if page != README:
