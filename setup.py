@@ -36,7 +36,7 @@ setup(
     packages=[*find_packages(include=["vreid_fast", "vreid_fast.*"]), "vreid_fast.kernels"],
     package_dir={"vreid_fast.kernels": "kernels"},
     package_data={
-        "vreid_fast": ["presets/*.yaml"],
+        "vreid_fast.config": ["presets/*.yaml"],
         "vreid_fast.ladder": ["*.yaml"],
         "vreid_fast.report": ["*.html", "*.css"],
     },

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from vreid_fast.data import read_dataset
 from vreid_fast.data.__main__ import main as data_command
-from vreid_fast.data.cache import FrameCache
-from vreid_fast.data.loader import ClipRequest, Loader, Reading, Stream, TrainPlan
-from vreid_fast.data.samplers import CameraSampler
+from vreid_fast.data.reading.cache import FrameCache
+from vreid_fast.data.reading.loader import ClipRequest, Loader, Reading, Stream, TrainPlan
+from vreid_fast.data.sampling.samplers import CameraSampler
 from vreid_fast.data.tracklets import Tracklet
 
 WARM, TIMED, ROUNDS = 6, 16, 5

@@ -23,8 +23,8 @@ from loader_rivals import data_loader, pil
 from timing import arguments, record
 from torch.nn import functional as F
 
-from vreid_fast.data.loader import Loader, Reading, Stream, TrainPlan
-from vreid_fast.data.samplers import CameraSampler
+from vreid_fast.data.reading.loader import Loader, Reading, Stream, TrainPlan
+from vreid_fast.data.sampling.samplers import CameraSampler
 from vreid_fast.device import Precision
 from vreid_fast.kernels import EmaUpdater
 from vreid_fast.models import build

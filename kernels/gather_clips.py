@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .backends import choose, load_extension
+from .outputs import empty_clips
 from .registration import register
 
 # Of ImageNet's RGB values, in units of 0..255.
@@ -67,14 +68,6 @@ def gather_clips(
         )
     _op(out, frames, rows, augmentations, list(mean), list(std), parallel, backend)
     return out
-
-
-def empty_clips(shape: Sequence[int], dtype: torch.dtype, channels_last: bool, device: torch.device) -> Tensor:
-    """Clips (B, T, 3, H, W) to write into, for shape (B, T, H, W)."""
-    clips, frames, height, width = shape
-    if channels_last:
-        return torch.empty(clips, frames, height, width, 3, dtype=dtype, device=device).permute(0, 1, 4, 2, 3)
-    return torch.empty(clips, frames, 3, height, width, dtype=dtype, device=device)
 
 
 def gather_clips_reference(

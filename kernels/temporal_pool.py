@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .backends import choose
+from .outputs import empty_maps
 from .registration import register, register_derivative
 
 
@@ -159,14 +160,6 @@ def _backward(
     from .temporal_pool_triton import backward
 
     return backward(grad_frames, grad_clips, lengths, index, frames, height, width, channels_last, maximum)
-
-
-def empty_maps(grad_frames, grad_clips, frames, height, width, channels_last) -> Tensor:
-    """Uninitialised gradient of the maps in their layout."""
-    known = grad_clips if grad_frames is None else grad_frames
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    size = known.shape[0] * frames, known.shape[-1], height, width
-    return torch.empty(size, dtype=known.dtype, device=known.device, memory_format=layout)
 
 
 def _backward_fake(grad_frames, grad_clips, lengths, index, frames, height, width, channels_last, maximum):

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .temporal_pool import empty_maps
+from .outputs import empty_maps
 
 
 @triton.jit

@@ -27,8 +27,8 @@ def integers(*shape):
 
 
 def gather_clips():
-    from vreid_fast.kernels.gather_clips import empty_clips
     from vreid_fast.kernels.gather_clips_triton import gather
+    from vreid_fast.kernels.outputs import empty_clips
 
     def gathered(count, clips, frames, height, width, dtype, channels_last):
         out = empty_clips((clips, frames, height, width), dtype, channels_last, "meta")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vreid_fast.adaptation import consistency_losses, domain_losses
 from vreid_fast.losses import FeatureMemory
 from vreid_fast.models import DomainHeads, build
+from vreid_fast.training.adversarial import consistency_losses, domain_losses
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from vreid_fast.data.ahead import Ahead
+from vreid_fast.data.reading.ahead import Ahead
 
 
 def test_ahead_keeps_order_and_raises_in_its_place():

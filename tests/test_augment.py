@@ -1,6 +1,6 @@
 import numpy as np
 
-from vreid_fast.data.augment import NO_AUGMENTATION, Augmentation, draw_augmentation
+from vreid_fast.data.sampling.augment import NO_AUGMENTATION, Augmentation, draw_augmentation
 
 
 def draws(number=4000, **knobs):

@@ -6,9 +6,9 @@ import torch
 from media import picture
 from test_loader import FAULTS, all_batches, backend, images, levels, video  # noqa: F401
 
-from vreid_fast.data.bad_frames import BadFrame, BadFrames
-from vreid_fast.data.loader import ClipRequest, TestPlan
-from vreid_fast.data.tracklets import Tracklet
+from vreid_fast.data.reading.bad_frames import BadFrames
+from vreid_fast.data.reading.loader import ClipRequest, TestPlan
+from vreid_fast.data.tracklets import BadFrame, Tracklet
 from vreid_fast.errors import InputError
 
 
@@ -88,7 +88,7 @@ def test_policies():
 
 
 def test_a_cache_keeps_the_neighbour(tmp_path, backend):  # noqa: F811
-    from vreid_fast.data.cache import FrameCache
+    from vreid_fast.data.reading.cache import FrameCache
 
     tracklets = [images(tmp_path / "a", 4, ending="jpg")]
     (tmp_path / "a" / "F3.jpg").unlink()
@@ -100,7 +100,7 @@ def test_a_cache_keeps_the_neighbour(tmp_path, backend):  # noqa: F811
 
 
 def test_good_videos_are_not_decoded_twice(tmp_path, monkeypatch):
-    dali = pytest.importorskip("vreid_fast.data.dali")
+    dali = pytest.importorskip("vreid_fast.data.reading.dali")
     monkeypatch.setattr(dali, "read_frames", lambda *_: pytest.fail("decoded again"))
     tracklet = video(tmp_path / "a.webm", 9)
     assert len(all_batches([tracklet], TestPlan([9], 4), backend="dali")) == 1

@@ -5,10 +5,10 @@ import pytest
 import torch
 from test_loader import BACKENDS, all_batches, backend, images, make_loader, train_plan, video  # noqa: F401
 
-from vreid_fast.data import cache as cache_module
-from vreid_fast.data import images as images_module
-from vreid_fast.data.cache import FrameCache, free_memory, make_caches
-from vreid_fast.data.loader import Loader, Reading, Stream, TestPlan
+from vreid_fast.data.reading import cache as cache_module
+from vreid_fast.data.reading import images as images_module
+from vreid_fast.data.reading.cache import FrameCache, free_memory, make_caches
+from vreid_fast.data.reading.loader import Loader, Reading, Stream, TestPlan
 from vreid_fast.data.tracklets import Tracklet
 from vreid_fast.errors import InputError
 

@@ -9,10 +9,10 @@ from PIL import Image
 from test_train import write_people
 
 from vreid_fast.data import Dataset, Tracklet
+from vreid_fast.data.checks import why_unscored
 from vreid_fast.data.commands import check
 from vreid_fast.data.commands.contact_sheet import choose_rows, draw_contact_sheet
 from vreid_fast.data.commands.frame_check import read_tracklet, spread
-from vreid_fast.data.uses import why_unscored
 from vreid_fast.errors import InputError
 
 

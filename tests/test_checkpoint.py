@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vreid_fast import checkpoint
 from vreid_fast.errors import InputError
+from vreid_fast.training import checkpoint
 
 
 def test_round_trip(tmp_path):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from vreid_fast.data.clips import all_frames, evenly_spaced_frames, random_frames
+from vreid_fast.data.sampling.clips import all_frames, evenly_spaced_frames, random_frames
 
 
 @pytest.fixture

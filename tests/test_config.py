@@ -68,7 +68,7 @@ def test_unknown_knob_in_a_file_is_named(tmp_path):
 def test_every_knob_is_described():
     import inspect
 
-    from vreid_fast import knobs
+    from vreid_fast.config import knobs
 
     source = inspect.getsource(knobs)
     for field in dataclasses.fields(Config):

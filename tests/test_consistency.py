@@ -4,13 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vreid_fast.losses import (
-    FeatureMemory,
-    assignment_loss,
-    cluster_batch,
-    compactness_loss,
-    disagreement,
-)
+from vreid_fast.losses import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
 from vreid_fast.losses.consistency import Assignment
 
 

@@ -8,7 +8,7 @@ from test_train import write_people
 
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
-from vreid_fast.data.loader import Reading
+from vreid_fast.data.reading.loader import Reading
 from vreid_fast.errors import InputError
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from test_train import TINY, data, flags, paper_run, write_people  # noqa: F401
 
-from vreid_fast.data.loader import Reading
-from vreid_fast.data.uses import why_unscored
+from vreid_fast.data.checks import why_unscored
+from vreid_fast.data.reading.loader import Reading
 from vreid_fast.device import Precision
 from vreid_fast.evaluate import main
-from vreid_fast.evaluation import Evaluation, Protocol, embed
+from vreid_fast.evaluation.scores import Evaluation, Protocol, embed
 from vreid_fast.models import build, camera_statistics, using_statistics
 
 CPU = Precision("fp32", torch.device("cpu"))
@@ -68,8 +68,8 @@ def test_each_tracklet_is_embedded_with_the_statistics_of_its_camera(data):  # n
 
 
 def test_a_tracklet_in_query_and_gallery_is_embedded_once(data, monkeypatch):  # noqa: F811
-    from vreid_fast import evaluation
     from vreid_fast.data import read_dataset
+    from vreid_fast.evaluation import scores as evaluation
 
     dataset, seen = read_dataset(data["target"]), []
     monkeypatch.setattr(

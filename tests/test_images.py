@@ -6,7 +6,7 @@ from media import picture, write_images, write_video
 from PIL import Image
 
 from vreid_fast.data import Tracklet, read_frames
-from vreid_fast.data.images import read_encoded, read_video
+from vreid_fast.data.reading.images import read_encoded, read_video
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.errors import InputError
 

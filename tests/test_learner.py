@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from vreid_fast.learner import Learner, learning_rate_factor
 from vreid_fast.losses import FeatureMemory
 from vreid_fast.models import build
+from vreid_fast.training.learner import Learner, learning_rate_factor
 
 
 def make(adapting=True):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from media import picture, write_images, write_video
 
-from vreid_fast.data.augment import NO_AUGMENTATION, Augmentation
-from vreid_fast.data.loader import ClipRequest, Loader, Reading, Stream, TestPlan, TrainPlan
-from vreid_fast.data.samplers import CameraSampler
-from vreid_fast.data.torch_decoder import resize, resize_matrix
+from vreid_fast.data.reading.loader import ClipRequest, Loader, Reading, Stream, TestPlan, TrainPlan
+from vreid_fast.data.reading.torch_decoder import resize, resize_matrix
+from vreid_fast.data.sampling.augment import NO_AUGMENTATION, Augmentation
+from vreid_fast.data.sampling.samplers import CameraSampler
 from vreid_fast.data.tracklets import FramePaths, Tracklet
 from vreid_fast.errors import InputError
 from vreid_fast.kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
@@ -210,8 +210,8 @@ def test_what_pyav_decodes_is_noted(tmp_path):
 
 def test_what_the_gpu_decodes():
     pytest.importorskip("nvidia.dali")
-    from vreid_fast.data.dali import decodes, video_notes
-    from vreid_fast.data.video import VideoFacts
+    from vreid_fast.data.reading.dali import decodes, video_notes
+    from vreid_fast.data.reading.video_facts import VideoFacts
 
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     for codec, width, height, pixels, on_cpu, on_gpu in (
@@ -356,7 +356,7 @@ def test_dali_is_chosen_where_it_is_installed(tmp_path):
 
 
 def test_torch_is_chosen_where_dali_is_absent(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "vreid_fast.data.dali", raising=False)
+    monkeypatch.delitem(sys.modules, "vreid_fast.data.reading.dali", raising=False)
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with make_loader([], TestPlan([], 4), size=SIZE) as loader:
         assert loader.name == "torch (PIL)"

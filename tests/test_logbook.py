@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vreid_fast.errors import Diverged
-from vreid_fast.logbook import Logbook, read_history
+from vreid_fast.training.logbook import Logbook, read_history
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import gc
 
 import torch
 
-from vreid_fast.data.memory import HostMemory
+from vreid_fast.data.reading.memory import HostMemory
 
 
 def test_memory_is_used_again_and_not_while_a_view_lives():

@@ -14,11 +14,11 @@ from trees import small_prid_splits, write_prid2011
 from vreid_fast.data import Dataset, Tracklet, read_dataset, read_frames
 from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.formats.pack import read_pack
-from vreid_fast.data.images import read_encoded, read_video
-from vreid_fast.data.loader import TestPlan, TrainPlan
-from vreid_fast.data.samplers import CameraSampler
+from vreid_fast.data.reading.images import read_encoded, read_video
+from vreid_fast.data.reading.loader import TestPlan, TrainPlan
+from vreid_fast.data.reading.video import probe
+from vreid_fast.data.sampling.samplers import CameraSampler
 from vreid_fast.data.tracklets import FramePaths
-from vreid_fast.data.video import probe
 from vreid_fast.errors import InputError
 
 
@@ -71,7 +71,7 @@ def test_names_and_slices(source, tmp_path):
 
 def test_opening_reads_no_shard(source, tmp_path, monkeypatch):
     spec = run_pack(source, tmp_path / "pack")
-    monkeypatch.setattr("vreid_fast.data.packed.Pack._open", lambda *_: pytest.fail("a shard was opened"))
+    monkeypatch.setattr("vreid_fast.data.reading.packed.Pack._open", lambda *_: pytest.fail("a shard was opened"))
     assert len(read_dataset(spec).train) == 3
 
 

@@ -11,8 +11,8 @@ from packs import run_pack, write_data
 
 from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.commands.packing import write_pack
-from vreid_fast.data.images import read_encoded
-from vreid_fast.data.packed import description_digest
+from vreid_fast.data.reading.images import read_encoded
+from vreid_fast.data.reading.packed import description_digest
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.errors import InputError
 

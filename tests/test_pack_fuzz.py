@@ -9,7 +9,7 @@ import pytest
 from packs import run_pack, write_data
 
 from vreid_fast.data import read_dataset
-from vreid_fast.data.images import read_video
+from vreid_fast.data.reading.images import read_video
 from vreid_fast.errors import InputError
 
 VALUES = (None, True, -1, 0, 1, 2**70, 1.5, "", "x", "../x", [], [1], {}, {"name": "00000.tar", "bytes": 1})

@@ -15,7 +15,7 @@ from packs import run_pack, write_data
 from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.commands.pack_writer import new_folder
 from vreid_fast.data.commands.packing import write_pack
-from vreid_fast.data.images import read_encoded
+from vreid_fast.data.reading.images import read_encoded
 from vreid_fast.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,9 +5,10 @@ from packs import run_pack, write_data
 from test_loader import make_loader
 
 from vreid_fast.data import read_dataset, read_frames
-from vreid_fast.data.images import read_video
-from vreid_fast.data.loader import TestPlan
-from vreid_fast.data.video import VideoFacts, probe
+from vreid_fast.data.reading.images import read_video
+from vreid_fast.data.reading.loader import TestPlan
+from vreid_fast.data.reading.video import probe
+from vreid_fast.data.reading.video_facts import VideoFacts
 from vreid_fast.errors import InputError
 
 CODECS = {"vp9": "webm", "h264": "mp4", "hevc": "mp4"}

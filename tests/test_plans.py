@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from vreid_fast.data.augment import NO_AUGMENTATION
-from vreid_fast.data.clips import all_frames, evenly_spaced_frames
-from vreid_fast.data.plans import TestPlan, TrainPlan
-from vreid_fast.data.samplers import CameraSampler
+from vreid_fast.data.sampling.augment import NO_AUGMENTATION
+from vreid_fast.data.sampling.clips import all_frames, evenly_spaced_frames
+from vreid_fast.data.sampling.plans import TestPlan, TrainPlan
+from vreid_fast.data.sampling.samplers import CameraSampler
 
 LENGTHS = [1, 9, 4, 30, 17]
 

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from vreid_fast.errors import InputError, Stopped
 from vreid_fast.evaluate import main as evaluate
-from vreid_fast.networks import load_network
-from vreid_fast.session import Session
 from vreid_fast.train import main, train
+from vreid_fast.training.build import load_network
+from vreid_fast.training.session import Session
 
 PLUS = {"method": "plus", "adapt_steps": 5, "cluster_every": 2, "gradients_every": 2}
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vreid_fast.data.samplers import CameraPass, CameraSampler, IdentitySampler
+from vreid_fast.data.sampling.samplers import CameraPass, CameraSampler, IdentitySampler
 from vreid_fast.errors import InputError
 
 PEOPLE = [3] * 1 + [5] * 2 + [8] * 9 + [9] * 4 + [12] * 7 + [20] * 4

@@ -10,13 +10,13 @@ from PIL import Image
 from test_train import flags, write_people
 
 from vreid_fast import train as train_module
-from vreid_fast.clothes import clothes_protocols
 from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.domains import Domains
 from vreid_fast.errors import InputError
 from vreid_fast.evaluate import main as evaluate
-from vreid_fast.splits import summarise
+from vreid_fast.evaluation.clothes import clothes_protocols
 from vreid_fast.train import main
+from vreid_fast.training.splits import summarise
 
 QUICK = {"source_steps": 1, "adapt_steps": 1, "method": "bn_adapt"}
 SPLITS = 3

@@ -3,7 +3,7 @@
 import torch
 
 from vreid_fast.models import build
-from vreid_fast.teacher import MeanTeacher
+from vreid_fast.training.teacher import MeanTeacher
 
 
 def test_teacher_follows_by_the_warm_up_rule_over_global_steps():

@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vreid_fast import steps as steps_module
 from vreid_fast import train as train_module
 from vreid_fast.config import Config
 from vreid_fast.errors import InputError, Stopped
-from vreid_fast.logbook import read_history
-from vreid_fast.networks import initial_network, load_network
 from vreid_fast.train import main, train
+from vreid_fast.training import steps as steps_module
+from vreid_fast.training.build import initial_network, load_network
+from vreid_fast.training.logbook import read_history
 
 TINY = {
     "height": 32, "width": 16, "frames": 2, "people": 3, "target_batch": 6, "source_steps": 4, "adapt_steps": 4,

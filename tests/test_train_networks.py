@@ -7,9 +7,9 @@ import torch
 from test_convert import author_state
 from test_train import data, flags, knobs, write_people  # noqa: F401
 
-from vreid_fast.logbook import read_history
-from vreid_fast.networks import load_network
 from vreid_fast.train import main, train
+from vreid_fast.training.build import load_network
+from vreid_fast.training.logbook import read_history
 
 SINET = {
     "network": "sinet", "height": 64, "width": 48, "frames": 4, "info_nce": 0.001, "source_steps": 1, "adapt_steps": 1,

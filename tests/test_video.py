@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from media import picture, write_video
 
-from vreid_fast.data.video import decode_video, probe
+from vreid_fast.data.reading.video import decode_video, probe
 from vreid_fast.errors import InputError
 
 CODECS = {

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from torch import nn
 
-from .clothes import clothes_protocols
 from .config import Config, underscored
 from .data import read_dataset
-from .data.bad_frames import POLICIES
+from .data.checks import why_unscored
 from .data.formats.tables import integer
-from .data.uses import why_unscored
+from .data.reading.bad_frames import POLICIES
 from .device import Precision, choose_device
 from .errors import InputError
-from .evaluation import Evaluation, Protocol, reading_of
+from .evaluation.clothes import clothes_protocols
+from .evaluation.scores import Evaluation, Protocol, reading_of
 from .models import CameraStatistics
-from .networks import initial_network, load_network
 from .report import bad_frames_list, score_table
-from .splits import count_splits, summarise
+from .training.build import initial_network, load_network
+from .training.splits import count_splits, summarise
 
 
 def make_parser():

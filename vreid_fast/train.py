@@ -13,20 +13,20 @@ import sys
 import torch
 from torch import nn
 
-from .adaptation import adopt_target_statistics, measure_cameras
-from .clothes import clothes_protocols
 from .config import Config, parse_command
 from .data.batches import Batches
 from .data.domains import Domains
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, Stopped
-from .evaluation import Evaluation, Protocol, embed_domains, reading_of
-from .learner import Learner
-from .networks import initial_network
-from .results import greet, print_results, read_result, write_results
-from .session import Session, open_folder
-from .splits import count_splits, run_splits
-from .steps import Steps
+from .evaluation.clothes import clothes_protocols
+from .evaluation.scores import Evaluation, Protocol, embed_domains, reading_of
+from .training.adversarial import adopt_target_statistics, measure_cameras
+from .training.build import initial_network
+from .training.learner import Learner
+from .training.results import greet, print_results, read_result, write_results
+from .training.session import Session, open_folder
+from .training.splits import count_splits, run_splits
+from .training.steps import Steps
 
 
 def train(config: Config, resume: bool = False) -> dict:

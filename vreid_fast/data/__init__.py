@@ -8,8 +8,8 @@ from os import PathLike
 from vreid_fast.errors import InputError
 
 from .formats import FORMATS
-from .images import read_frames
 from .pieces import in_pieces
+from .reading.images import read_frames
 from .tracklets import Dataset, Tracklet, identity_labels
 
 __all__ = ["FORMATS", "Dataset", "Tracklet", "identity_labels", "read_dataset", "read_frames"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .cache import FrameCache, make_caches
 from .domains import Domains
-from .loader import Loader, Reading, Stream, TrainPlan
-from .samplers import CameraPass, CameraSampler, IdentitySampler
+from .reading.cache import FrameCache, make_caches
+from .reading.loader import Loader, Reading, Stream, TrainPlan
+from .sampling.samplers import CameraPass, CameraSampler, IdentitySampler
 from .tracklets import Tracklet
 
 # Random streams, one a purpose, so that switching a loss off changes nothing that the others see.

@@ -10,8 +10,8 @@ from torch import Tensor
 from vreid_fast.errors import InputError
 
 from . import read_dataset
+from .checks import why_no_source, why_no_target
 from .tracklets import Dataset, Tracklet, identity_labels
-from .uses import why_no_source, why_no_target
 
 
 @dataclass

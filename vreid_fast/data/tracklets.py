@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
+
+import numpy as np
+
+from vreid_fast.errors import InputError
 
 from .table import aligned
 
-if TYPE_CHECKING:
-    from .packed import PackedVideo
+
+class StoredVideo(Protocol):
+    """A video that is not a file of its own, as in a pack; its `str` names it."""
+
+    @property
+    def facts(self) -> Any:
+        """Its `VideoFacts`."""
+
+    def encoded(self) -> np.ndarray:
+        """Its bytes, (bytes,) uint8."""
 
 
 class FramePaths(Sequence[str]):
@@ -46,7 +58,7 @@ class Tracklet:
     identity: int | None = None
     camera: int | None = None
     clothes: int | None = None
-    video: str | PackedVideo | None = None
+    video: str | StoredVideo | None = None
     """Path of the video file that holds the frames, or the video of a pack."""
 
     def __len__(self) -> int:
@@ -57,6 +69,14 @@ class Tracklet:
         known = {"identity": self.identity, "camera": self.camera, "clothes": self.clothes}
         facts = [f"{name} {value}" for name, value in known.items() if value is not None]
         return f"tracklet {where} ({', '.join([*facts, f'{len(self)} frames'])})"
+
+
+class BadFrame(InputError):
+    """Frames of a tracklet that cannot be read, with the reason."""
+
+    def __init__(self, message: str, tracklet: Tracklet, frames: Iterable[int]):
+        super().__init__(message)
+        self.tracklet, self.frames = tracklet, tuple(map(int, frames))
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,8 @@ def check_data(cells: Iterable[Cell]) -> None:
     Raises:
         InputError: data that cannot be used, with the row; or a target that cannot be scored.
     """
+    from vreid_fast.data.checks import why_unscored
     from vreid_fast.data.domains import Domains
-    from vreid_fast.data.uses import why_unscored
 
     pairs = {(cell.config.source, cell.config.target): cell for cell in reversed(list(cells))}
     for (source, target), cell in pairs.items():
@@ -143,7 +143,7 @@ def facts(run: Path, base: Config, results: Results, command: str) -> list[str]:
 
 
 def write_files(path: Path, table: Table, results: Results, lines: list[str]) -> None:
-    from .plot import plot_ladder  # imports torch, which typing errors should not wait for
+    from .plot import plot_ladder
 
     path.with_suffix(".md").write_text(markdown(table, results, lines))
     write_csv(path.with_suffix(".csv"), results)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..errors import InputError
+from vreid_fast.errors import InputError
+
 from .distance import as_features, distance_rows
 
 PROTOCOLS = ("market", "same_clothes", "clothes_change")

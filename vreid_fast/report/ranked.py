@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..metrics import Labels, rank_queries, relevance
+from vreid_fast.metrics import Labels, rank_queries, relevance
 
 _QUERY_FRAMES = 4
 

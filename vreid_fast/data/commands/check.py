@@ -16,9 +16,9 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from .. import read_dataset
+from ..checks import why_no_source, why_no_target, why_unscored
 from ..table import aligned
 from ..tracklets import Dataset, Tracklet
-from ..uses import why_no_source, why_no_target, why_unscored
 from .contact_sheet import draw_contact_sheet
 from .frame_check import Tally, read_all, spread
 from .options import add_option, add_reading_options, number, reading_options

@@ -9,7 +9,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from ..images import read_frames
+from ..reading.images import read_frames
 from ..tracklets import Tracklet
 from .frame_check import spread
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from ..reading.video import each_frame, probe
+from ..reading.video_facts import VideoFacts
 from ..table import aligned
-from ..video import VideoFacts, each_frame, probe
 from .cuts import Cut, Limits, cut_tracks
 from .folder_writer import FolderWriter, Row
 from .options import add_option, height_width, number

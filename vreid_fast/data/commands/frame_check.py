@@ -11,9 +11,9 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from ..images import decode_image, read_encoded
+from ..reading.images import decode_image, read_encoded
+from ..reading.video import each_frame
 from ..tracklets import Tracklet
-from ..video import each_frame
 
 
 @dataclass(frozen=True)

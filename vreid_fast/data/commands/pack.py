@@ -14,7 +14,7 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from .. import read_dataset
-from ..bad_frames import POLICIES
+from ..reading.bad_frames import POLICIES
 from .options import add_option, add_reading_options, byte_count, even_height_width, number, reading_options
 from .packing import write_pack
 from .video_encoder import CODECS, VideoEncoder

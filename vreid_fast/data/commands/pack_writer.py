@@ -20,10 +20,10 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .. import packed
-from ..packed import BLOCK, DESCRIPTION, INDEX, UNKNOWN
+from ..reading import packed
+from ..reading.packed import BLOCK, DESCRIPTION, INDEX, UNKNOWN
+from ..reading.video_facts import VideoFacts
 from ..tracklets import Tracklet
-from ..video import VideoFacts
 
 
 class PackWriter:

@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from vreid_fast.errors import InputError
 
-from ..images import read_encoded, read_frames, read_video
-from ..packed import SUBSETS
+from ..reading.images import read_encoded, read_frames, read_video
+from ..reading.packed import SUBSETS
+from ..reading.video import probe
+from ..reading.video_facts import VideoFacts
 from ..tracklets import Dataset, Tracklet
-from ..video import VideoFacts, probe
 from .pack_writer import PackWriter, new_folder
 from .video_encoder import VideoEncoder, video_images
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from ..reading.video import probe, to_rgb
+from ..reading.video_facts import VideoFacts
 from ..tracklets import Tracklet
-from ..video import VideoFacts, probe, to_rgb
 
 if TYPE_CHECKING:
     import av

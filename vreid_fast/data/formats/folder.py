@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vreid_fast.errors import InputError
 
+from ..reading.video import probe
 from ..tracklets import Dataset, FramePaths, Tracklet
-from ..video import probe
 from .tables import IMAGES, images_of, inside, integer, list_images, named, natural_key
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")

@@ -13,10 +13,10 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .. import packed
-from ..packed import DESCRIPTION, INDEX, SUBSETS, Pack, PackedFrames, PackedVideo
+from ..reading import packed
+from ..reading.packed import DESCRIPTION, INDEX, SUBSETS, Pack, PackedFrames, PackedVideo
+from ..reading.video_facts import VideoFacts
 from ..tracklets import Dataset, Tracklet
-from ..video import VideoFacts
 
 
 def _is_count(value) -> bool:

@@ -1,4 +1,4 @@
-"""What turns frames of tracklets into pixels: DALI where it is installed, else PIL, PyAV and torch.
+"""What turns frames of tracklets into pixels: the interface of `dali` and `torch_decoder`.
 
 Both give the same pixels: the same filter (linear, wide enough to average when an image shrinks).
 """
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
+from ..tracklets import Tracklet
 from .bad_frames import BadFrames
-from .tracklets import Tracklet
 
 Wanted = Sequence[tuple[Tracklet, np.ndarray]]
 """Frame numbers of tracklets."""
@@ -84,26 +84,3 @@ class Decoder(ABC):
     def close(self) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
-
-
-def make_decoder(reading: Reading) -> Decoder:
-    """The decoder that `reading` names.
-
-    Raises:
-        InputError: DALI was asked for and is not installed.
-    """
-    if reading.backend != "torch":
-        try:
-            from .dali import DaliDecoder
-
-            return DaliDecoder(reading)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.split(".")[0] != "nvidia":
-                raise
-            if reading.backend == "dali":
-                raise InputError(
-                    "--loader dali: not installed; pip install nvidia-dali-cuda130 or use --loader torch"
-                ) from error
-    from .torch_decoder import TorchDecoder
-
-    return TorchDecoder(reading)

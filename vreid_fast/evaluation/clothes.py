@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .data import Dataset, Tracklet
+from vreid_fast.data import Dataset, Tracklet
 
 
 def clothes_protocols(data: Dataset) -> tuple[list[str], list[str]]:

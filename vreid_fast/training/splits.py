@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .data import read_dataset
-from .errors import InputError, Stopped
+from vreid_fast.data import read_dataset
+from vreid_fast.errors import InputError, Stopped
+
 from .results import read_result, write_json
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .bad_frames import BadFrame
-from .tracklets import Tracklet
+from ..tracklets import BadFrame, Tracklet
 from .video import CutVideo, decode_video
 
 

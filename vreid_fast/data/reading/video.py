@@ -1,11 +1,10 @@
-"""Videos through PyAV: what is in them, and their frames. A video is a path, or a `PackedVideo`."""
+"""Videos through PyAV: what is in them, and their frames. A video is a path, or a `StoredVideo`."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,24 +12,14 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from ..tracklets import StoredVideo
+from .video_facts import VideoFacts
+
 if TYPE_CHECKING:
     import av
 
-    from .packed import PackedVideo
 
-
-@dataclass(frozen=True)
-class VideoFacts:
-    codec: str
-    """As FFmpeg names it: h264, hevc, vp8, vp9, mjpeg, av1, ..."""
-    frames: int
-    width: int
-    height: int
-    pixels: str
-    """FFmpeg's pixel format, such as yuv420p."""
-
-
-def probe(video: str | PackedVideo) -> VideoFacts:
+def probe(video: str | StoredVideo) -> VideoFacts:
     """What a video holds; a pack knows it, a file is opened once.
 
     Raises:
@@ -67,7 +56,7 @@ class CutVideo(InputError):
         self.frames = tuple(frames)
 
 
-def decode_video(video: str | PackedVideo, frames: Sequence[int]) -> np.ndarray:
+def decode_video(video: str | StoredVideo, frames: Sequence[int]) -> np.ndarray:
     """Frames of a video by number, in the order asked for, with repeats: (T, H, W, 3) uint8 RGB.
 
     Raises:
@@ -79,7 +68,7 @@ def decode_video(video: str | PackedVideo, frames: Sequence[int]) -> np.ndarray:
 
 
 def each_frame(
-    video: str | PackedVideo, frames: Iterable[int], *, parallel: bool = False
+    video: str | StoredVideo, frames: Iterable[int], *, parallel: bool = False
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The wanted frames in the order of the video, each once, in one pass: number and (H, W, 3) uint8 RGB.
 
@@ -120,7 +109,7 @@ def to_rgb(frame: av.VideoFrame) -> np.ndarray:
     return frame.to_ndarray(format="rgb24", interpolation=conversion)
 
 
-def _problem(video: str | PackedVideo, error: Exception) -> str:
+def _problem(video: str | StoredVideo, error: Exception) -> str:
     if isinstance(video, str) and not os.path.exists(video):
         return "is missing"
     if isinstance(video, str) and not os.path.getsize(video):

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from vreid_fast.errors import InputError
 
-if TYPE_CHECKING:
-    from .tracklets import Tracklet
+from ..tracklets import BadFrame, Tracklet
+from .images import read_frames
 
 Result = TypeVar("Result")
 
 POLICIES = ("error", "skip")
-
-
-class BadFrame(InputError):
-    """Frames of a tracklet that cannot be read, with the reason."""
-
-    def __init__(self, message: str, tracklet: Tracklet, frames: Iterable[int]):
-        super().__init__(message)
-        self.tracklet, self.frames = tracklet, tuple(map(int, frames))
 
 
 class BadFrames:
@@ -69,8 +61,6 @@ class BadFrames:
 
     def read(self, tracklet: Tracklet, frames: Iterable[int]) -> list[np.ndarray]:
         """`read_frames`, by the policy."""
-        from .images import read_frames
-
         numbers = np.array([int(frame) for frame in frames])
         return self.attempt(lambda: read_frames(tracklet, self.replaced(tracklet, numbers)))
 

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import nn
 
-from .losses import CameraProxies, FeatureMemory, LossWeights
-from .models import CameraStatistics, DomainHeads
+from vreid_fast.losses import CameraProxies, FeatureMemory, LossWeights
+from vreid_fast.models import CameraStatistics, DomainHeads
+
 from .teacher import MeanTeacher
 
 FLOOR = 0.02  # part of the peak at which a cosine ends

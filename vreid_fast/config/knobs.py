@@ -12,7 +12,7 @@ from typing import Literal
 
 import yaml
 
-from .errors import InputError
+from vreid_fast.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .video import VideoFacts
+from .video_facts import VideoFacts
 
 FORMAT, VERSION = "vreid-fast pack", 1
 DESCRIPTION = "pack.json"

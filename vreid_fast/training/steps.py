@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .adaptation import consistency_losses, domain_losses, fill_memory, refresh_proxies
-from .config import Config
-from .data.batches import Batches
-from .data.loader import Batch
-from .evaluation import Protocol
-from .losses import CameraProxies, FeatureMemory, batch_hard_triplet, cross_entropy, gradient_norms, info_nce
-from .models import NetworkOutput, reversal_strength
+from vreid_fast.config import Config
+from vreid_fast.data.batches import Batches
+from vreid_fast.data.reading.loader import Batch
+from vreid_fast.evaluation.scores import Protocol
+from vreid_fast.losses import CameraProxies, FeatureMemory, batch_hard_triplet, cross_entropy, gradient_norms, info_nce
+from vreid_fast.models import NetworkOutput, reversal_strength
+
+from .adversarial import consistency_losses, domain_losses, fill_memory, refresh_proxies
 from .session import Session
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from vreid_fast.config import Config
+from vreid_fast.errors import InputError
+from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+
 from .checkpoint import load
-from .config import Config
-from .errors import InputError
-from .models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
 
 def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list[str]]:

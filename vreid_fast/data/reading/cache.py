@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
-from .tracklets import Tracklet
+from ..tracklets import Tracklet
 
 KINDS = ("none", "cpu", "gpu")
 SHARE = 0.9

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .errors import Diverged
+from vreid_fast.errors import Diverged
 
 Scalars = dict[str, float | Tensor | dict[str, float | Tensor]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from .errors import InputError
+from vreid_fast.errors import InputError
 
 FORMAT = 2
 

@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vreid_fast.config import Config
+from vreid_fast.data import Dataset, Tracklet
+from vreid_fast.data.checks import why_unscored
+from vreid_fast.data.domains import Domains
+from vreid_fast.data.reading.bad_frames import BadFrames
+from vreid_fast.data.reading.loader import Loader, Reading, Stream, TestPlan
+from vreid_fast.device import Precision
+from vreid_fast.metrics import camera_standardise, pairwise_distances, rank_metrics
+from vreid_fast.models import CameraStatistics, using_statistics
+
 from .clothes import clothes_of, clothes_protocols
-from .config import Config
-from .data import Dataset, Tracklet
-from .data.bad_frames import BadFrames
-from .data.domains import Domains
-from .data.loader import Loader, Reading, Stream, TestPlan
-from .data.uses import why_unscored
-from .device import Precision
-from .metrics import camera_standardise, pairwise_distances, rank_metrics
-from .models import CameraStatistics, using_statistics
 
 
 @dataclass(frozen=True)

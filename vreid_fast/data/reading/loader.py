@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vreid_fast.errors import InputError
 from vreid_fast.kernels import gather_clips
-from vreid_fast.kernels.gather_clips import empty_clips
+from vreid_fast.kernels.outputs import empty_clips
 
+from ..sampling.plans import ClipRequest, TestPlan, TrainPlan
+from ..tracklets import Tracklet
 from .ahead import Ahead
 from .cache import FrameCache
-from .decoder import Decoder, Reading, make_decoder
+from .decoder import Decoder, Reading
 from .memory import HostMemory
-from .plans import ClipRequest, TestPlan, TrainPlan
-from .tracklets import Tracklet
+from .torch_decoder import TorchDecoder
 
 __all__ = ["Batch", "ClipRequest", "Loader", "Reading", "Stream", "TestPlan", "TrainPlan"]
 
@@ -212,3 +214,24 @@ def _missing(stream: Stream, request: ClipRequest) -> np.ndarray:
     """Frame numbers of a request that have to be decoded: each once, ascending."""
     numbers = np.unique(request.frames)
     return numbers if stream.cache is None else stream.cache.missing(request.tracklet, numbers)
+
+
+def make_decoder(reading: Reading) -> Decoder:
+    """The decoder that `reading` names: DALI's, or where that is not installed the one of PIL, PyAV and torch.
+
+    Raises:
+        InputError: DALI was asked for and is not installed.
+    """
+    if reading.backend != "torch":
+        try:
+            from .dali import DaliDecoder
+
+            return DaliDecoder(reading)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] != "nvidia":
+                raise
+            if reading.backend == "dali":
+                raise InputError(
+                    "--loader dali: not installed; pip install nvidia-dali-cuda130 or use --loader torch"
+                ) from error
+    return TorchDecoder(reading)

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .data.domains import Domains
-from .data.loader import Loader
-from .device import describe
-from .kernels.backends import OPS, choose
+from vreid_fast.data.domains import Domains
+from vreid_fast.data.reading.loader import Loader
+from vreid_fast.device import describe
+from vreid_fast.kernels.backends import OPS, choose
+from vreid_fast.report import bad_frames_list, pick_ranked, score_table, write_report
+
 from .logbook import read_history
-from .report import bad_frames_list, pick_ranked, score_table, write_report
 from .session import Session
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation
+    from vreid_fast.evaluation.scores import Evaluation
 
 
 def environment(session: Session, loader: Loader) -> dict[str, str]:

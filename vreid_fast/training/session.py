@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vreid_fast.device import Precision
+from vreid_fast.errors import Diverged, InputError, Stopped
+from vreid_fast.interrupt import StopRequest
+
 from . import checkpoint
-from .device import Precision
-from .errors import Diverged, InputError, Stopped
-from .interrupt import StopRequest
 from .learner import Learner
 from .logbook import Logbook, Scalars
 

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
+from ..tracklets import Tracklet
 from .decoder import Decoder, Reading, Wanted
 from .images import read_encoded, read_frames, read_video
-from .tracklets import Tracklet
-from .video import VideoFacts, probe
+from .video import probe
+from .video_facts import VideoFacts
 
 Kind = Literal["images", "videos", "frames"]
 """Of a pipeline's input: encoded images, encoded videos, or frames that PyAV decoded."""

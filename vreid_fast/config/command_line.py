@@ -8,10 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-from .errors import InputError
-from .knobs import Config
+from vreid_fast.errors import InputError
 
-__all__ = ["Config", "parse_command", "presets", "underscored"]
+from .knobs import Config
 
 
 def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:

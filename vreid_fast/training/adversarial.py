@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .data.batches import Batches
-from .device import Precision
-from .evaluation import Protocol, embed
-from .learner import Learner
-from .losses import (
+from vreid_fast.data.batches import Batches
+from vreid_fast.device import Precision
+from vreid_fast.evaluation.scores import Protocol, embed
+from vreid_fast.losses import (
     FeatureMemory,
     assignment_loss,
     clip_domain_loss,
@@ -22,7 +21,9 @@ from .losses import (
     draw_groups,
     frame_domain_loss,
 )
-from .models import CameraStatistics, DomainHeads, NetworkOutput, camera_statistics, recompute_statistics
+from vreid_fast.models import CameraStatistics, DomainHeads, NetworkOutput, camera_statistics, recompute_statistics
+
+from .learner import Learner
 
 
 def domain_losses(

@@ -1,0 +1,1 @@
+"""From files to pixels: what reads, decodes and keeps frames."""

@@ -1,0 +1,16 @@
+"""What is known of a video without decoding it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    codec: str
+    """As FFmpeg names it: h264, hevc, vp8, vp9, mjpeg, av1, ..."""
+    frames: int
+    width: int
+    height: int
+    pixels: str
+    """FFmpeg's pixel format, such as yuv420p."""

@@ -1,0 +1,1 @@
+"""Which clips make a batch, decided before anything is read."""

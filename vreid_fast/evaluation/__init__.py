@@ -1,0 +1,1 @@
+"""From tracklets to scores: vectors, rankings, protocols."""
