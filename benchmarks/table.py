@@ -1,4 +1,4 @@
-"""The README's table of speeds, from the rows in results/: `python benchmarks/table.py` prints it."""
+"""The table of speeds in docs/speed.md, from the rows in results/: `python benchmarks/table.py` prints it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from .report import bad_frames_list, score_table
 from .training.build import initial_network, load_network, make_protocol, reading_of
 
 
-def main(argv: list[str] | None = None) -> int:
+def make_parser():
     import jsonargparse
 
     parser = jsonargparse.ArgumentParser(
@@ -54,7 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--on_bad_frame", choices=POLICIES, default="error", help="skip = take a frame's neighbour")
     parser.add_argument("--json", default=None, help="file to write the scores to")
-    arguments = parser.parse_args(underscored(sys.argv[1:] if argv is None else argv))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
     try:
         scores = evaluate(arguments)
     except InputError as error:

@@ -12,13 +12,17 @@ from .commands import check, crop, pack
 COMMANDS = {"check": check, "crop": crop, "pack": pack}
 
 
-def main(argv: list[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vreid_fast.data", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         description = module.__doc__.splitlines()[0]
         module.add_arguments(commands.add_parser(name, description=description, help=description))
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = make_parser().parse_args(argv)
     try:
         return COMMANDS[arguments.command].run(arguments)
     except (InputError, OSError) as error:
