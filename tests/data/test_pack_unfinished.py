@@ -18,7 +18,7 @@ from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.reading.images import read_encoded
 from vreid_fast.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
