@@ -19,7 +19,9 @@ def ran(command: list, **environment: str) -> str:
 
 
 def test_every_op_runs():
-    assert "every op ran" in ran([sys.executable, ROOT / "tests" / "every_op.py", "cpu"], TRITON_INTERPRET="1")
+    assert "every op ran" in ran(
+        [sys.executable, ROOT / "tests" / "support" / "every_op.py", "cpu"], TRITON_INTERPRET="1"
+    )
 
 
 @pytest.mark.gpu
