@@ -17,6 +17,7 @@ import os
 from functools import cache
 
 import torch
+from torch import Tensor
 
 # In order of preference.
 OPS = {
@@ -84,6 +85,23 @@ def choose(op: str, backend: str | None, device: torch.device | str) -> str:
 # what torch.compiler.assume_constant_result sets, without its import of the whole compiler; torch.compile does
 # not take it from a cached function.
 choose._dynamo_marked_constant = True
+
+
+def choose_for(op: str, backend: str | None, x: Tensor) -> str:
+    """`choose` for an op whose fast backends take single and half precision; None takes the reference for float64.
+
+    Raises:
+        TypeError: x is of a dtype that the backend does not take.
+    """
+    if backend is None and x.dtype == torch.float64:
+        backend = "reference"
+    backend = choose(op, backend, x.device)
+    if backend != "reference" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise TypeError(
+            f"{op}: x must be float32, bfloat16 or float16 on backend {backend!r}, got {x.dtype}; "
+            "use backend='reference'"
+        )
+    return backend
 
 
 @cache

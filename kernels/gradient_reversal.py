@@ -44,11 +44,11 @@ def gradient_reversal_reference(x: Tensor, strength: float | Tensor) -> Tensor:
             )
         if strength.requires_grad:
             raise ValueError("gradient_reversal: strength must not require a gradient, got one that does; detach it")
-        return _ReversalByTensor.apply(x, strength.reshape(()))
-    return _ReversalByNumber.apply(x, strength)
+        return ReversalByTensor.apply(x, strength.reshape(()))
+    return ReversalByNumber.apply(x, strength)
 
 
-class _ReversalByTensor(torch.autograd.Function):
+class ReversalByTensor(torch.autograd.Function):
     @staticmethod
     def forward(context, x, strength):
         context.save_for_backward(strength)
@@ -60,7 +60,7 @@ class _ReversalByTensor(torch.autograd.Function):
         return gradient * -strength, None
 
 
-class _ReversalByNumber(torch.autograd.Function):
+class ReversalByNumber(torch.autograd.Function):
     @staticmethod
     def forward(context, x, strength):
         context.strength = strength

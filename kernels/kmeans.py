@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .backends import choose
+from .backends import choose_for
 from .counter_random import as_seed
 from .kmeans_cpp import kmeans_cpp
 from .kmeans_reference import kmeans_reference
@@ -105,14 +105,7 @@ def kmeans(
         raise ValueError(f"kmeans: init must be 'k-means++' or a tensor of centroids, got {init!r}; choose one")
     else:
         init = None
-    if backend is None and x.dtype == torch.float64:
-        backend = "reference"
-    backend = choose("kmeans", backend, x.device)
-    if backend != "reference" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise TypeError(
-            f"kmeans: x must be float32, bfloat16 or float16 on backend {backend!r}, got {x.dtype}; "
-            "use backend='reference'"
-        )
+    backend = choose_for("kmeans", backend, x)
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
     seed = as_seed("kmeans", seed, x.device)
     found = _op(problems, clusters, restarts, iterations, init, seed, backend)

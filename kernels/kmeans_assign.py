@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .backends import choose, load_extension
+from .backends import choose_for, load_extension
 from .registration import register
 
 # Elements of the largest intermediate of the reference: 16 MB in float32.
@@ -49,14 +49,7 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
             f"kmeans_assign: centroids must be floats on {x.device} as x is, got {centroids.dtype} on "
             f"{centroids.device}; convert or move them"
         )
-    if backend is None and x.dtype == torch.float64:
-        backend = "reference"
-    backend = choose("kmeans_assign", backend, x.device)
-    if backend != "reference" and x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise TypeError(
-            f"kmeans_assign: x must be float32, bfloat16 or float16 on backend {backend!r}, got {x.dtype}; "
-            "use backend='reference'"
-        )
+    backend = choose_for("kmeans_assign", backend, x)
     problems = (x, centroids) if x.dim() == 3 else (x[None], centroids[None])
     labels, distances = _op(*(tensor.detach() for tensor in problems), backend)
     return (labels, distances) if x.dim() == 3 else (labels[0], distances[0])

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from vreid_fast.train import main, train
 from vreid_fast.training import steps as steps_module
 from vreid_fast.training.build import initial_network, load_network
 from vreid_fast.training.logbook import read_history
-from vreid_fast.training.session import Session
 
 
 def test_a_run_leaves_what_is_promised(paper_run):
@@ -40,21 +38,11 @@ def test_every_step_logs_every_term(paper_run):
 
 
 @pytest.mark.parametrize("stop_after", [2, 4, 6])
-def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tmp_path, stop_after, monkeypatch):
-    run, steps = tmp_path / "run", 0
-    plain = Session.advance
-
-    def advance(self, *arguments, **keywords):
-        nonlocal steps
-        steps += 1
-        if steps == stop_after:
-            os.kill(os.getpid(), signal.SIGINT)
-        plain(self, *arguments, **keywords)
-
-    monkeypatch.setattr(Session, "advance", advance)
+def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tmp_path, stop_after, interrupt_step):
+    run = tmp_path / "run"
+    interrupt_step(stop_after)
     with pytest.raises(Stopped, match=f"stopped at step {stop_after} of 8; go on with --resume {run}"):
         train(knobs(data, run))
-    monkeypatch.undo()
     assert main(["--resume", str(run)]) == 0
     assert logged(run) == logged(paper_run)
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, paper_run))

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from media import write_images
-from packs import run_pack, write_data
+from packs import run_pack
 
 from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.commands.packing import write_pack
@@ -15,17 +15,6 @@ from vreid_fast.data.reading.images import read_encoded
 from vreid_fast.data.reading.packed import description_digest
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.errors import InputError
-
-
-@pytest.fixture
-def source(tmp_path):
-    return write_data(tmp_path / "source")
-
-
-@pytest.fixture
-def packed(source, tmp_path):
-    run_pack(source, tmp_path / "pack", "--shard_size", "4K")
-    return tmp_path / "pack"
 
 
 def describe(folder, **fields):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media import write_images
-from packs import run_pack, write_data
+from packs import run_pack
 
 from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.commands.pack_writer import new_folder
@@ -19,17 +19,6 @@ from vreid_fast.data.reading.images import read_encoded
 from vreid_fast.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def source(tmp_path):
-    return write_data(tmp_path / "source")
-
-
-@pytest.fixture
-def packed(source, tmp_path):
-    run_pack(source, tmp_path / "pack", "--shard_size", "4K")
-    return tmp_path / "pack"
 
 
 def test_an_unreadable_image(source, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import pytest
 from media import write_images, write_video
 
 from vreid_fast.data.commands import pack
@@ -41,3 +42,16 @@ def run_pack(spec: str, out: Path, *options: str) -> str:
 
 def labels(tracklet) -> tuple:
     return tracklet.identity, tracklet.camera, tracklet.clothes, len(tracklet)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """SPEC of the data set."""
+    return write_data(tmp_path / "source")
+
+
+@pytest.fixture
+def packed(source, tmp_path):
+    """Folder of its pack, of several shards."""
+    run_pack(source, tmp_path / "pack", "--shard_size", "4K")
+    return tmp_path / "pack"

@@ -1,6 +1,8 @@
 """A data set of coloured noise, and runs of seconds on it."""
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from vreid_fast.config import Config
 from vreid_fast.train import main
 from vreid_fast.training.logbook import read_history
+from vreid_fast.training.session import Session
 
 TINY = {
     "height": 32, "width": 16, "frames": 2, "people": 3, "target_batch": 6, "source_steps": 4, "adapt_steps": 4,
@@ -73,3 +76,22 @@ def paper_run(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "paper"
     assert main(flags(data, run)) == 0
     return run
+
+
+@pytest.fixture
+def interrupt_step(monkeypatch):
+    """Ctrl-C in the step of a number, counted from 1 over all that is trained; returns the list of steps so far."""
+
+    def interrupt(number):
+        steps, plain = [], Session.advance
+
+        def advance(self, *arguments, **keywords):
+            steps.append(self.learner.step)
+            if len(steps) == number:
+                os.kill(os.getpid(), signal.SIGINT)
+            plain(self, *arguments, **keywords)
+
+        monkeypatch.setattr(Session, "advance", advance)
+        return steps
+
+    return interrupt

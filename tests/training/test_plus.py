@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import signal
 
 import pytest
 import torch
@@ -14,7 +12,6 @@ from vreid_fast.errors import InputError, Stopped
 from vreid_fast.evaluate import main as evaluate
 from vreid_fast.train import main, train
 from vreid_fast.training.build import load_network
-from vreid_fast.training.session import Session
 
 PLUS = {"method": "plus", "adapt_steps": 5, "cluster_every": 2, "gradients_every": 2}
 
@@ -85,20 +82,11 @@ def test_the_student_is_scored_with_the_statistics_of_each_camera(run, pair, cap
 
 
 @pytest.mark.parametrize("stop_after", [5, 7])
-def test_resume_is_bit_for_bit(run, pair, tmp_path, stop_after, monkeypatch):
-    folder, steps, plain = tmp_path / "run", 0, Session.advance
-
-    def advance(self, *arguments, **keywords):
-        nonlocal steps
-        steps += 1
-        if steps == stop_after:
-            os.kill(os.getpid(), signal.SIGINT)
-        plain(self, *arguments, **keywords)
-
-    monkeypatch.setattr(Session, "advance", advance)
+def test_resume_is_bit_for_bit(run, pair, tmp_path, stop_after, interrupt_step):
+    folder = tmp_path / "run"
+    interrupt_step(stop_after)
     with pytest.raises(Stopped):
         train(knobs(pair, folder, **PLUS))
-    monkeypatch.undo()
     assert main(["--resume", str(folder)]) == 0
     assert logged(folder) == logged(run)
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (folder, run))
