@@ -1,7 +1,6 @@
 """The whole path on a small tree of images: result, resume, stops, knobs, and what is said when it cannot run."""
 
 import csv
-import dataclasses
 import json
 import os
 import shutil
@@ -14,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vreid_fast import train as train_module
 from vreid_fast.config import Config
 from vreid_fast.errors import InputError, Stopped
 from vreid_fast.train import main, train
 from vreid_fast.training import steps as steps_module
 from vreid_fast.training.build import initial_network, load_network
 from vreid_fast.training.logbook import read_history
+from vreid_fast.training.session import Session
 
 TINY = {
     "height": 32, "width": 16, "frames": 2, "people": 3, "target_batch": 6, "source_steps": 4, "adapt_steps": 4,
@@ -60,7 +59,7 @@ def data(tmp_path_factory):
 
 
 def knobs(data, run, **changes):
-    return Config(**{**TINY, **data, "run": str(run), **changes})
+    return Config.of(**{**TINY, **data, "run": str(run), **changes})
 
 
 def flags(data, run, **changes):
@@ -108,7 +107,7 @@ def test_every_step_logs_every_term(paper_run):
 @pytest.mark.parametrize("stop_after", [2, 4, 6])
 def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tmp_path, stop_after, monkeypatch):
     run, steps = tmp_path / "run", 0
-    plain = train_module.Session.advance
+    plain = Session.advance
 
     def advance(self, *arguments, **keywords):
         nonlocal steps
@@ -117,7 +116,7 @@ def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tm
             os.kill(os.getpid(), signal.SIGINT)
         plain(self, *arguments, **keywords)
 
-    monkeypatch.setattr(train_module.Session, "advance", advance)
+    monkeypatch.setattr(Session, "advance", advance)
     with pytest.raises(Stopped, match=f"stopped at step {stop_after} of 8; go on with --resume {run}"):
         train(knobs(data, run))
     monkeypatch.undo()
@@ -130,17 +129,18 @@ def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tm
 
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(data, paper_run, tmp_path):
     run = tmp_path / "run"
-    config = dataclasses.replace(knobs(data, run), checkpoint_every=3)
+    config = knobs(data, run, checkpoint_every=3)
     (tmp_path / "knobs.yaml").write_text(config.to_yaml())
     program = f"""
 import os, signal
 from vreid_fast import train
-plain = train.Session.advance
+from vreid_fast.training.session import Session
+plain = Session.advance
 def advance(self, *arguments, **keywords):
     if self.learner.step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     plain(self, *arguments, **keywords)
-train.Session.advance = advance
+Session.advance = advance
 train.main(["--config", "{tmp_path / "knobs.yaml"}"])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)

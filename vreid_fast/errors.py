@@ -1,4 +1,9 @@
-"""The one exception that command lines show to a user."""
+"""What ends a command: the exceptions that are told to a user in a line, and the exit codes they become."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
 
 
 class InputError(ValueError):
@@ -9,9 +14,30 @@ class InputError(ValueError):
     """
 
 
-class Diverged(RuntimeError):
+class Failed(RuntimeError):
+    """What was asked for was begun and could not be finished; the message says why and what is left."""
+
+
+class Diverged(Failed):
     """A loss became infinite or not a number; the message names the step, the term and the last checkpoint."""
 
 
 class Stopped(Exception):
     """The user stopped the run; the message says where it can go on."""
+
+
+def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
+    """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C.
+
+    Args:
+        work: the command, after its words are known.
+        stopped: said after Ctrl-C where the work has not said more.
+    """
+    try:
+        return work() or 0
+    except (InputError, Failed, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Stopped, KeyboardInterrupt) as stop:
+        print(str(stop) or stopped)
+        return 130

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from .config import Config, underscored
+from .config.knobs import DataKnobs
 from .data import read_dataset
 from .data.checks import why_unscored
 from .data.formats.tables import integer
 from .data.reading.bad_frames import POLICIES
 from .device import Precision, choose_device
-from .errors import InputError
+from .errors import InputError, exit_code
 from .evaluation.clothes import clothes_protocols
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits, summarise
 from .models import CameraStatistics
 from .report import bad_frames_list, score_table
-from .training.build import initial_network, load_network, make_protocol, reading_of
+from .training.build import initial_network, load_network, make_protocol, reading_options
 
 
-def make_parser():
+def make_parser() -> ArgumentParser:
+    """The words of the command."""
     import jsonargparse
 
     parser = jsonargparse.ArgumentParser(
@@ -59,30 +62,29 @@ def make_parser():
 
 def main(argv: list[str] | None = None) -> int:
     arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
-    try:
+
+    def work() -> None:
         scores = evaluate(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
-    return 0
+        if arguments.json:
+            Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
+
+    return exit_code(work)
 
 
-def evaluate(arguments) -> dict:
+def evaluate(arguments: Namespace) -> dict:
     """Scores of the command line's network, by name of the row; of `--split all` what `summarise` returns."""
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
-    own = arguments.data == config.target
+    own = arguments.data == config.data.target
     if statistics and not own:
         print("note: batch-norm statistics of the run's cameras are of no use here; those of its whole target serve")
         statistics = None
-    split = arguments.split or (config.split if own else "0")
+    split = arguments.split or (config.data.split if own else "0")
     if split != "all":
         scores = evaluate_split(arguments, network, statistics, config, integer("--split", split, least=0))
         print(score_table(scores))
         return scores
     if own:
-        print(f"note: the run adapted to split {config.split}; unlabelled, it saw test people of the others")
+        print(f"note: the run adapted to split {config.data.split}; unlabelled, it saw test people of the others")
     results = []
     for number in range(count_splits(arguments.data)):
         print(f"split {number}")
@@ -94,18 +96,17 @@ def evaluate(arguments) -> dict:
 
 
 def evaluate_split(
-    arguments, network: nn.Module, statistics: CameraStatistics | None, config: Config, split: int
+    arguments: Namespace, network: nn.Module, statistics: CameraStatistics | None, config: Config, split: int
 ) -> dict[str, dict]:
     """Scores of a network on one split, plain, standardised per camera, and by clothes where there are any;
     beside them those of the network before any training."""
-    own = arguments.data == config.target
+    own = arguments.data == config.data.target
+    knobs = config.data if own else DataKnobs()
     pieces = arguments.authors_pieces_test
-    if pieces is None:
-        pieces = config.authors_pieces_test if own else 0
     data = read_dataset(
-        arguments.data, seed=config.synthetic_seed, cache=config.synthetic_cache, split=split,
-        mars_gallery=arguments.mars_gallery or (config.mars_gallery if own else "with_query"),
-        authors_pieces_train=config.authors_pieces_train if own else 0, authors_pieces_test=pieces,
+        arguments.data, seed=config.data.synthetic_seed, cache=config.data.synthetic_cache, split=split,
+        mars_gallery=arguments.mars_gallery or knobs.mars_gallery, authors_pieces_train=knobs.authors_pieces_train,
+        authors_pieces_test=knobs.authors_pieces_test if pieces is None else pieces,
     )  # fmt: skip
     reason = why_unscored(data)
     if reason:
@@ -113,8 +114,8 @@ def evaluate_split(
     print(f"{data.name}\n{data.table()}")
     for note in (*data.notes, *clothes_protocols(data)[1]):
         print(f"note: {note}")
-    precision = Precision(config.precision, choose_device(arguments.device))
-    reading = reading_of(replace(config, on_bad_frame=arguments.on_bad_frame), precision)
+    precision = Precision(config.device.precision, choose_device(arguments.device))
+    reading = reading_options(config.replace(on_bad_frame=arguments.on_bad_frame), precision)
     protocol = replace(make_protocol(config, reading), clips=arguments.clips, distance=arguments.distance)
     evaluation = Evaluation.of(
         network.to(precision.device), data, protocol, precision, train=bool(data.train), statistics=statistics

@@ -7,27 +7,24 @@ batch-norm statistics of the target, scores, report. `train` is the whole path, 
 
 from __future__ import annotations
 
-import dataclasses
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from .config import Config, parse_command
-from .data.batches import Batches
-from .data.domains import Domains
 from .device import Precision, choose_device
-from .errors import Diverged, InputError, Stopped
+from .errors import exit_code
 from .evaluation.clothes import clothes_protocols
 from .evaluation.embed import embed_domains
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits
-from .training.build import initial_network, make_protocol, reading_of
+from .training import build
 from .training.learner import Learner
 from .training.results import greet, print_results, read_result, write_results
-from .training.session import Session, open_folder
+from .training.session import open_folder
 from .training.splits import run_splits
-from .training.steps import Steps
 from .training.target_statistics import adopt_target_statistics, measure_cameras
 
 
@@ -42,31 +39,31 @@ def train(config: Config, resume: bool = False) -> dict:
         Diverged: a loss is not finite.
         Stopped: Ctrl-C; the checkpoint is written.
     """
-    device = choose_device(config.device)
-    precision = Precision(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    device = choose_device(config.device.device)
+    precision = Precision(config.device.precision, device)
+    if config.device.threads:
+        torch.set_num_threads(config.device.threads)
 
-    domains = Domains.read(
-        config.source, config.target,
-        seed=config.synthetic_seed, cache=config.synthetic_cache, split=int(config.split),
-        mars_gallery=config.mars_gallery,
-        authors_pieces_train=config.authors_pieces_train, authors_pieces_test=config.authors_pieces_test,
-    )  # fmt: skip
+    domains = build.read_domains(config)
     domains.labels = domains.labels.to(device)
-    student, notes = initial_network(config, domains.identities)
-    learner = Learner(student.to(device), learning_rate=config.source_lr, weight_decay=config.weight_decay)
-    domains.notes += cluster_notes(config, domains)
-    statistics = choose_statistics(config, domains)
+    student, notes = build.initial_network(config, domains.identities)
+    optimiser, stages = config.optimiser, config.stages
+    learner = Learner(student.to(device), learning_rate=optimiser.source_lr, weight_decay=optimiser.weight_decay)
+    domains.notes += build.cluster_notes(config, domains)
+    statistics = build.choose_statistics(config, domains)
     per_camera = statistics == "camera"
-    batches = make_batches(config, domains, precision, one_camera=per_camera and config.method == "plus")
+    batches = build.make_batches(config, domains, precision, per_camera)
     domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target_data)[1]]
-    folder = open_folder(config.run, resume)
-    session = Session(folder, learner, precision, dataclasses.asdict(config), domains.identities)
-    protocol = make_protocol(config, batches.reading)
-    steps = Steps(config, session, batches, protocol, per_camera)
+    folder = open_folder(config.run.run, resume)
+    session = build.make_session(config, folder, learner, precision, domains.identities)
+    protocol = build.make_protocol(config, batches.reading)
+    steps = build.make_steps(config, session, domains.labels)
+
+    def start_adaptation() -> None:
+        build.start_adaptation(config, session, batches, protocol, per_camera)
+
     if resume:
-        session.restore(steps.start_adaptation)
+        session.restore(start_adaptation)
     (folder / "config.yaml").write_text(config.to_yaml())
     if session.finished and (folder / "result.json").exists():
         return read_result(folder)
@@ -77,22 +74,23 @@ def train(config: Config, resume: bool = False) -> dict:
     with session:
         if not resume:
             session.note_scores(untrained=evaluate(learner.student).scores())
-            if config.start:
-                session.start_from(config.start, config.drop_classifier)
-        with batches.source(learner.step, config.source_steps) as loader:
+            if stages.start:
+                session.start_from(stages.start, config.network.drop_classifier)
+        with batches.source(learner.step, stages.source_steps) as loader:
             used = greet(session, domains, loader)
             for (source,) in loader:
                 steps.source(source)
-        if learner.step == config.source_steps:
+        if learner.step == stages.source_steps:
             session.note_scores(source=evaluate(learner.student).scores())
             session.before = torch.from_numpy(embed_domains(learner.student, domains, protocol, precision)["features"])
-            steps.start_adaptation()
-            steps.fill_memory()
-        if config.method in ("paper", "plus"):
-            with batches.both(learner.step, session.total, done=learner.step - config.source_steps) as loader:
+            start_adaptation()
+            if learner.consistency is not None:
+                learner.consistency.start(learner.teacher)
+        if learner.consistency is not None:
+            with batches.both(learner.step, session.total, done=learner.step - stages.source_steps) as loader:
                 for source, target in loader:
                     steps.adapt(source, target)
-                    if config.select == "authors" and learner.step % config.select_every == 0:
+                    if config.test.select == "authors" and learner.step % config.test.select_every == 0:
                         session.select(evaluate(learner.student).scores())
         else:
             with batches.source(learner.step, session.total) as loader:
@@ -102,7 +100,7 @@ def train(config: Config, resume: bool = False) -> dict:
         session.save()
         for name, network in learner.networks().items():
             if statistics != "running":
-                adopt_target_statistics(network, batches, precision, config.bn_batches)
+                adopt_target_statistics(network, batches, precision, config.test.bn_batches)
             if per_camera:
                 learner.statistics[name] = measure_cameras(network, batches, precision)
         student = evaluate(learner.student, train=True, statistics=learner.statistics.get("student"))
@@ -113,77 +111,28 @@ def train(config: Config, resume: bool = False) -> dict:
         session.note_scores(**student.clothes_scores("student"))
         after = embed_domains(learner.student, domains, protocol, precision, learner.statistics.get("student"))
         session.finish()
-        return write_results(session, student, used, after)
+        return write_results(session, config.data, student, used, after)
 
 
 def train_splits(config: Config, resume: bool = False) -> dict:
     """`--split all`: a run for each split of the target in its folder, then mean and deviation of their scores."""
-    splits = count_splits(config.target)
-    folder = open_folder(config.run, resume)
+    splits = count_splits(config.data.target)
+    folder = open_folder(config.run.run, resume)
     (folder / "config.yaml").write_text(config.to_yaml())
-    return run_splits(
-        folder, splits,
-        lambda split, inner, again: train(dataclasses.replace(config, split=str(split), run=str(inner)), again),
-    )  # fmt: skip
 
+    def train_split(split: int, inner: Path, again: bool) -> dict:
+        return train(config.replace(split=str(split), run=str(inner)), again)
 
-def choose_statistics(config: Config, domains: Domains) -> str:
-    """Which batch-norm statistics the test takes: target, camera or running."""
-    wanted = config.statistics
-    if wanted == "auto":
-        wanted = {"source": "running", "plus": "camera"}.get(config.method, "target")
-    cameras = domains.cameras()
-    if wanted == "camera" and (cameras is None or len(cameras.unique()) == 1):
-        known = "not known" if cameras is None else "one only"
-        domains.notes.append(f"the target's cameras are {known}: batch-norm statistics are those of the whole target")
-        return "target"
-    return wanted
-
-
-def cluster_notes(config: Config, domains: Domains) -> list[str]:
-    """What the target does to the clusters that were asked for.
-
-    Raises:
-        InputError: a batch that cannot have so many.
-    """
-    if config.method not in ("paper", "plus"):
-        return []
-    count, in_batch = len(domains.target_tracklets), 2 * config.target_batch
-    if config.method == "paper" and config.cluster_over == "batch":
-        if config.clusters > in_batch:
-            raise InputError(
-                f"--clusters {config.clusters}: a batch has {in_batch} features, student's and teacher's; lower it, "
-                "or raise --target_batch"
-            )
-        return []
-    notes = []
-    if config.clusters > count:
-        notes.append(f"--clusters {config.clusters}: the target has {count} tracklets, so there are {count} clusters")
-    if config.camera_aware and domains.cameras() is None:
-        notes.append("the target's cameras are not known: clusters may fall apart by camera")
-    return notes
-
-
-def make_batches(config: Config, domains: Domains, precision: Precision, one_camera: bool) -> Batches:
-    return Batches(
-        domains, reading_of(config, precision), frames=config.frames, people=config.people,
-        per_person=config.per_person, target_batch=config.target_batch, flip=config.flip, erase=config.erase,
-        pad=config.pad, seed=config.seed, cache=config.cache, one_camera=one_camera,
-    )  # fmt: skip
+    return run_splits(folder, splits, train_split)
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
+    def work() -> None:
         config, resume = parse_command(argv)
-        run = train_splits if config.split == "all" else train
-        print_results(config.run, run(config, resume is not None))
-    except (InputError, Diverged, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (Stopped, KeyboardInterrupt) as stop:
-        print(stop if str(stop) else "stopped; --resume goes on from the last checkpoint, if there is one")
-        return 130
-    return 0
+        run = train_splits if config.data.split == "all" else train
+        print_results(config.run.run, run(config, resume is not None))
+
+    return exit_code(work, stopped="stopped; --resume goes on from the last checkpoint, if there is one")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import re
 import sys
 from pathlib import Path
 
 from vreid_fast.errors import InputError
 
+from .flat import near
 from .knobs import Config
 
 
@@ -34,9 +33,7 @@ def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
         values = vars(parser.parse_args(argv))
     except Exception as error:  # jsonargparse raises argparse's and its own kinds
         raise InputError(_one_line(str(error))) from error
-    knobs = {field.name for field in dataclasses.fields(Config)}
-    values = {name: value for name, value in values.items() if name in knobs}
-    return Config(**{**values, "combined_sizes": tuple(values["combined_sizes"])}), resume
+    return Config.of(**{name: values[name] for name in Config().knobs()}), resume
 
 
 def presets() -> dict[str, Path]:
@@ -82,7 +79,8 @@ def _parser():
     )
     parser.add_argument("--config", action="config", help=f"YAML file of knobs, or a preset: {', '.join(presets())}")
     parser.add_argument("--resume", metavar="DIR", default=None, help="go on with the run in DIR")
-    parser.add_class_arguments(Config)
+    for group in Config.groups().values():
+        parser.add_class_arguments(group)
     return parser
 
 
@@ -101,6 +99,5 @@ def _one_line(message: str) -> str:
     unknown = re.search(r"unrecognized arguments: -*(\w+)|option '(\w+)' is not accepted", message, re.IGNORECASE)
     if unknown:
         word = unknown.group(1) or unknown.group(2)
-        near = difflib.get_close_matches(word, [field.name for field in dataclasses.fields(Config)], n=1)
-        message += f"; did you mean --{near[0]}?" if near else "; --help lists the knobs"
+        message += f"; {near(word, list(Config().knobs()))}"
     return message

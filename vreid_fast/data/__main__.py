@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vreid_fast.errors import InputError
+from vreid_fast.errors import exit_code
 
 from .commands import check, crop, pack
 
@@ -13,6 +13,7 @@ COMMANDS = {"check": check, "crop": crop, "pack": pack}
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The words of the commands."""
     parser = argparse.ArgumentParser(prog="python -m vreid_fast.data", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
@@ -23,14 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
-    try:
-        return COMMANDS[arguments.command].run(arguments)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return exit_code(lambda: COMMANDS[arguments.command].run(arguments))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_fast.config import Config, underscored
-from vreid_fast.errors import InputError, Stopped
+from vreid_fast.errors import InputError, Stopped, exit_code
 
-from .cells import Cell, CellFailed, plan_cells, run_cells
+from .cells import Cell, plan_cells, run_cells
 from .record import machines, note_machine, open_run
 from .rows import SCORED, Table, configure, read_table
 from .tables import COSTS, Results, markdown, terminal, write_csv
@@ -62,17 +62,12 @@ def check_data(cells: Iterable[Cell]) -> None:
         InputError: data that cannot be used, with the row; or a target that cannot be scored.
     """
     from vreid_fast.data.checks import why_unscored
-    from vreid_fast.data.domains import Domains
+    from vreid_fast.training.build import read_domains
 
-    pairs = {(cell.config.source, cell.config.target): cell for cell in reversed(list(cells))}
-    for (source, target), cell in pairs.items():
-        config = cell.config
+    pairs = {(cell.config.data.source, cell.config.data.target): cell for cell in reversed(list(cells))}
+    for (_, target), cell in pairs.items():
         try:
-            domains = Domains.read(
-                source, target, seed=config.synthetic_seed, cache=config.synthetic_cache, split=int(config.split),
-                mars_gallery=config.mars_gallery, authors_pieces_train=config.authors_pieces_train,
-                authors_pieces_test=config.authors_pieces_test,
-            )  # fmt: skip
+            domains = read_domains(cell.config)
         except InputError as error:
             raise InputError(f"row {cell.row}: {error}; or leave the row out, with --rows") from None
         if reason := why_unscored(domains.target_data):
@@ -88,9 +83,9 @@ def machine(config: Config) -> str:
     from vreid_fast import __version__
     from vreid_fast.device import Precision, choose_device, describe
 
-    device = choose_device(config.device)
+    device = choose_device(config.device.device)
     return (
-        f"{describe(device)}, {Precision(config.precision, device).name}, torch {torch.__version__}, "
+        f"{describe(device)}, {Precision(config.device.precision, device).name}, torch {torch.__version__}, "
         f"Python {platform.python_version()}, vreid-fast {__version__}"
     )
 
@@ -134,7 +129,7 @@ def facts(run: Path, base: Config, results: Results, command: str) -> list[str]:
     """How the tables were made, in lines."""
     seeds = sorted({seed for found in results.values() for seed in found})
     return [
-        f"{base.source} → {base.target}",
+        f"{base.data.source} → {base.data.target}",
         f"seeds {', '.join(map(str, seeds))}, of synthetic people and of training; a seed's rows begin from one "
         "checkpoint",
         *machines(run),
@@ -169,15 +164,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     arguments, words = parse(argv)
-    try:
-        ladder(arguments, words, shlex.join(["python", "-m", "vreid_fast.ladder", *argv]))
-    except (InputError, CellFailed, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (Stopped, KeyboardInterrupt) as stop:
-        print(stop if str(stop) else "stopped; the same command goes on")
-        return 130
-    return 0
+    command = shlex.join(["python", "-m", "vreid_fast.ladder", *argv])
+    return exit_code(lambda: ladder(arguments, words, command), stopped="stopped; the same command goes on")
 
 
 if __name__ == "__main__":

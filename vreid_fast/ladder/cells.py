@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vreid_fast.config import Config
-from vreid_fast.errors import Stopped
+from vreid_fast.errors import Failed, Stopped
 from vreid_fast.interrupt import StopRequest
 
 from .rows import Table
@@ -23,7 +22,7 @@ from .rows import Table
 LOG_LINES = 12
 
 
-class CellFailed(RuntimeError):
+class CellFailed(Failed):
     """A cell's training ended with an error; the message has the last lines of its log."""
 
 
@@ -39,7 +38,7 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        return Path(self.config.run)
+        return Path(self.config.run.run)
 
     @property
     def log(self) -> Path:
@@ -68,7 +67,7 @@ class Cell:
             except BlockingIOError:
                 return None
             if (self.folder / "last.pt").exists():
-                words = ["--resume", str(self.folder), "--threads", str(self.config.threads)]
+                words = ["--resume", str(self.folder), "--threads", str(self.config.device.threads)]
             else:
                 knobs = self.folder.with_suffix(".yaml")
                 knobs.write_text(self.config.to_yaml())
@@ -96,9 +95,9 @@ def plan_cells(table: Table, configs: dict[str, Config], run: Path, seeds: Itera
             if name not in of_seed:
                 after, config = table.rows[name].after, configs[name]
                 before = cell(after) if after else None
-                config = dataclasses.replace(
-                    config, seed=seed, synthetic_seed=seed, run=str(run / f"seed{seed}" / name),
-                    start=str(before.folder / "last.pt") if before else None, threads=config.threads or share,
+                config = config.replace(
+                    seed=seed, synthetic_seed=seed, run=str(run / f"seed{seed}" / name),
+                    start=str(before.folder / "last.pt") if before else None, threads=config.device.threads or share,
                 )  # fmt: skip
                 of_seed[name] = Cell(seed, name, config, before)
             return of_seed[name]

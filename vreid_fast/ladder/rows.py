@@ -192,14 +192,14 @@ def configure(table: Table, words: Sequence[str]) -> tuple[Config, dict[str, Con
         if word.startswith("--") and word[2:].partition("=")[0] in GIVEN:
             raise InputError(f"{word}: the ladder gives it to each cell; leave it out (seeds: --first_seed, --seeds)")
     base, _ = parse_command(words)
-    if missing := [f"--{knob}" for knob in table.needs if getattr(base, knob) == getattr(Config, knob)]:
+    if missing := [f"--{knob}" for knob in table.needs if base.knobs()[knob] == Config().knobs()[knob]]:
         raise InputError(f"--table {table.name} needs {' and '.join(missing)}")
-    if base.split == "all":
+    if base.data.split == "all":
         raise InputError("--split all: a ladder takes one split; give its number, and a --run for each")
     configs = {}
     for name, row in table.rows.items():
         try:
-            configs[name], _ = parse_command([*words, *(_word(*knob, base.target) for knob in row.knobs.items())])
+            configs[name], _ = parse_command([*words, *(_word(*knob, base.data.target) for knob in row.knobs.items())])
         except InputError as error:
             raise InputError(f"row {name}: {error}") from None
     return base, configs

@@ -1,12 +1,17 @@
-"""The network of a run: as it starts, and as a checkpoint holds it."""
+"""From the knobs of a run to its parts. Below this, everything takes a group of knobs or plain arguments."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vreid_fast.config import Config
+from vreid_fast.data.batches import Batches
+from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.bad_frames import BadFrames
 from vreid_fast.data.reading.loader import ReadingOptions
 from vreid_fast.device import Precision
@@ -15,6 +20,41 @@ from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
 from .checkpoint import load
+from .consistency import Consistency, PaperConsistency, ProxyConsistency
+from .learner import Learner
+from .session import Session
+from .steps import Steps
+from .target_statistics import embed_target
+
+
+@dataclass(frozen=True)
+class Method:
+    """What sets a method apart from the others."""
+
+    statistics: str
+    """Batch-norm statistics at test, with `--statistics auto`."""
+    consistency: type[Consistency] | None = None
+    """What it makes of the unlabelled target; None = the second stage goes on with the source alone."""
+    one_camera: bool = False
+    """Whether a target batch is of one camera, where each camera has statistics of its own."""
+
+
+METHODS = {
+    "source": Method("running"),
+    "bn_adapt": Method("target"),
+    "paper": Method("target", PaperConsistency),
+    "plus": Method("camera", ProxyConsistency, one_camera=True),
+}
+
+
+def read_domains(config: Config) -> Domains:
+    """Source and target; raises as `Domains.read`."""
+    knobs = config.data
+    return Domains.read(
+        knobs.source, knobs.target, seed=knobs.synthetic_seed, cache=knobs.synthetic_cache, split=int(knobs.split),
+        mars_gallery=knobs.mars_gallery, authors_pieces_train=knobs.authors_pieces_train,
+        authors_pieces_test=knobs.authors_pieces_test,
+    )  # fmt: skip
 
 
 def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list[str]]:
@@ -23,16 +63,17 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     Raises:
         InputError: a network that does not exist or cannot take these frames or this loss; weights that do not fit.
     """
-    if config.info_nce and config.network not in PROJECTING:
+    knobs, info_nce = config.network, config.identity.info_nce
+    if info_nce and knobs.network not in PROJECTING:
         raise InputError(
-            f"--info_nce {config.info_nce}: network {config.network} has no projection for it; set --info_nce 0, or "
+            f"--info_nce {info_nce}: network {knobs.network} has no projection for it; set --info_nce 0, or "
             f"--network to one of {', '.join(PROJECTING)}"
         )
-    if config.info_nce and config.frames < 2:
-        raise InputError(f"--info_nce {config.info_nce} compares frames of a clip: set --frames 2 or more")
-    torch.manual_seed(config.seed)
+    if info_nce and config.clip.frames < 2:
+        raise InputError(f"--info_nce {info_nce} compares frames of a clip: set --frames 2 or more")
+    torch.manual_seed(config.run.seed)
     network = _build(config, identities)
-    notes = load_weights(network, config.network, config.weights, config.drop_classifier) if config.weights else []
+    notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
 
 
@@ -44,10 +85,11 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
         InputError: no checkpoint, or one without a teacher.
     """
     state = load(path)
-    config = Config(**{**state["config"], "combined_sizes": tuple(state["config"]["combined_sizes"])})
+    config = Config.of(**state["config"])
     if which == "teacher" and state["teacher"] is None:
         raise InputError(
-            f"checkpoint {path} has no teacher (method {config.method}, step {state['step']}); use --network student"
+            f"checkpoint {path} has no teacher (method {config.stages.method}, step {state['step']}); "
+            "use --network student"
         )
     network = _build(config, state["identities"])
     network.load_state_dict(state["student"] if which == "student" else state["teacher"]["network"])
@@ -55,18 +97,99 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
 
 
 def _build(config: Config, identities: int) -> VideoNetwork:
-    size = (config.height, config.width)
-    return build(config.network, identities=identities, frames=config.frames, size=size)
+    clip = config.clip
+    size = clip.height, clip.width
+    return build(config.network.network, identities=identities, frames=clip.frames, size=size)
 
 
-def reading_of(config: Config, precision: Precision) -> ReadingOptions:
+def reading_options(config: Config, precision: Precision) -> ReadingOptions:
     """How a run reads clips: as its network wants them."""
+    clip, loading = config.clip, config.loading
     return ReadingOptions(
-        size=(config.height, config.width), device=precision.device, dtype=precision.dtype, channels_last=True,
-        backend=None if config.loader == "auto" else config.loader, threads=config.loader_threads,
-        bad_frames=BadFrames(config.on_bad_frame),
+        size=(clip.height, clip.width), device=precision.device, dtype=precision.dtype, channels_last=True,
+        backend=None if loading.loader == "auto" else loading.loader, threads=loading.loader_threads,
+        bad_frames=BadFrames(loading.on_bad_frame),
     )  # fmt: skip
 
 
 def make_protocol(config: Config, reading: ReadingOptions) -> Protocol:
-    return Protocol(config.frames, reading, config.test_clips, config.test_batch, config.distance)
+    """How a run is tested."""
+    test = config.test
+    return Protocol(config.clip.frames, reading, test.test_clips, test.test_batch, test.distance)
+
+
+def choose_statistics(config: Config, domains: Domains) -> str:
+    """Which batch-norm statistics the test takes: target, camera or running."""
+    wanted = config.test.statistics
+    if wanted == "auto":
+        wanted = METHODS[config.stages.method].statistics
+    cameras = domains.cameras()
+    if wanted == "camera" and (cameras is None or len(cameras.unique()) == 1):
+        known = "not known" if cameras is None else "one only"
+        domains.notes.append(f"the target's cameras are {known}: batch-norm statistics are those of the whole target")
+        return "target"
+    return wanted
+
+
+def cluster_notes(config: Config, domains: Domains) -> list[str]:
+    """What the target does to the clusters that were asked for.
+
+    Raises:
+        InputError: a batch that cannot have so many.
+    """
+    consistency = METHODS[config.stages.method].consistency
+    return [] if consistency is None else consistency.notes(config.clusters, domains, config.batch.target_batch)
+
+
+def make_batches(config: Config, domains: Domains, precision: Precision, per_camera: bool) -> Batches:
+    """The loaders of a run; `per_camera`: whether each camera of the target has batch-norm statistics of its own."""
+    batch = config.batch
+    return Batches(
+        domains, reading_options(config, precision), frames=config.clip.frames, people=batch.people,
+        per_person=batch.per_person, target_batch=batch.target_batch, flip=batch.flip, erase=batch.erase,
+        pad=batch.pad, seed=config.run.seed, cache=config.loading.cache,
+        one_camera=per_camera and METHODS[config.stages.method].one_camera,
+    )  # fmt: skip
+
+
+def make_session(config: Config, folder: Path, learner: Learner, precision: Precision, identities: int) -> Session:
+    return Session(
+        folder, learner, precision, config.stages, config.run, network=config.network.network,
+        frames=config.clip.frames, identities=identities, config=config.knobs(),
+    )  # fmt: skip
+
+
+def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
+    return Steps(
+        session, labels, config.stages, config.optimiser, config.identity, config.adversarial,
+        per_person=config.batch.per_person, ramp=config.consistency.consistency_ramp, seed=config.run.seed,
+        log_every=config.run.log_every, gradients_every=config.run.gradients_every,
+    )  # fmt: skip
+
+
+def start_adaptation(config: Config, session: Session, batches: Batches, protocol: Protocol, per_camera: bool) -> None:
+    """Begin the second stage: a fresh optimiser and, where the method adapts, teacher, heads and consistency."""
+    learner, optimiser, adversarial = session.learner, config.optimiser, config.adversarial
+    consistency = make_consistency(config, learner, batches, protocol, session.precision, per_camera)
+    if consistency is None:
+        learner.restart_optimiser(optimiser.adapt_lr)
+        return
+    learner.start_adaptation(
+        consistency, learning_rate=optimiser.adapt_lr, head_learning_rate=optimiser.head_lr,
+        domain_width=adversarial.domain_width, domain_dropout=adversarial.domain_dropout,
+        loss_weights=optimiser.loss_weights, ema_decay=config.consistency.ema_decay,
+    )  # fmt: skip
+
+
+def make_consistency(
+    config: Config, learner: Learner, batches: Batches, protocol: Protocol, precision: Precision, per_camera: bool
+) -> Consistency | None:
+    """What the method makes of the unlabelled target."""
+    clusters, width, device = config.clusters, learner.student.width, learner.device
+    kind = METHODS[config.stages.method].consistency
+    if kind is PaperConsistency:
+        return PaperConsistency(config.consistency, clusters, batches, precision, width, device)
+    if kind is ProxyConsistency:
+        embed = partial(embed_target, batches=batches, protocol=protocol, precision=precision, per_camera=per_camera)
+        return ProxyConsistency(config.proxies, clusters, batches, embed, width, device)
+    return None

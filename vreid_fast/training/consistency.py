@@ -1,88 +1,217 @@
-"""Consistency of student and teacher on the target: L^C (eq. 16), and what comes before and after a step."""
+"""What a method makes of the unlabelled target: clusters of it, and losses that student and teacher agree on them.
+
+`PaperConsistency` is L^C of the paper (eq. 16), `ProxyConsistency` that of `plus`. Another method is another class
+here, a line in `build.METHODS` and one in `build.make_consistency`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs, ProxyKnobs
 from vreid_fast.data.batches import Batches
+from vreid_fast.data.domains import Domains
 from vreid_fast.device import Precision
-from vreid_fast.evaluation.embed import Protocol, embed
-from vreid_fast.losses import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
+from vreid_fast.errors import InputError
+from vreid_fast.losses import (
+    CameraProxies,
+    FeatureMemory,
+    assignment_loss,
+    cluster_batch,
+    compactness_loss,
+    disagreement,
+)
 
-from .learner import Learner
-from .target_statistics import adopt_target_statistics, measure_cameras
+from .teacher import MeanTeacher
+
+Terms = dict[str, Tensor]
+"""Scalar tensors by the name they are logged under."""
 
 
-def consistency_losses(
-    memory: FeatureMemory | None,
-    tracklets: Tensor,
-    student: Tensor,
-    teacher: Tensor,
-    *,
-    terms: Sequence[str] = ("l1c", "l2c"),
-    clusters: int = 16,
-    restarts: int = 10,
-    refresh: bool = False,
-    seed: int = 0,
-    temperature: float = 0.1,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """L1C and L2C of a target batch, as far as `terms` names them.
+class Consistency(ABC):
+    """In each step of adaptation: `before_step`, then `losses` of the networks' outputs, last `after_step`."""
+
+    factors: dict[str, float]
+    """Factor of each loss."""
+
+    @staticmethod
+    def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
+        """What the target does to the clusters that were asked for, known before anything is trained.
+
+        Raises:
+            InputError: clusters that there cannot be.
+        """
+        notes, count = [], len(domains.target_tracklets)
+        if clusters.clusters > count:
+            notes.append(
+                f"--clusters {clusters.clusters}: the target has {count} tracklets, so there are {count} clusters"
+            )
+        if clusters.camera_aware and domains.cameras() is None:
+            notes.append("the target's cameras are not known: clusters may fall apart by camera")
+        return notes
+
+    def start(self, teacher: MeanTeacher) -> None:
+        """What the first step finds; not called where a run goes on from a checkpoint."""
+
+    def before_step(self, step: int, teacher: MeanTeacher) -> None:
+        """Before the networks' forward; steps count from the start of adaptation."""
+
+    @abstractmethod
+    def losses(self, step: int, tracklets: Tensor, student: Tensor, teacher: Tensor) -> tuple[Terms, Terms]:
+        """Losses of a target batch by name, and facts to log.
+
+        Args:
+            tracklets: (B,) rows of the target's tracklets.
+            student, teacher: (B, D) clip features.
+        """
+
+    def after_step(self, tracklets: Tensor, teacher: Tensor) -> None:
+        """After student and teacher have moved; `teacher` as in `losses`."""
+
+    @abstractmethod
+    def state_dict(self) -> dict | None:
+        """What a checkpoint keeps; None = nothing."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+class PaperConsistency(Consistency):
+    """L1C and L2C over clusters of a memory of the whole target (eq. 13), or of each mini-batch.
 
     Args:
-        memory: the clusters' memory, which takes the batch in; None clusters each batch by itself.
-        tracklets: (B,) rows of the memory.
-        student, teacher: (B, D) clip features.
-        refresh: cluster the memory anew.
-
-    Returns:
-        The losses by name, and eq. 14 itself: the fraction of clips whose student and teacher disagree.
+        width: D.
     """
-    if not terms:
-        return {}, {}
-    if memory is None:
-        assignment = cluster_batch(student.detach(), teacher, clusters, restarts, seed)
-    else:
-        memory.write(tracklets, student, teacher)
-        if refresh:
-            memory.cluster(clusters, restarts, seed)
-        assignment = memory.assign(tracklets, student.detach(), teacher)
-    found = {}
-    if "l1c" in terms:
-        found["l1c"] = assignment_loss(student, assignment, temperature)
-    if "l2c" in terms:
-        found["l2c"] = compactness_loss(student, assignment)
-    return found, {"disagreement": disagreement(assignment)}
+
+    def __init__(
+        self,
+        knobs: ConsistencyKnobs,
+        clusters: ClusterKnobs,
+        batches: Batches,
+        precision: Precision,
+        width: int,
+        device: torch.device,
+    ):
+        self.factors = {name: factor for name, factor in knobs.factors().items() if factor > 0}
+        self.temperature = knobs.cluster_temperature
+        self.clusters, self.restarts = count_clusters(clusters, batches), clusters.cluster_restarts
+        self.every = clusters.cluster_every or batches.target_pass()
+        self.batches, self.precision = batches, precision
+        self.memory: FeatureMemory | None = None
+        if clusters.cluster_over == "memory" and self.factors:
+            cameras = batches.domains.cameras() if clusters.camera_aware else None
+            self.memory = FeatureMemory(len(batches.domains.target_tracklets), width, cameras, device)
+
+    @staticmethod
+    def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
+        if clusters.cluster_over == "memory":
+            return Consistency.notes(clusters, domains, target_batch)
+        in_batch = 2 * target_batch
+        if clusters.clusters > in_batch:
+            raise InputError(
+                f"--clusters {clusters.clusters}: a batch has {in_batch} features, student's and teacher's; lower it, "
+                "or raise --target_batch"
+            )
+        return []
+
+    @torch.no_grad()
+    def start(self, teacher: MeanTeacher) -> None:
+        """One pass over the target, so that the first clustering sees nearly all of it; here student = teacher."""
+        if self.memory is None:
+            return
+        with self.batches.statistics() as loader:
+            for (batch,) in loader:
+                with self.precision.cast():
+                    features = teacher(batch.clips)
+                self.memory.write(batch.tracklets, features, features)
+
+    def losses(self, step: int, tracklets: Tensor, student: Tensor, teacher: Tensor) -> tuple[Terms, Terms]:
+        """See `Consistency`; of the facts, `disagreement` is eq. 14 itself: the fraction of clips whose student and
+        teacher fall into different clusters."""
+        if not self.factors:
+            return {}, {}
+        if self.memory is None:
+            assignment = cluster_batch(student.detach(), teacher, self.clusters, self.restarts, seed=step)
+        else:
+            self.memory.write(tracklets, student, teacher)
+            if step % self.every == 0:
+                self.memory.cluster(self.clusters, self.restarts, seed=step)
+            assignment = self.memory.assign(tracklets, student.detach(), teacher)
+        losses = {}
+        if "l1c" in self.factors:
+            losses["l1c"] = assignment_loss(student, assignment, self.temperature)
+        if "l2c" in self.factors:
+            losses["l2c"] = compactness_loss(student, assignment)
+        facts = {} if self.memory is None else self.memory.cluster_facts()
+        return losses, {"disagreement": disagreement(assignment), **facts}
+
+    def state_dict(self) -> dict | None:
+        return None if self.memory is None else self.memory.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        self.memory.load_state_dict(state)
 
 
-@torch.no_grad()
-def fill_memory(learner: Learner, batches: Batches, precision: Precision) -> None:
-    """One pass over the target, so that the first clustering sees nearly all of it; here student = teacher."""
-    with batches.statistics() as loader:
-        for (batch,) in loader:
-            with precision.cast():
-                features = learner.teacher(batch.clips)
-            learner.memory.write(batch.tracklets, features, features)
+class ProxyConsistency(Consistency):
+    """The camera proxies of `plus`, over clusters of the target as the teacher embeds it once a pass.
+
+    Args:
+        embed: a network -> (N, D) vectors of the target's tracklets, as at test.
+        width: D.
+    """
+
+    def __init__(
+        self,
+        knobs: ProxyKnobs,
+        clusters: ClusterKnobs,
+        batches: Batches,
+        embed: Callable[[nn.Module], Tensor],
+        width: int,
+        device: torch.device,
+    ):
+        self.factors = {name: factor for name, factor in knobs.factors().items() if factor > 0}
+        self.temperature, self.negatives = knobs.proxy_temperature, knobs.proxy_negatives
+        self.clusters, self.restarts = count_clusters(clusters, batches), clusters.cluster_restarts
+        self.every = clusters.cluster_every or batches.target_pass()
+        self.embed, self.device = embed, device
+        self.proxies: CameraProxies | None = None
+        if self.factors:
+            cameras = batches.domains.cameras() if clusters.camera_aware else None
+            count = len(batches.domains.target_tracklets)
+            self.proxies = CameraProxies(count, width, cameras, knobs.proxy_momentum, device)
+
+    def before_step(self, step: int, teacher: MeanTeacher) -> None:
+        """Once a pass: embed the whole target and cluster it anew."""
+        if self.proxies is not None and step % self.every == 0:
+            features = self.embed(teacher.network).to(self.device)
+            self.proxies.write(torch.arange(len(features), device=self.device), features)
+            self.proxies.cluster(self.clusters, self.restarts, seed=step)
+
+    def losses(self, step: int, tracklets: Tensor, student: Tensor, teacher: Tensor) -> tuple[Terms, Terms]:
+        if self.proxies is None:
+            return {}, {}
+        loss = self.proxies.loss(tracklets, student, self.temperature, self.negatives)
+        return {"proxy": loss}, self.proxies.cluster_facts()
+
+    def after_step(self, tracklets: Tensor, teacher: Tensor) -> None:
+        if self.proxies is not None:
+            self.proxies.follow(tracklets, teacher)
+
+    def state_dict(self) -> dict | None:
+        return None if self.proxies is None else self.proxies.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        self.proxies.load_state_dict(state)
 
 
-def refresh_proxies(
-    learner: Learner,
-    batches: Batches,
-    protocol: Protocol,
-    precision: Precision,
-    *,
-    per_camera: bool,
-    clusters: int,
-    restarts: int,
-    seed: int,
-) -> None:
-    """Embed the whole target with the teacher, as at test, and cluster it anew."""
-    unlabelled, teacher = batches.domains.target_tracklets, learner.teacher.network
-    statistics = measure_cameras(teacher, batches, precision) if per_camera else None
-    if not per_camera:
-        adopt_target_statistics(teacher, batches, precision)
-    features = embed(teacher, unlabelled, protocol, precision, statistics)
-    learner.memory.write(torch.arange(len(unlabelled), device=learner.device), features.to(learner.device))
-    learner.memory.cluster(clusters, restarts, seed)
+def count_clusters(knobs: ClusterKnobs, batches: Batches) -> int:
+    """M of eq. 13: the knob, or a guess from the number of tracklets, for a target whose people nobody counted."""
+    if knobs.clusters:
+        return knobs.clusters
+    if knobs.cluster_over == "memory":
+        return max(2, len(batches.domains.target_tracklets) // 7)
+    return min(16, batches.target_batch)

@@ -1,4 +1,4 @@
-"""What learns: student, teacher, domain heads, loss weights, memory, optimiser; and its state on disk."""
+"""What learns: student, teacher, domain heads, loss weights, consistency, optimiser; and its state on disk."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import torch
 from torch import nn
 
-from vreid_fast.losses import CameraProxies, FeatureMemory, LossWeights
+from vreid_fast.losses import LossWeights
 from vreid_fast.models import CameraStatistics, DomainHeads
 
+from .consistency import Consistency
 from .teacher import MeanTeacher
 
 FLOOR = 0.02  # part of the peak at which a cosine ends
@@ -33,7 +34,7 @@ class Learner:
         self.heads: DomainHeads | None = None
         self.weights: LossWeights | None = None
         self.teacher: MeanTeacher | None = None
-        self.memory: FeatureMemory | CameraProxies | None = None
+        self.consistency: Consistency | None = None
         self.statistics: dict[str, CameraStatistics] = {}
         """Batch-norm statistics of the target's cameras, by name of the network, once they are measured."""
         # A 0-d device tensor, so that a schedule recompiles and re-captures nothing.
@@ -42,6 +43,7 @@ class Learner:
 
     def start_adaptation(
         self,
+        consistency: Consistency,
         *,
         learning_rate: float,
         head_learning_rate: float,
@@ -49,13 +51,12 @@ class Learner:
         domain_dropout: float = 0.5,
         loss_weights: str = "fixed",
         ema_decay: float = 0.99,
-        memory: FeatureMemory | CameraProxies | None = None,
     ) -> None:
         """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew."""
         self.heads = DomainHeads(self.student.width, domain_width, domain_dropout).to(self.device)
         self.weights = LossWeights(loss_weights).to(self.device)
         self.teacher = MeanTeacher(self.student, ema_decay)
-        self.memory = memory
+        self.consistency = consistency
         self.restart_optimiser(learning_rate, head_learning_rate)
 
     def restart_optimiser(self, learning_rate: float, head_learning_rate: float = 0.0) -> None:
@@ -77,22 +78,25 @@ class Learner:
         """Student and, where there is one, teacher."""
         return {"student": self.student, **({} if self.teacher is None else {"teacher": self.teacher.network})}
 
+    def _parts(self) -> dict:
+        """What the second stage adds, by its name in a checkpoint."""
+        return {"heads": self.heads, "weights": self.weights, "teacher": self.teacher, "memory": self.consistency}
+
     def state_dict(self) -> dict:
-        parts = {"heads": self.heads, "weights": self.weights, "teacher": self.teacher, "memory": self.memory}
         return {
             "step": self.step,
             "student": self.student.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "statistics": self.statistics,
-            **{name: None if part is None else part.state_dict() for name, part in parts.items()},
+            **{name: None if part is None else part.state_dict() for name, part in self._parts().items()},
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Take a state back; call `start_adaptation` before where the state is of the second stage."""
         self.student.load_state_dict(state["student"])
-        for name in ("heads", "weights", "teacher", "memory"):
+        for name, part in self._parts().items():
             if state[name] is not None:
-                getattr(self, name).load_state_dict(state[name])
+                part.load_state_dict(state[name])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.statistics = state["step"], state["statistics"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vreid_fast.config.knobs import DataKnobs
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader
 from vreid_fast.device import describe
@@ -49,7 +50,9 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
     return used
 
 
-def write_results(session: Session, test: Evaluation, used: dict[str, str], after: dict[str, np.ndarray]) -> dict:
+def write_results(
+    session: Session, data: DataKnobs, test: Evaluation, used: dict[str, str], after: dict[str, np.ndarray]
+) -> dict:
     """result.json, report.html and the closing table of a finished run.
 
     Args:
@@ -57,12 +60,12 @@ def write_results(session: Session, test: Evaluation, used: dict[str, str], afte
         used: what `greet` returned.
         after: what `embed_domains` returned after adaptation, for the map.
     """
-    log, folder, config = session.log, session.folder, session.config
+    log, folder = session.log, session.folder
     result = {
         **session.scores,
-        "method": config["method"],
-        "seed": config["seed"],
-        "synthetic_seed": config["synthetic_seed"],
+        "method": session.stages.method,
+        "seed": session.run.seed,
+        "synthetic_seed": data.synthetic_seed,
         "seconds": round(log.seconds(), 1),
         "clips_per_second": round(log.clips_per_second(), 1),
     }
@@ -73,7 +76,7 @@ def write_results(session: Session, test: Evaluation, used: dict[str, str], afte
         else []
     )
     write_report(
-        folder / "report.html", title=f"{config['source']} → {config['target']}", config=config, environment=used,
+        folder / "report.html", title=f"{data.source} → {data.target}", config=session.config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,
         feature_map={"before": session.before.numpy(), "after": after.pop("features"), **after},
     )  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vreid_fast.config.knobs import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged, InputError, Stopped
 from vreid_fast.interrupt import StopRequest
@@ -41,12 +43,13 @@ def open_folder(path: str | Path, resume: bool = False) -> Path:
 
 
 class Session:
-    """Steps of a learner, with log, checkpoints and clean stops.
+    """A learner in its folder: log, checkpoints and clean stops.
 
     Args:
         folder: of the run.
-        config: the run's knobs, kept in each checkpoint.
-        identities: people in the source; a checkpoint with another number is refused.
+        network, frames, identities: the network's name, T and people in the source; a checkpoint with others is
+            refused.
+        config: flat knobs of the run, kept in each checkpoint.
     """
 
     def __init__(
@@ -54,12 +57,18 @@ class Session:
         folder: Path,
         learner: Learner,
         precision: Precision,
-        config: dict,
+        stages: StageKnobs,
+        run: RunKnobs,
+        *,
+        network: str,
+        frames: int,
         identities: int,
+        config: dict,
     ):
-        self.folder, self.learner, self.precision = folder, learner, precision
-        self.config, self.identities = config, identities
-        self.total = config["source_steps"] + (config["adapt_steps"] if config["stages"] == "both" else 0)
+        self.folder, self.learner, self.precision, self.stages, self.run = folder, learner, precision, stages, run
+        self.network = {"network": network, "frames": frames, "identities": identities}
+        self.config = config
+        self.total = stages.source_steps + (stages.adapt_steps if stages.stages == "both" else 0)
         self.scores: dict[str, dict] = {}
         self.before: Tensor | None = None
         """(N, D) features of the report's map, before adaptation."""
@@ -75,10 +84,10 @@ class Session:
     @property
     def stage(self) -> str:
         """Stage of the next step."""
-        return "source" if self.learner.step < self.config["source_steps"] else "adapt"
+        return "source" if self.learner.step < self.stages.source_steps else "adapt"
 
     def __enter__(self) -> Session:
-        self.log = Logbook(self.folder, self.learner.step, self.total, self.config["log_every"])
+        self.log = Logbook(self.folder, self.learner.step, self.total, self.run.log_every)
         self.stop.__enter__()
         return self
 
@@ -86,22 +95,24 @@ class Session:
         self.stop.__exit__(*error)
         self.log.close()
 
-    def advance(self, loss: Tensor, losses: dict[str, Tensor], scalars: Scalars, clips: int) -> None:
-        """Minimise `loss` by one step, let the teacher follow, log; save and stop where it is time to.
+    def advance(self, losses: dict[str, Tensor], scalars: Scalars, clips: int) -> None:
+        """A step is done: count and log it; save and stop where it is time to.
 
         Args:
-            losses: the terms of `loss`, by name, to log.
+            losses: what was minimised as "total", and its terms by name.
             scalars: other numbers to log.
             clips: clips that the loss was computed from.
+
+        Raises:
+            Diverged: a loss is not finite.
+            Stopped: Ctrl-C; the checkpoint is written.
         """
         learner, stage = self.learner, self.stage
-        norm = self.precision.step(loss, learner.optimiser, self.config["clip_gradient"])
-        if learner.teacher is not None:
-            learner.teacher.follow()
         learner.step += 1
+        to_save = learner.step % self.run.checkpoint_every == 0
         try:
-            self.log.step(stage, learner.step, {**losses, "total": loss}, {**scalars, "gradient_norm": norm}, clips)
-            if learner.step % self.config["checkpoint_every"] == 0 or self.stop:
+            self.log.step(stage, learner.step, losses, scalars, clips)
+            if to_save or self.stop:
                 self.log.flush()
         except Diverged as error:
             kept = (
@@ -113,14 +124,14 @@ class Session:
         if self.stop:
             self.save()
             raise Stopped(f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}")
-        if learner.step % self.config["checkpoint_every"] == 0:
+        if to_save:
             self.save()
 
     def note_scores(self, **scores: dict | None) -> None:
         """Keep and log scores by name of what was scored; None where the target has none to give."""
         known = {name: score for name, score in scores.items() if score is not None}
         self.scores.update(known)
-        stage = "source" if self.learner.step <= self.config["source_steps"] else "adapt"
+        stage = "source" if self.learner.step <= self.stages.source_steps else "adapt"
         self.log.scores(stage, self.learner.step, known)
 
     def select(self, scores: dict | None) -> None:
@@ -138,9 +149,7 @@ class Session:
         """Write last.pt: all that `restore` needs to go on bit for bit."""
         state = {
             "config": self.config,
-            "network": self.config["network"],
-            "frames": self.config["frames"],
-            "identities": self.identities,
+            **self.network,
             "scores": self.scores,
             "before": self.before,
             "finished": self.finished,
@@ -162,18 +171,18 @@ class Session:
             InputError: no checkpoint, a damaged one, or one of another network or number of identities.
         """
         state = checkpoint.load(path)
-        wanted = {"network": self.config["network"], "frames": self.config["frames"]}
-        if not drop_classifier:
-            wanted["identities"] = self.identities
+        wanted = dict(self.network)
+        if drop_classifier:
+            del wanted["identities"]
         checkpoint.check_same(path, state, **wanted)
         student = state["student"]
         if drop_classifier:
             own = self.learner.student.state_dict()
             student = {name: own[name] if name.startswith("classifier.") else value for name, value in student.items()}
         self.learner.student.load_state_dict(student)
-        self.learner.step = self.config["source_steps"]
+        self.learner.step = self.stages.source_steps
 
-    def restore(self, start_adaptation) -> None:
+    def restore(self, start_adaptation: Callable[[], None]) -> None:
         """Take up the state of last.pt.
 
         Args:
@@ -183,14 +192,8 @@ class Session:
             InputError: no checkpoint, a damaged one, or one of another network or data set.
         """
         state = checkpoint.load(self.last)
-        checkpoint.check_same(
-            self.last,
-            state,
-            network=self.config["network"],
-            frames=self.config["frames"],
-            identities=self.identities,
-        )
-        if state["step"] > self.config["source_steps"]:
+        checkpoint.check_same(self.last, state, **self.network)
+        if state["step"] > self.stages.source_steps:
             start_adaptation()
         self.learner.load_state_dict(state)
         self.precision.scaler.load_state_dict(state["scaler"])

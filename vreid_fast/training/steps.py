@@ -1,4 +1,7 @@
-"""One step of training: of the first stage, on the source, and of the second, on both domains."""
+"""One step of training, of the first stage on the source and of the second on both domains.
+
+Each is: the loss, the gradient step, the teacher's update, then log and checkpoint (`Session.advance`).
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vreid_fast.config import Config
-from vreid_fast.data.batches import Batches
+from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs, OptimiserKnobs, StageKnobs
 from vreid_fast.data.reading.loader import Batch
-from vreid_fast.evaluation.embed import Protocol
-from vreid_fast.losses import CameraProxies, FeatureMemory, batch_hard_triplet, cross_entropy, gradient_norms, info_nce
+from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce
 from vreid_fast.models import NetworkOutput, reversal_strength
 
 from .adversarial import domain_losses
-from .consistency import consistency_losses, fill_memory, refresh_proxies
 from .session import Session
 
 
@@ -24,169 +24,125 @@ from .session import Session
 class Steps:
     """The steps of a run."""
 
-    config: Config
     session: Session
-    batches: Batches
-    protocol: Protocol
-    per_camera: bool
-    """Whether batch-norm statistics are those of each camera."""
+    labels: Tensor
+    """(N,) classes of the source's tracklets, on the device."""
+    stages: StageKnobs
+    optimiser: OptimiserKnobs
+    identity: IdentityKnobs
+    adversarial: AdversarialKnobs
+    per_person: int
+    """K, tracklets a person in a source batch."""
+    ramp: float
+    """Part of adaptation over which the consistency losses rise to their full factor."""
+    seed: int
+    log_every: int
+    gradients_every: int
+    """Steps between two rows of the log, and between two looks at gradient norms; 0 = never."""
 
     def source(self, batch: Batch) -> None:
         """On the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
-        config, learner = self.config, self.session.learner
+        learner, precision = self.session.learner, self.session.precision
         rate = self._set_learning_rate()
-        with self.session.precision.cast():
+        with precision.cast():
             output = learner.student(batch.clips)
         losses = self._identity_losses(output, batch)
-        weights = {name: getattr(config, name) for name in losses}
-        self._advance(self._weighted(losses), losses, weights, {"learning_rate": rate}, clips=len(batch.clips))
+        factors = self.identity.factors()
+        loss = weighted(losses, factors)
+        weights = {name: factors[name] for name in losses}
+        norms = self._gradient_norms(losses, weights)
+
+        norm = precision.step(loss, learner.optimiser, self.optimiser.clip_gradient)
+        scalars = {"learning_rate": rate, "weights": weights, **norms, "gradient_norm": norm}
+        self.session.advance({**losses, "total": loss}, scalars, clips=len(batch.clips))
 
     def adapt(self, source: Batch, target: Batch) -> None:
         """Eq. 17 over a source batch and two views of a target batch."""
-        config, learner = self.config, self.session.learner
+        learner, precision, consistency = self.session.learner, self.session.precision, self.session.learner.consistency
         step, steps = self._place()
         rate = self._set_learning_rate()
-        learner.reversal.fill_(config.reversal * reversal_strength(step / steps))
-        if isinstance(learner.memory, CameraProxies) and step % self._refresh_every() == 0:
-            self._refresh_proxies(step)
+        learner.reversal.fill_(self.adversarial.reversal * reversal_strength(step / steps))
+        consistency.before_step(step, learner.teacher)
 
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
-        with self.session.precision.cast():
+        with precision.cast():
             of_source = learner.student(source.clips)
             of_target = learner.student(target.views[0])
             of_teacher = learner.teacher(target.views[1])
 
         identity = self._identity_losses(of_source, source)
-        domain, accuracy = domain_losses(
-            learner.heads, of_source, of_target, learner.reversal, terms=self._on("l1s", "l2s", "l3s"),
-            groups=config.combined_groups, sizes=config.combined_sizes, rng=np.random.default_rng((config.seed, step)),
-        )  # fmt: skip
-        consistency, clusters = self._consistency_losses(step, target, of_target.clip, of_teacher)
-        if isinstance(learner.memory, CameraProxies):
-            learner.memory.follow(target.tracklets, of_teacher)
-
-        ramp = min(1.0, (step + 1) / (config.consistency_ramp * steps)) if config.consistency_ramp else 1.0
-        parts = {"identity": (identity, 1.0), "domain": (domain, 1.0), "consistency": (consistency, ramp)}
-        parts = {group: part for group, part in parts.items() if part[0]}
-        loss = learner.weights({group: part * self._weighted(terms) for group, (terms, part) in parts.items()})
-        learned = learner.weights.named()
-        weights = {
-            name: part * getattr(config, name) * learned[group]
-            for group, (terms, part) in parts.items()
-            for name in terms
+        domain, accuracy = self._domain_losses(step, of_source, of_target)
+        agreement, facts = consistency.losses(step, target.tracklets, of_target.clip, of_teacher)
+        ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
+        groups = {
+            "identity": (identity, self.identity.factors(), 1.0),
+            "domain": (domain, self.adversarial.factors(), 1.0),
+            "consistency": (agreement, consistency.factors, ramp),
         }
+        sums, weights, learned = {}, {}, learner.weights.named()
+        for group, (losses, factors, part) in groups.items():
+            if losses:
+                sums[group] = part * weighted(losses, factors)
+                weights |= {name: part * factors[name] * learned[group] for name in losses}
+        loss = learner.weights(sums)
+        losses = {**identity, **domain, **agreement}
+        norms = self._gradient_norms(losses, weights)
+
+        norm = precision.step(loss, learner.optimiser, self.optimiser.clip_gradient)
+        learner.teacher.follow()
+        consistency.after_step(target.tracklets, of_teacher)
         schedules = {
             "learning_rate": rate,
             "reversal": learner.reversal,
             "ema_decay": learner.teacher.updater.decay_now,
         }
-        self._advance(
-            loss, {**identity, **domain, **consistency}, weights, {**schedules, **accuracy, **clusters},
-            clips=len(source.clips) + len(target.clips),
-        )  # fmt: skip
-
-    def start_adaptation(self) -> None:
-        """Begin the second stage: a fresh optimiser and, for `paper` and `plus`, teacher, heads and memory."""
-        config, learner = self.config, self.session.learner
-        if config.method not in ("paper", "plus"):
-            learner.restart_optimiser(config.adapt_lr)
-            return
-        learner.start_adaptation(
-            learning_rate=config.adapt_lr, head_learning_rate=config.head_lr, domain_width=config.domain_width,
-            domain_dropout=config.domain_dropout, loss_weights=config.loss_weights, ema_decay=config.ema_decay,
-            memory=self._make_memory(),
-        )  # fmt: skip
-
-    def fill_memory(self) -> None:
-        """What the paper's memory holds before the first step; that of `plus` is filled at each clustering."""
-        if isinstance(self.session.learner.memory, FeatureMemory):
-            fill_memory(self.session.learner, self.batches, self.session.precision)
-
-    def _make_memory(self) -> FeatureMemory | CameraProxies | None:
-        config, learner = self.config, self.session.learner
-        cameras = self.batches.domains.cameras() if config.camera_aware else None
-        of_target = (len(self.batches.domains.target_tracklets), learner.student.width, cameras)
-        if config.method == "plus":
-            return CameraProxies(*of_target, config.proxy_momentum, learner.device) if config.proxy else None
-        if config.cluster_over == "memory" and self._on("l1c", "l2c"):
-            return FeatureMemory(*of_target, learner.device)
-        return None
+        scalars = {**schedules, **accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
+        self.session.advance({**losses, "total": loss}, scalars, clips=len(source.clips) + len(target.clips))
 
     def _identity_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""
-        config, labels = self.config, self.batches.domains.labels[batch.tracklets]
+        knobs, labels = self.identity, self.labels[batch.tracklets]
         losses = {}
-        if config.cross_entropy:
+        if knobs.cross_entropy:
             losses["cross_entropy"] = cross_entropy(output.logits, labels)
-        if config.triplet:
-            losses["triplet"] = batch_hard_triplet(output.clip, labels, config.margin, config.triplet_distance)
-        if config.info_nce:
-            losses["info_nce"] = info_nce(output.projected, config.per_person, config.info_nce_temperature)
+        if knobs.triplet:
+            losses["triplet"] = batch_hard_triplet(output.clip, labels, knobs.margin, knobs.triplet_distance)
+        if knobs.info_nce:
+            losses["info_nce"] = info_nce(output.projected, self.per_person, knobs.info_nce_temperature)
         return losses
 
-    def _consistency_losses(
-        self, step: int, target: Batch, student: Tensor, teacher: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """L1C and L2C of the paper, or the proxies' loss of `plus`; and facts about the clusters."""
-        config, memory = self.config, self.session.learner.memory
-        if config.method == "plus":
-            if memory is None:
-                return {}, {}
-            loss = memory.loss(target.tracklets, student, config.proxy_temperature, config.proxy_negatives)
-            return {"proxy": loss}, memory.cluster_facts()
-        losses, agreement = consistency_losses(
-            memory, target.tracklets, student, teacher, terms=self._on("l1c", "l2c"), clusters=self._clusters(),
-            restarts=config.cluster_restarts, refresh=step % self._refresh_every() == 0, seed=step,
-            temperature=config.cluster_temperature,
-        )  # fmt: skip
-        return losses, agreement | (memory.cluster_facts() if memory else {})
-
-    def _refresh_proxies(self, step: int) -> None:
-        refresh_proxies(
-            self.session.learner, self.batches, self.protocol, self.session.precision, per_camera=self.per_camera,
-            clusters=self._clusters(), restarts=self.config.cluster_restarts, seed=step,
+    def _domain_losses(self, step: int, source: NetworkOutput, target: NetworkOutput) -> tuple[dict, dict]:
+        """L1S, L2S and L3S as far as they are switched on, and the accuracies of their classifiers."""
+        knobs, learner = self.adversarial, self.session.learner
+        return domain_losses(
+            learner.heads, source, target, learner.reversal,
+            terms=[name for name, factor in knobs.factors().items() if factor > 0], groups=knobs.combined_groups,
+            sizes=knobs.combined_sizes, rng=np.random.default_rng((self.seed, step)),
         )  # fmt: skip
 
-    def _refresh_every(self) -> int:
-        return self.config.cluster_every or self.batches.target_pass()
-
-    def _clusters(self) -> int:
-        """M of eq. 13: the knob, or a guess from the number of tracklets, for a target whose people nobody counted."""
-        config = self.config
-        if config.clusters:
-            return config.clusters
-        if config.cluster_over == "memory":
-            return max(2, len(self.batches.domains.target_tracklets) // 7)
-        return min(16, config.target_batch)
-
-    def _on(self, *terms: str) -> list[str]:
-        return [term for term in terms if getattr(self.config, term) > 0]
-
-    def _weighted(self, losses: dict[str, Tensor]) -> Tensor:
-        """The sum of terms, each times its knob."""
-        return torch.stack([getattr(self.config, name) * loss for name, loss in losses.items()]).sum()
+    def _gradient_norms(self, losses: dict[str, Tensor], weights: dict) -> dict[str, dict]:
+        """Weighted gradient norms at the backbone by loss, in the rows of the log that are due to have them."""
+        step = self.session.learner.step + 1
+        if not self.gradients_every or step % self.log_every or step % self.gradients_every >= self.log_every:
+            return {}
+        norms = gradient_norms(losses, self.session.learner.student.trunk.parameters())
+        return {"gradient_norms": {name: norm * weights[name] for name, norm in norms.items()}}
 
     def _set_learning_rate(self) -> float:
         """A cosine spans a stage, the authors' steps the run."""
-        config, learner = self.config, self.session.learner
-        place = (
-            (learner.step, config.source_steps + config.adapt_steps) if config.schedule == "steps" else self._place()
-        )
-        return learner.set_learning_rate(*place, config.warmup_steps, config.schedule)
+        knobs, learner, place = self.optimiser, self.session.learner, self._place()
+        if knobs.schedule == "steps":
+            place = learner.step, self.stages.source_steps + self.stages.adapt_steps
+        return learner.set_learning_rate(*place, knobs.warmup_steps, knobs.schedule)
 
     def _place(self) -> tuple[int, int]:
         """Step within its stage, and the steps of that stage."""
-        config, step = self.config, self.session.learner.step
-        if step < config.source_steps:
-            return step, config.source_steps
-        return step - config.source_steps, config.adapt_steps
+        step, stages = self.session.learner.step, self.stages
+        if step < stages.source_steps:
+            return step, stages.source_steps
+        return step - stages.source_steps, stages.adapt_steps
 
-    def _advance(self, loss: Tensor, losses: dict[str, Tensor], weights: dict, scalars: dict, clips: int) -> None:
-        """Note weights and, where it is time to, gradient norms at the backbone; then minimise."""
-        config, student = self.config, self.session.learner.student
-        scalars = {**scalars, "weights": weights}
-        step = self.session.learner.step + 1
-        if config.gradients_every and step % config.log_every == 0 and step % config.gradients_every < config.log_every:
-            norms = gradient_norms(losses, student.trunk.parameters())
-            scalars["gradient_norms"] = {name: norm * weights[name] for name, norm in norms.items()}
-        self.session.advance(loss, losses, scalars, clips)
+
+def weighted(losses: dict[str, Tensor], factors: dict[str, float]) -> Tensor:
+    """The sum of losses, each times its factor."""
+    return torch.stack([factors[name] * loss for name, loss in losses.items()]).sum()

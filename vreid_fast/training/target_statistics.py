@@ -1,11 +1,12 @@
-"""Batch-norm statistics of the unlabelled target, of all of it or of each of its cameras."""
+"""Batch-norm statistics of the unlabelled target, of all of it or of each of its cameras; its vectors under them."""
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from vreid_fast.data.batches import Batches
 from vreid_fast.device import Precision
+from vreid_fast.evaluation.embed import Protocol, embed
 from vreid_fast.models import CameraStatistics, camera_statistics, recompute_statistics
 
 
@@ -24,3 +25,16 @@ def measure_cameras(network: nn.Module, batches: Batches, precision: Precision) 
     cameras = [tracklet.camera for tracklet in batches.domains.target_tracklets]
     with batches.by_camera() as loader, precision.cast():
         return camera_statistics(network, ((cameras[int(batch.tracklets[0])], batch.clips) for (batch,) in loader))
+
+
+def embed_target(
+    network: nn.Module, batches: Batches, protocol: Protocol, precision: Precision, per_camera: bool
+) -> Tensor:
+    """The vectors (N, D) of the unlabelled target as at test, float32 on the CPU.
+
+    With batch-norm statistics measured on it: of each camera, or of the whole, which the network then keeps.
+    """
+    statistics = measure_cameras(network, batches, precision) if per_camera else None
+    if not per_camera:
+        adopt_target_statistics(network, batches, precision)
+    return embed(network, batches.domains.target_tracklets, protocol, precision, statistics)

@@ -27,7 +27,7 @@ def test_sinet_trains_from_a_whole_file_and_its_checkpoint_is_read_again(data, t
     losses = [row["losses"]["info_nce"] for row in rows if "losses" in row]
     assert len(losses) == 2 and all(loss > 0 for loss in losses)
     network, config, _ = load_network(run / "last.pt")
-    assert (config.height, config.width) == network.size == (64, 48)
+    assert (config.clip.height, config.clip.width) == network.size == (64, 48)
     assert network.embed(torch.rand(1, 4, 3, 64, 48)).isfinite().all()
     # One step's rate is small: the weights are still near those of the file.
     assert (network.projection.weight - state["projection.weight"].flatten(1)).abs().max() < 0.01
@@ -49,7 +49,7 @@ def test_the_papers_preset_runs_both_stages_at_its_own_size(tmp_path):
     assert set(second["losses"]) == {*first["losses"], "l1s", "l2s", "l3s", "l1c", "l2c"}
     assert all(row["gradient_norm"] > 0 for row in (first, second))
     network, config, _ = load_network(tmp_path / "run" / "last.pt")
-    assert (config.network, network.size) == ("sinet", (256, 128))
+    assert (config.network.network, network.size) == ("sinet", (256, 128))
 
 
 @pytest.mark.parametrize(

@@ -50,19 +50,19 @@ def test_cells_of_a_seed_are_paired(plan, tmp_path):
     cells = {(cell.seed, cell.row): cell for cell in plan(seeds=(3, 4))}
     assert list(cells) == [(seed, row) for seed in (3, 4) for row in ("start", "a", "b", "c")]
     for (seed, row), cell in cells.items():
-        config = cell.config
-        assert (config.seed, config.synthetic_seed) == (seed, seed)
-        assert config.run == str(tmp_path / "run" / f"seed{seed}" / row)
+        knobs = cell.config.knobs()
+        assert (knobs["seed"], knobs["synthetic_seed"]) == (seed, seed)
+        assert knobs["run"] == str(tmp_path / "run" / f"seed{seed}" / row)
         before = {"start": None, "a": "start", "b": "a", "c": "start"}[row]
-        assert config.start == (before and str(tmp_path / "run" / f"seed{seed}" / before / "last.pt"))
+        assert knobs["start"] == (before and str(tmp_path / "run" / f"seed{seed}" / before / "last.pt"))
 
 
 def test_cells_at_once_share_the_cores(plan):
     cores = len(os.sched_getaffinity(0))
-    assert {cell.config.threads for cell in plan()} == {0}
-    assert {cell.config.threads for cell in plan(jobs=cores)} == {1}
-    assert {cell.config.threads for cell in plan(jobs=100)} == {1}
-    assert {cell.config.threads for cell in plan(jobs=100, words=["--threads=3"])} == {3}
+    assert {cell.config.device.threads for cell in plan()} == {0}
+    assert {cell.config.device.threads for cell in plan(jobs=cores)} == {1}
+    assert {cell.config.device.threads for cell in plan(jobs=100)} == {1}
+    assert {cell.config.device.threads for cell in plan(jobs=100, words=["--threads=3"])} == {3}
 
 
 def test_each_cell_is_trained_once_after_the_one_it_begins_from(plan, fake):

@@ -1,10 +1,13 @@
 """Schedules, optimiser groups, and the state that goes to disk."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from vreid_fast.losses import FeatureMemory
+from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs
 from vreid_fast.models import build
+from vreid_fast.training.consistency import PaperConsistency
 from vreid_fast.training.learner import Learner, learning_rate_factor
 
 
@@ -12,8 +15,13 @@ def make(adapting=True):
     torch.manual_seed(0)
     learner = Learner(build("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=5e-4)
     if adapting:
-        memory = FeatureMemory(5, learner.student.width, torch.tensor([0, 1, 0, 1, 0]))
-        learner.start_adaptation(learning_rate=4e-4, head_learning_rate=1e-3, memory=memory)
+        # Of the loaders, the memory needs the number of the target's tracklets and their cameras alone.
+        domains = SimpleNamespace(target_tracklets=range(5), cameras=lambda: torch.tensor([0, 1, 0, 1, 0]))
+        batches = SimpleNamespace(domains=domains, target_pass=lambda: 1, target_batch=5)
+        consistency = PaperConsistency(
+            ConsistencyKnobs(), ClusterKnobs(), batches, None, learner.student.width, learner.device
+        )
+        learner.start_adaptation(consistency, learning_rate=4e-4, head_learning_rate=1e-3)
     return learner
 
 
@@ -59,7 +67,8 @@ def test_state_goes_to_disk_and_back(tmp_path):
     loss.backward()
     one.optimiser.step()
     one.teacher.follow()
-    one.memory.write(torch.tensor([1, 2]), torch.randn(2, one.student.width), torch.randn(2, one.student.width))
+    width = one.student.width
+    one.consistency.memory.write(torch.tensor([1, 2]), torch.randn(2, width), torch.randn(2, width))
     torch.save(one.state_dict(), tmp_path / "state.pt")
     other = make()
     with torch.no_grad():

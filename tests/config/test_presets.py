@@ -1,7 +1,5 @@
 """The presets of the package: each is read, and says what it claims."""
 
-import dataclasses
-
 import pytest
 import yaml
 
@@ -21,7 +19,7 @@ PAPER = {
 
 
 def read(name: str) -> dict:
-    return dataclasses.asdict(parse_command(["--config", name])[0])
+    return parse_command(["--config", name])[0].knobs()
 
 
 def differing(one: str, other: str) -> set[str]:
@@ -34,7 +32,7 @@ def test_every_preset_is_read_by_name_and_by_path(name):
     config = parse_command([f"--config={name}"])[0]
     assert config == parse_command(["--config", str(presets()[name])])[0]
     given = yaml.safe_load(presets()[name].read_text())
-    assert all(getattr(config, knob) == value for knob, value in given.items())
+    assert all(config.knobs()[knob] == value for knob, value in given.items())
 
 
 def test_the_demo_is_the_defaults():
@@ -64,10 +62,10 @@ def test_the_authors_release_lets_no_gradient_of_adaptation_reach_the_backbone()
 
 def test_later_configurations_win(tmp_path):
     (tmp_path / "a.yaml").write_text("frames: 8\n")
-    assert parse_command(["--config", "paper", "--config", str(tmp_path / "a.yaml")])[0].frames == 8
-    assert parse_command(["--config", str(tmp_path / "a.yaml"), "--config", "paper"])[0].frames == 4
+    assert parse_command(["--config", "paper", "--config", str(tmp_path / "a.yaml")])[0].clip.frames == 8
+    assert parse_command(["--config", str(tmp_path / "a.yaml"), "--config", "paper"])[0].clip.frames == 4
     config = parse_command(["--config=paper", "--frames", "8"])[0]
-    assert (config.frames, config.network) == (8, "sinet")
+    assert (config.clip.frames, config.network.network) == (8, "sinet")
 
 
 def test_an_unknown_name_lists_the_presets_and_a_file_needs_no_suffix(tmp_path, monkeypatch):
@@ -75,7 +73,7 @@ def test_an_unknown_name_lists_the_presets_and_a_file_needs_no_suffix(tmp_path, 
     with pytest.raises(InputError, match="--config papr: no such preset; there are authors_release, demo, paper, pap"):
         parse_command(["--config", "papr"])
     (tmp_path / "mine").write_text("frames: 8\n")
-    assert parse_command(["--config", "mine"])[0].frames == 8
+    assert parse_command(["--config", "mine"])[0].clip.frames == 8
     (tmp_path / "paper").write_text("frames: 8\n")
-    assert parse_command(["--config", "paper"])[0].frames == 4  # the preset, whatever lies about
-    assert parse_command(["--config", "./paper"])[0].frames == 8
+    assert parse_command(["--config", "paper"])[0].clip.frames == 4  # the preset, whatever lies about
+    assert parse_command(["--config", "./paper"])[0].clip.frames == 8

@@ -17,6 +17,7 @@ from vreid_fast.evaluate import main as evaluate
 from vreid_fast.evaluation.clothes import clothes_protocols
 from vreid_fast.evaluation.splits import summarise
 from vreid_fast.train import main
+from vreid_fast.training.session import Session
 
 QUICK = {"source_steps": 1, "adapt_steps": 1, "method": "bn_adapt"}
 SPLITS = 3
@@ -72,7 +73,7 @@ def test_resuming_all_splits_runs_what_is_left(data, tmp_path, few_splits, capsy
     import os
     import signal
 
-    run, steps, plain = tmp_path / "run", 0, train_module.Session.advance
+    run, steps, plain = tmp_path / "run", 0, Session.advance
 
     def advance(self, *arguments, **keywords):
         nonlocal steps
@@ -81,7 +82,7 @@ def test_resuming_all_splits_runs_what_is_left(data, tmp_path, few_splits, capsy
             os.kill(os.getpid(), signal.SIGINT)
         plain(self, *arguments, **keywords)
 
-    monkeypatch.setattr(train_module.Session, "advance", advance)
+    monkeypatch.setattr(Session, "advance", advance)
     assert main(flags(data, run, **QUICK, split="all")) == 130
     assert f"split 1 stopped at step 1 of 2; go on with --resume {run}/split1; with all splits: --resume {run}" in (
         capsys.readouterr().out

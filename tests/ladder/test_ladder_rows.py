@@ -1,6 +1,7 @@
 """Tables of rows: the shipped ones, what a row inherits, and what is said of a wrong one."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,9 +14,14 @@ def table(tmp_path, text):
     return read_table(str(tmp_path / "mine.yaml"))
 
 
+def knobs_of(found, words):
+    """The knobs of each row."""
+    return {name: SimpleNamespace(**config.knobs()) for name, config in configure(found, words)[1].items()}
+
+
 def test_the_ladder_of_losses_switches_on_one_at_a_time():
     found = read_table("2")
-    _, configs = configure(found, ["--target", "synthetic:mild", "--cache", "cpu"])
+    configs = knobs_of(found, ["--target", "synthetic:mild", "--cache", "cpu"])
     terms = {
         name: [term for term in ("l1s", "l2s", "l3s", "l1c", "l2c") if getattr(config, term)]
         for name, config in configs.items()
@@ -46,7 +52,7 @@ def test_the_differences_are_those_of_the_paper():
 
 def test_networks_have_a_first_stage_each():
     found = read_table("1")
-    _, configs = configure(found, ["--adapt_steps=7"])
+    configs = knobs_of(found, ["--adapt_steps=7"])
     for network, size in (("small", (64, 32)), ("c2d", (256, 128)), ("sinet", (256, 128))):
         for row in (network, f"{network}_source", f"{network}_paper"):
             assert (configs[row].network, configs[row].height, configs[row].width) == (network, *size)
@@ -55,7 +61,7 @@ def test_networks_have_a_first_stage_each():
 
 
 def test_a_preset_is_the_recipe_and_the_row_the_size():
-    _, configs = configure(read_table("1"), ["--config", "paper", "--people", "4"])
+    configs = knobs_of(read_table("1"), ["--config", "paper", "--people", "4"])
     small, sinet = configs["small_paper"], configs["sinet_paper"]
     assert (small.network, small.height, small.info_nce) == ("small", 64, 0.0)
     assert (sinet.network, sinet.height, sinet.info_nce) == ("sinet", 256, 0.001)
@@ -66,7 +72,7 @@ def test_real_to_real_wants_both_data_sets():
     found = read_table("3")
     with pytest.raises(InputError, match="--table 3 needs --source and --target"):
         configure(found, [])
-    _, configs = configure(found, ["--source=mars:/m", "--target=ilidsvid:/i"])
+    configs = knobs_of(found, ["--source=mars:/m", "--target=ilidsvid:/i"])
     assert configs["paper"].source == "mars:/m"
 
 
@@ -84,7 +90,7 @@ starts: {wide: {domain_width: 64, frames: 2}}
 rows: {third: {after: second, triplet: 0}, second: {after: first, l1s: 0.5}, first: {method: source}}
 """
     found = table(tmp_path, text)
-    _, configs = configure(found, [])
+    configs = knobs_of(found, [])
     assert list(found.rows) == ["wide", "third", "second", "first"] and found.title == "mine.yaml"
     assert all(config.frames == 2 for config in configs.values())
     assert configs["third"].l1s == 1.0 and configs["third"].triplet == 0
@@ -93,7 +99,7 @@ rows: {third: {after: second, triplet: 0}, second: {after: first, l1s: 0.5}, fir
 
 def test_values_of_every_kind_reach_the_knobs(tmp_path):
     text = "rows: {a: {camera_aware: false, combined_sizes: [2], weights: null, split: 3, adapt_lr: 1e-5}}"
-    _, configs = configure(table(tmp_path, text), ["--weights=/w.pth"])
+    configs = knobs_of(table(tmp_path, text), ["--weights=/w.pth"])
     assert configs["start"].weights == "/w.pth"
     a = configs["a"]
     assert (a.camera_aware, a.combined_sizes, a.weights, a.split, a.adapt_lr) == (False, (2,), None, "3", 1e-5)

@@ -1,0 +1,76 @@
+"""The flat form of a configuration: a name and a value for each knob, as in YAML files, checkpoints and commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any, Self
+
+import yaml
+
+from vreid_fast.errors import InputError
+
+# In files and checkpoints knobs stand in this order, whatever their groups; one that is not named here comes last.
+WRITTEN = """
+    source target synthetic_seed synthetic_cache split mars_gallery authors_pieces_train authors_pieces_test height
+    width frames people per_person target_batch flip erase pad loader loader_threads cache on_bad_frame network
+    weights drop_classifier domain_width domain_dropout cross_entropy triplet triplet_distance margin info_nce
+    info_nce_temperature l1s l2s l3s reversal combined_groups combined_sizes l1c l2c loss_weights clusters
+    cluster_over cluster_every cluster_restarts cluster_temperature camera_aware consistency_ramp proxy
+    proxy_temperature proxy_negatives proxy_momentum ema_decay method statistics select select_every seed start
+    stages source_steps adapt_steps source_lr adapt_lr head_lr schedule warmup_steps weight_decay clip_gradient
+    precision device threads run log_every gradients_every checkpoint_every test_clips test_batch distance bn_batches
+""".split()  # noqa: SIM905
+
+
+class FlatForm:
+    """Of a frozen dataclass of `KnobGroup`s: the same knobs without their groups."""
+
+    def __post_init__(self):
+        for name, kind in self.groups().items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"Config: {name} must be a {kind.__name__}; single knobs go to Config.of(KNOB=VALUE)")
+
+    @classmethod
+    def groups(cls) -> dict[str, type]:
+        """The class of each group by name."""
+        return {field.name: type(field.default) for field in dataclasses.fields(cls)}
+
+    @classmethod
+    def of(cls, **knobs: Any) -> Self:
+        """A configuration from single knobs: `Config.of(people=4, method="plus")`.
+
+        Raises:
+            InputError: an unknown knob, or a value out of bounds.
+        """
+        return cls().replace(**knobs)
+
+    def replace(self, **knobs: Any) -> Self:
+        """A copy in which these knobs have other values; raises as `of`."""
+        groups = {}
+        for name in self.groups():
+            group = getattr(self, name)
+            own = {field.name for field in dataclasses.fields(group)} & knobs.keys()
+            groups[name] = dataclasses.replace(group, **{knob: knobs.pop(knob) for knob in own})
+        if knobs:
+            raise InputError(f"--{next(iter(knobs))}: no such knob; {near(next(iter(knobs)), list(self.knobs()))}")
+        return type(self)(**groups)
+
+    def knobs(self) -> dict[str, Any]:
+        """The value of each knob by name."""
+        found = {
+            field.name: getattr(group, field.name)
+            for group in (getattr(self, name) for name in self.groups())
+            for field in dataclasses.fields(group)
+        }
+        return {name: found.pop(name) for name in WRITTEN} | found
+
+    def to_yaml(self) -> str:
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in self.knobs().items()}
+        return yaml.safe_dump(plain, sort_keys=False)
+
+
+def near(word: str, known: list[str]) -> str:
+    """What to try in place of an unknown knob."""
+    found = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean --{found[0]}?" if found else "--help lists the knobs"
