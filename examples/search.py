@@ -19,13 +19,13 @@ from vreid_fast.device import Precision, choose_device
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import embed
 from vreid_fast.metrics import pairwise_distances
-from vreid_fast.training.build import load_network, make_protocol, reading_of
+from vreid_fast.training.build import load_network, make_protocol, reading_options
 
 
 def search(checkpoint: str, data: str, number: int, top: int) -> tuple[Tracklet, list[tuple[float, Tracklet]]]:
     """Query `number` of a data set, and the `top` nearest tracklets with their distances, nearest first."""
     network, config, statistics = load_network(checkpoint)
-    if data != config.target:
+    if data != config.data.target:
         statistics = None  # those of the cameras that it adapted to, which are of no use before others
 
     dataset = read_dataset(data)
@@ -38,7 +38,7 @@ def search(checkpoint: str, data: str, number: int, top: int) -> tuple[Tracklet,
         raise InputError(f"--query {number}: {data} has no tracklet before another camera to compare it with")
 
     precision = Precision("auto", choose_device("auto"))
-    protocol = make_protocol(config, reading_of(config, precision))
+    protocol = make_protocol(config, reading_options(config, precision))
     vectors = embed(network.to(precision.device), [query, *others], protocol, precision, statistics)
     distances = pairwise_distances(vectors[:1], vectors[1:], protocol.distance)[0]
     return query, [(float(distances[place]), others[place]) for place in distances.argsort(stable=True)[:top].tolist()]

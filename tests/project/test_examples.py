@@ -127,7 +127,7 @@ def test_search_ranks_other_cameras(example, adapted, capsys):
 
 
 def test_search_among_other_cameras_than_the_run_had(example, adapted, tmp_path, monkeypatch):
-    """Where no camera is known all other tracklets are ranked. The statistics of the run's cameras are for them alone."""
+    """Unknown cameras: all other tracklets are ranked. The statistics of the run's cameras are for these alone."""
     _, out = adapted
     with open(out / "target" / "tracklets.csv", newline="") as table:
         paths = [row["path"] for row in csv.DictReader(table)][:6]
