@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest_plugins = ["loading", "pages", "small_runs"]  # fixtures that several folders use
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from loading import FAULTS, all_batches, images, levels, video
 from media import picture
-from test_loader import FAULTS, all_batches, backend, images, levels, video  # noqa: F401
 
 from vreid_fast.data.reading.bad_frames import BadFrames
 from vreid_fast.data.reading.loader import ClipRequest, TestPlan
@@ -21,7 +21,7 @@ def shown(clip):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_nearest_good_frame_is_shown_in_their_stead(tmp_path, backend, fault):  # noqa: F811
+def test_the_nearest_good_frame_is_shown_in_their_stead(tmp_path, backend, fault):
     tracklets = [images(tmp_path / name, 8, ending="jpg") for name in "ab"]
     for number in (1, 3, 4):
         FAULTS[fault](tmp_path / "b" / f"F{number}.jpg")
@@ -39,7 +39,7 @@ def test_the_nearest_good_frame_is_shown_in_their_stead(tmp_path, backend, fault
 @pytest.mark.parametrize(
     "codec, name", [("libvpx-vp9", "b.webm"), ("libvpx", "b.webm"), ("mjpeg", "b.avi"), ("libx264", "b.mp4")]
 )
-def test_a_video_cut_short_shows_its_last_good_frame(tmp_path, backend, codec, name):  # noqa: F811
+def test_a_video_cut_short_shows_its_last_good_frame(tmp_path, backend, codec, name):
     tracklet = video(tmp_path / name, 30, codec=codec, height=128, width=96)
     content = bytearray((tmp_path / name).read_bytes())
     if name.endswith("mp4"):
@@ -58,7 +58,7 @@ def test_a_video_cut_short_shows_its_last_good_frame(tmp_path, backend, codec, n
         all_batches([tracklet], plan, backend=backend)
 
 
-def test_a_tracklet_without_any_good_frame_ends_the_run(tmp_path, backend):  # noqa: F811
+def test_a_tracklet_without_any_good_frame_ends_the_run(tmp_path, backend):
     tracklets = [images(tmp_path / "a", 3, ending="jpg")]
     for path in (tmp_path / "a").iterdir():
         path.write_bytes(b"")
@@ -87,7 +87,7 @@ def test_policies():
         BadFrames("ignore")
 
 
-def test_a_cache_keeps_the_neighbour(tmp_path, backend):  # noqa: F811
+def test_a_cache_keeps_the_neighbour(tmp_path, backend):
     from vreid_fast.data.reading.cache import FrameCache
 
     tracklets = [images(tmp_path / "a", 4, ending="jpg")]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_loader import BACKENDS, all_batches, backend, images, make_loader, train_plan, video  # noqa: F401
+from loading import all_batches, images, train_plan, video
 
 from vreid_fast.data.reading import cache as cache_module
 from vreid_fast.data.reading import images as images_module
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 SIZE = (48, 32)
 
 
-def test_cached_batches_are_those_decoded(tmp_path, backend):  # noqa: F811
+def test_cached_batches_are_those_decoded(tmp_path, backend):
     tracklets = [images(tmp_path / "a", 6), images(tmp_path / "b", 2, height=30), video(tmp_path / "c.webm", 5)]
     plan = train_plan(tracklets, steps=12, views=2)
     cache = FrameCache([6, 2, 5], SIZE, CPU)
@@ -27,7 +27,7 @@ def test_cached_batches_are_those_decoded(tmp_path, backend):  # noqa: F811
             assert all(torch.equal(a, b) for a, b in zip(ours.views, theirs.views))
 
 
-def test_after_the_first_epoch_nothing_is_read(tmp_path, backend, monkeypatch):  # noqa: F811
+def test_after_the_first_epoch_nothing_is_read(tmp_path, backend, monkeypatch):
     tracklets = [images(tmp_path / name, 4) for name in "ab"]
     cache, plan = FrameCache([4, 4], SIZE, CPU), TestPlan([4, 4], 4)
     all_batches(tracklets, plan, backend=backend, cache=cache)
@@ -50,7 +50,7 @@ def test_only_what_is_missing_is_decoded(tmp_path, monkeypatch):
         assert sorted(read) == wanted
 
 
-def test_a_stream_with_and_one_without_a_cache(tmp_path, backend):  # noqa: F811
+def test_a_stream_with_and_one_without_a_cache(tmp_path, backend):
     one, two = [images(tmp_path / "a", 5)], [images(tmp_path / "b", 7, height=20)]
     plans = [train_plan(tracklets, steps=6, batch=size) for tracklets, size in ((one, 3), (two, 4))]
     alone = [all_batches(tracklets, plan, backend=backend) for tracklets, plan in zip((one, two), plans)]
@@ -93,7 +93,7 @@ def test_free_memory_is_that_of_this_machine():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("where", ["cpu", "cuda"])
-def test_cached_batches_on_a_gpu(tmp_path, backend, where):  # noqa: F811
+def test_cached_batches_on_a_gpu(tmp_path, backend, where):
     tracklets = [images(tmp_path / name, 6, height=64, width=48) for name in "ab"]
     plan, device = train_plan(tracklets, steps=12, views=2), torch.device("cuda")
     cache = FrameCache([6, 6], SIZE, torch.device(where))

@@ -6,7 +6,7 @@ import json
 import pytest
 from media import write_images, write_video
 from PIL import Image
-from test_train import write_people
+from small_runs import write_people
 
 from vreid_fast.data import Dataset, Tracklet
 from vreid_fast.data.checks import why_unscored

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from test_train import write_people
+from small_runs import write_people
 
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains

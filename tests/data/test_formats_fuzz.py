@@ -1,6 +1,6 @@
 """Damaged lists, tables and splits: every reader gives a Dataset or an InputError, never anything else.
 
-More cases by hand: `PYTHONPATH=. python tests/test_formats_fuzz.py CASES SEED`.
+More cases by hand: `PYTHONPATH=.:tests/support python tests/data/test_formats_fuzz.py CASES SEED`.
 """
 
 import faulthandler
@@ -16,8 +16,16 @@ pytest.importorskip("scipy.io")
 pytest.importorskip("h5py")
 
 from media import write_images, write_video
-from test_mars import write_mars
-from trees import small_prid_splits, write_ccvid, write_duke, write_ilidsvid, write_lsvid, write_prid2011, write_svreid
+from trees import (
+    small_prid_splits,
+    write_ccvid,
+    write_duke,
+    write_ilidsvid,
+    write_lsvid,
+    write_mars,
+    write_prid2011,
+    write_svreid,
+)
 
 from vreid_fast.data import Dataset, read_dataset
 from vreid_fast.errors import InputError

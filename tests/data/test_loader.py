@@ -7,25 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from media import picture, write_images, write_video
+from loading import BACKENDS, FAULTS, SIZE, all_batches, images, levels, make_loader, train_plan, video
+from media import picture
 
-from vreid_fast.data.reading.loader import ClipRequest, Loader, ReadingOptions, Stream, TestPlan, TrainPlan
+from vreid_fast.data.reading.loader import ClipRequest, Loader, ReadingOptions, Stream, TestPlan
 from vreid_fast.data.reading.torch_decoder import resize, resize_matrix
 from vreid_fast.data.sampling.augment import NO_AUGMENTATION, Augmentation
-from vreid_fast.data.sampling.samplers import CameraSampler
 from vreid_fast.data.tracklets import FramePaths, Tracklet
 from vreid_fast.errors import InputError
-from vreid_fast.kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
-
-BACKENDS = ("torch", "dali")
-SIZE = (48, 32)
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    if request.param == "dali":
-        pytest.importorskip("nvidia.dali")
-    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -35,39 +24,9 @@ def no_thread_is_left():
     assert not [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
 
 
-def images(folder, frames, *, ending="png", **size):
-    write_images(folder, frames, ending=ending, **size)
-    return Tracklet(FramePaths(folder, [f"F{n + 1}.{ending}" for n in range(frames)]), identity=1, camera=2)
-
-
-def video(path, frames, **how):
-    return Tracklet(range(frames), video=str(write_video(path, frames, **how)))
-
-
-def levels(clips):
-    """Normalised clips back to 0..255."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return clips * std + mean
-
-
 def normalised(frame):
     """(H, W, 3) uint8 to the float32 a loader gives, by the definition."""
     return ((frame / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).astype(np.float32)
-
-
-def train_plan(tracklets, *, batch=5, steps=4, frames=3, size=SIZE, **knobs):
-    lengths = [len(tracklet) for tracklet in tracklets]
-    sampler = CameraSampler([None] * len(tracklets), batch)
-    return TrainPlan(lengths, sampler, frames=frames, size=size, steps=steps, **{"pad": 3, **knobs})
-
-
-def make_loader(tracklets, plan, *, start=0, cache=None, **options):
-    return Loader([Stream(tracklets, plan, start, cache)], ReadingOptions(**{"size": SIZE, **options}))
-
-
-def all_batches(tracklets, plan, **options):
-    with make_loader(tracklets, plan, **options) as loader:
-        return [batch for (batch,) in loader]
 
 
 def test_clips_are_the_frames_asked_for(tmp_path, backend):
@@ -254,14 +213,6 @@ def test_batches_may_grow_and_shrink(tmp_path, backend):
     assert [len(batch.clips) for batch in batches] == [1, 5, 2, 7]
     for n, batch in enumerate(batches):
         assert (levels(batch.clips[:, 0]) - torch.from_numpy(picture(n)).permute(2, 0, 1)).abs().max() < 1e-3
-
-
-FAULTS = {
-    "missing": lambda path: path.unlink(),
-    "empty": lambda path: path.write_bytes(b""),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-60]),
-    "text": lambda path: path.write_bytes(b"not an image " * 30),
-}
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])

@@ -1,8 +1,8 @@
 import gzip
 import shutil
 
-import numpy as np
 import pytest
+from trees import MARS_NAMES, MARS_TABLES, write_mars
 
 from vreid_fast.data import read_dataset
 from vreid_fast.errors import InputError
@@ -10,37 +10,11 @@ from vreid_fast.errors import InputError
 scipy_io = pytest.importorskip("scipy.io")
 loadmat, savemat = scipy_io.loadmat, scipy_io.savemat
 
-NAMES = {
-    "train": ["0001C1T0001F001.jpg", "0001C1T0001F002.jpg", "0001C2T0001F001.jpg", "0003C6T0002F001.jpg"],
-    "test": [
-        "00-1C2T0081F201.jpg",
-        "0000C4T0001F001.jpg",
-        "0000C4T0001F002.jpg",
-        "0002C1T0001F001.jpg",
-        "0002C3T0001F001.jpg",
-    ],
-}
-TABLES = {
-    "train": [[1, 2, 1, 1], [3, 3, 1, 2], [4, 4, 3, 6]],
-    "test": [[1, 1, -1, 2], [2, 3, 0, 4], [4, 4, 2, 1], [5, 5, 2, 3]],
-}
-QUERIES = [[3]]
-
-
-def write_mars(root, names=NAMES, tables=TABLES, queries=QUERIES):
-    for folder in ("info", "bbox_train", "bbox_test"):
-        (root / folder).mkdir(exist_ok=True)
-    for part in ("train", "test"):
-        (root / "info" / f"{part}_name.txt").write_bytes("".join(f"{name}\r\n" for name in names[part]).encode())
-        savemat(root / "info" / f"tracks_{part}_info.mat", {f"track_{part}_info": np.array(tables[part])})
-    savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.array(queries, np.uint16)})
-    return f"mars:{root}"
-
 
 def test_a_small_tree(tmp_path):
     data = read_dataset(write_mars(tmp_path))
     assert [(t.identity, t.camera, len(t)) for t in data.train] == [(1, 1, 2), (1, 2, 1), (3, 6, 1)]
-    assert list(data.train[0].frames) == [f"{tmp_path}/bbox_train/0001/{name}" for name in NAMES["train"][:2]]
+    assert list(data.train[0].frames) == [f"{tmp_path}/bbox_train/0001/{name}" for name in MARS_NAMES["train"][:2]]
     assert [(t.identity, t.camera) for t in data.query] == [(2, 1)]
     assert [(t.identity, t.camera) for t in data.gallery] == [(0, 4), (2, 1), (2, 3)]
     assert data.gallery[1] is data.query[0]
@@ -113,7 +87,7 @@ def test_the_real_tables_of_x_mars(shared, tmp_path):
 )
 def test_tables_that_do_not_hold(tmp_path, part, rows, message):
     with pytest.raises(InputError, match=f"tracks_{part}_info.mat: .*{message}"):
-        read_dataset(write_mars(tmp_path, tables={**TABLES, part: rows}))
+        read_dataset(write_mars(tmp_path, tables={**MARS_TABLES, part: rows}))
 
 
 @pytest.mark.parametrize("row", [0, 5])
@@ -124,7 +98,7 @@ def test_queries_beyond_the_table(tmp_path, row):
 
 def test_a_name_of_another_form(tmp_path):
     with pytest.raises(InputError, match="test_name.txt: line 1 is '0002C1T0001F1.jpg'; wanted a name such as"):
-        read_dataset(write_mars(tmp_path, names={**NAMES, "test": ["0002C1T0001F1.jpg"]}))
+        read_dataset(write_mars(tmp_path, names={**MARS_NAMES, "test": ["0002C1T0001F1.jpg"]}))
 
 
 @pytest.mark.parametrize("name", ["train_name.txt", "test_name.txt", "tracks_train_info.mat", "query_IDX.mat"])

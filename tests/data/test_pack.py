@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from loading import make_loader
 from media import picture, write_images, write_video
 from packs import labels, run_pack, write_data
-from test_loader import make_loader
 from trees import small_prid_splits, write_prid2011
 
 from vreid_fast.data import Dataset, Tracklet, read_dataset, read_frames

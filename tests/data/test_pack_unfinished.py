@@ -18,7 +18,7 @@ from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.reading.images import read_encoded
 from vreid_fast.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_full_disk(tmp_path, limit, written):
         write_images(tmp_path / "source" / str(name), 9 if tracklets == 1 else 1, ending="bmp", height=8, width=90)
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
-        "sys.path.insert(0, 'tests'); from pathlib import Path; from packs import run_pack; "
+        "sys.path.insert(0, 'tests/support'); from pathlib import Path; from packs import run_pack; "
         "run_pack(f'folder:{sys.argv[2]}/source', Path(sys.argv[2], 'pack'), '--shard_size', sys.argv[3])"
     )
     arguments = [sys.executable, "-c", code, str(limit), tmp_path, shard_size]

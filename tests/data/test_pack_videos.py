@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from loading import make_loader
 from media import picture, write_images, write_video
 from packs import run_pack, write_data
-from test_loader import make_loader
 
 from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.data.reading.images import read_video

@@ -294,7 +294,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         "from vreid_fast.data.synthetic import read_synthetic\n"
         f"read_synthetic(cache={str(tmp_path)!r}, people=100)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     wait_until(lambda: list(tmp_path.glob(".*/*/F012.jpg")))
     workers = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     parent.kill()

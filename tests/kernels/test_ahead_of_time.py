@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Shared memory that one block may take, in bytes.
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 # The files that hold an op's kernels, and those that its launcher borrows from.
@@ -36,7 +36,7 @@ def test_no_local_memory_and_shared_memory_fits(op, tmp_path):
     pytest.importorskip("triton")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment |= {"PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, ROOT / "tests" / "ahead_of_time.py", op]
+    command = [sys.executable, ROOT / "tests" / "support" / "ahead_of_time.py", op]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads(done.stdout)

@@ -9,7 +9,7 @@ import torch
 
 from vreid_fast.kernels import backends
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""tests/every_op.py, as it is and under compute-sanitizer."""
+"""tests/support/every_op.py, as it is and under compute-sanitizer."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def ran(command: list, **environment: str) -> str:
@@ -19,7 +19,9 @@ def ran(command: list, **environment: str) -> str:
 
 
 def test_every_op_runs():
-    assert "every op ran" in ran([sys.executable, ROOT / "tests" / "every_op.py", "cpu"], TRITON_INTERPRET="1")
+    assert "every op ran" in ran(
+        [sys.executable, ROOT / "tests" / "support" / "every_op.py", "cpu"], TRITON_INTERPRET="1"
+    )
 
 
 @pytest.mark.gpu
@@ -29,5 +31,6 @@ def test_compute_sanitizer_finds_nothing(tool):
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
     # The caching allocator would hide what lies outside a tensor.
-    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, ROOT / "tests/every_op.py", "cuda"]
+    program = [sys.executable, ROOT / "tests/support/every_op.py", "cuda"]
+    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", *program]
     assert "every op ran" in ran(command, PYTORCH_NO_CUDA_MEMORY_CACHING="1", TRITON_INTERPRET="0")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_training import calls, install
-from test_train import TINY, data, knobs, states_equal, write_people  # noqa: F401
+from small_runs import TINY, knobs, states_equal, write_people
 
 from vreid_fast.ladder.__main__ import main
 from vreid_fast.train import train
@@ -28,7 +28,7 @@ differences: {paper - source: {row: paper, minus: source}}
 
 
 @pytest.fixture
-def command(data, tmp_path):  # noqa: F811
+def command(data, tmp_path):
     """Words of a ladder in tmp_path/run."""
     (tmp_path / "rows.yaml").write_text(ROWS)
     (tmp_path / "tiny.yaml").write_text("".join(f"{name}: {value}\n" for name, value in TINY.items()))
@@ -108,7 +108,7 @@ def test_a_ladder_killed_and_stopped_goes_on_and_repeats_nothing(command, tmp_pa
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/*/*")} == untouched
 
 
-def test_bn_adapt_after_source_is_bn_adapt(data, tmp_path):  # noqa: F811
+def test_bn_adapt_after_source_is_bn_adapt(data, tmp_path):
     """The two differ in batch-norm statistics alone, so a row may save the steps."""
     train(knobs(data, tmp_path / "start", method="source", adapt_steps=0))
     start = str(tmp_path / "start" / "last.pt")
@@ -184,7 +184,7 @@ def test_a_failing_cell_is_shown_with_its_log_and_the_tables_so_far(command, fak
     assert said.err.endswith("    error: no such thing\n") and "Traceback" not in said.err
 
 
-def test_data_of_every_row_is_read_before_the_first_cell(command, fake, data, tmp_path, capsys):  # noqa: F811
+def test_data_of_every_row_is_read_before_the_first_cell(command, fake, data, tmp_path, capsys):
     (tmp_path / "rows.yaml").write_text("rows: {a: {}, last: {source: 'folder:/nowhere'}}")
     assert main(command) == 2
     assert re.search("row last: .*/nowhere.*leave the row out, with --rows", capsys.readouterr().err)

@@ -3,24 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from authors import author_state
 from parity import entries_of, fill
 
 from vreid_fast.errors import InputError
 from vreid_fast.models import build, convert, load_weights
-from vreid_fast.models.convert import author_names
 
 SIZE = (64, 48)
-
-
-def author_state(name: str, identities: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A small-sized network, each weight its own, under the authors' names, convolutions with their temporal axis."""
-    torch.manual_seed(seed)
-    own = build(name, identities=identities, frames=4, size=SIZE).state_dict()
-    state = {}
-    for ours, theirs in author_names(own).items():
-        value = own[ours] + 0.01 * torch.rand_like(own[ours]) if own[ours].is_floating_point() else own[ours]
-        state[theirs] = value[:, :, None] if value.dim() == 4 else value
-    return state
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Lowest first; a module imports from its own layer and the ones below.
 LAYERS = (
     {"errors", "files", "interrupt", "device"},

@@ -5,7 +5,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from test_report import write  # noqa: F401
 
 from vreid_fast.report.feature_map import CAMERAS, SOURCE, domain_accuracy, embed_2d, legend, map_plot
 
@@ -72,7 +71,7 @@ def test_the_legend_shows_what_is_drawn():
         assert len({sign["sign"] for sign in signs}) == len(signs)
 
 
-def test_the_section_of_the_report(write):  # noqa: F811
+def test_the_section_of_the_report(write):
     given = {"before": clips(3.0), "after": clips(0.0), "domains": DOMAINS, "cameras": np.full(60, -1)}
     page = write(feature_map=given)
     assert "Before adaptation domains told apart: 100 %" in page.text and "60 clips, placed" in page.text

@@ -4,7 +4,6 @@ import base64
 from xml.etree import ElementTree
 
 import pytest
-from test_report import write  # noqa: F401
 
 from vreid_fast.report import panels
 
@@ -27,7 +26,7 @@ def test_changing_weights_are_drawn_and_constant_ones_are_told():
     assert "L1C 0.4" in found["plot"]["alt"]
 
 
-def test_constant_weights_need_no_plot(write):  # noqa: F811
+def test_constant_weights_need_no_plot(write):
     page = write(history=[row(step, weights={"triplet": 1.0}) for step in (10, 20)])
     assert "Constant: triplet 1." in page.text
     assert not any("Weights" in image["alt"] for image in page.all("img"))
@@ -42,13 +41,13 @@ def test_terms_that_pull_at_nothing_are_named():
     assert panels.gradient_norms([row(10, gradient_norms={"l1s": 0.0})]) == {"silent": "L1S", "plot": {}}
 
 
-def test_without_weights_or_gradients_there_is_no_section(write):  # noqa: F811
+def test_without_weights_or_gradients_there_is_no_section(write):
     page = write(history=[row(10), row(20, weights={}, gradient_norms={})])
     assert "Weights and gradients" not in page.text and "Clusters of the target" not in page.text
 
 
 @pytest.mark.parametrize("cameras", [True, False])
-def test_clusters_are_shown_once(write, cameras):  # noqa: F811
+def test_clusters_are_shown_once(write, cameras):
     facts = {"clusters": 12.0, "cluster_size_smallest": 1.0, "cluster_size_median": 4.5, "cluster_size_largest": 30.0}
     facts |= {"cameras_per_cluster": 1.5} if cameras else {}
     page = write(history=[row(step, disagreement=0.2, **facts) for step in (30, 40)])
@@ -58,7 +57,7 @@ def test_clusters_are_shown_once(write, cameras):  # noqa: F811
     assert len(page.all("img")) == 1 + 2 + cameras + 1  # the loss, clusters, disagreement
 
 
-def test_known_names_have_words(write):  # noqa: F811
+def test_known_names_have_words(write):
     losses = {"info_nce": 1.0, "proxy_contrast": 2.0}
     page = write(history=[row(step) | {"losses": losses, "reversal": 0.5, "ema_decay": 0.9} for step in (30, 40)])
     for wanted in ("InfoNCE, frames of a person", "proxy contrast", "Gradient reversal", "Decay of the teacher"):

@@ -1,4 +1,4 @@
-"""Compiles the Triton kernels of one op for GPUs that are not here: `python tests/ahead_of_time.py kmeans_gram`.
+"""Compiles the Triton kernels of one op for GPUs that are not here: `python ahead_of_time.py kmeans_gram`.
 
 The launchers run on meta tensors of the sizes of the method and of the benchmarks, their launches are recorded,
 and what would have been launched is compiled. That also shows that no launcher looks at data on the host. Prints

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast.models import build
+from vreid_fast.models.convert import author_names
 from vreid_fast.models.integration_distribution import IntegrationDistribution
 from vreid_fast.models.salient_to_broad import SalientToBroad
 
@@ -59,3 +61,14 @@ def _norm(x: Tensor, norm) -> Tensor:
 
 def _grown(x: Tensor) -> tuple[int, int]:
     return x.shape[3] + 2, x.shape[4] + 2
+
+
+def author_state(name: str, identities: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A small-sized network, each weight its own, under the authors' names, convolutions with their temporal axis."""
+    torch.manual_seed(seed)
+    own = build(name, identities=identities, frames=4, size=(64, 48)).state_dict()
+    state = {}
+    for ours, theirs in author_names(own).items():
+        value = own[ours] + 0.01 * torch.rand_like(own[ours]) if own[ours].is_floating_point() else own[ours]
+        state[theirs] = value[:, :, None] if value.dim() == 4 else value
+    return state

@@ -1,4 +1,4 @@
-"""One call of each op, forward and backward, on small awkward sizes: `python tests/every_op.py cuda`.
+"""One call of each op, forward and backward, on small awkward sizes: `python tests/support/every_op.py cuda`.
 
 For tools that watch memory: compute-sanitizer on a GPU; on the CPU (TRITON_INTERPRET=1) an interpreted run.
 """

@@ -6,6 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+MARS_NAMES = {
+    "train": ["0001C1T0001F001.jpg", "0001C1T0001F002.jpg", "0001C2T0001F001.jpg", "0003C6T0002F001.jpg"],
+    "test": [
+        "00-1C2T0081F201.jpg",
+        "0000C4T0001F001.jpg",
+        "0000C4T0001F002.jpg",
+        "0002C1T0001F001.jpg",
+        "0002C3T0001F001.jpg",
+    ],
+}
+MARS_TABLES = {
+    "train": [[1, 2, 1, 1], [3, 3, 1, 2], [4, 4, 3, 6]],
+    "test": [[1, 1, -1, 2], [2, 3, 0, 4], [4, 4, 2, 1], [5, 5, 2, 3]],
+}
+MARS_QUERIES = [[3]]
 LSVID_ROWS = {
     "train": [("tracklet_train/0003/0003_0001", 3, 5, 4), ("tracklet_train/0003/0003_0002", 3, 12, 2),
               ("tracklet_train/0011/0011_0001", 11, 5, 3)],
@@ -113,3 +128,15 @@ def write_duke(root: Path, rows=DUKE_ROWS, style: str = "{0}_C{1}_F{2:04d}_X{3}.
             names = [style.format(person, camera, number, 30823 + int(name) * 1000 + number) for number in numbers]
             touch(root / subset / person / name, names)
     return f"dukemtmc-videoreid:{root}"
+
+
+def write_mars(root, names=MARS_NAMES, tables=MARS_TABLES, queries=MARS_QUERIES):
+    from scipy.io import savemat
+
+    for folder in ("info", "bbox_train", "bbox_test"):
+        (root / folder).mkdir(exist_ok=True)
+    for part in ("train", "test"):
+        (root / "info" / f"{part}_name.txt").write_bytes("".join(f"{name}\r\n" for name in names[part]).encode())
+        savemat(root / "info" / f"tracks_{part}_info.mat", {f"track_{part}_info": np.array(tables[part])})
+    savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.array(queries, np.uint16)})
+    return f"mars:{root}"

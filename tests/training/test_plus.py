@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import torch
-from test_train import flags, knobs, logged, states_equal, write_people
+from small_runs import flags, knobs, logged, states_equal, write_people
 from torch.nn import functional as F
 
 from vreid_fast.errors import InputError, Stopped

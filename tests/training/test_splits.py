@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_train import flags, write_people
+from small_runs import flags, write_people
 
 from vreid_fast import train as train_module
-from vreid_fast.data import Dataset, Tracklet, read_dataset
+from vreid_fast.data import read_dataset
 from vreid_fast.data.domains import Domains
 from vreid_fast.errors import InputError
 from vreid_fast.evaluate import main as evaluate
-from vreid_fast.evaluation.clothes import clothes_protocols
 from vreid_fast.evaluation.splits import summarise
 from vreid_fast.train import main
 from vreid_fast.training.session import Session
@@ -189,19 +188,6 @@ def test_a_protocol_without_a_match_is_left_out_with_a_note(data, tmp_path, caps
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert "student_clothes_change" not in result and result["student_same_clothes"]["queries"] == 24
     assert "no query has a match under clothes_change, which is left out" in capsys.readouterr().out
-
-
-def test_clothes_protocols_look_at_other_cameras_of_the_person():
-    def of(*rows):
-        return [Tracklet([], identity, camera, clothes) for identity, camera, clothes in rows]
-
-    def protocols(query, gallery):
-        return clothes_protocols(Dataset("x", [], of(*query), of(*gallery)))[0]
-
-    assert protocols([(1, 1, 0)], [(1, 1, 1), (2, 2, 1), (1, 2, 0)]) == ["same_clothes"]
-    assert protocols([(1, 1, 0)], [(1, 2, 1), (2, 2, 0)]) == ["clothes_change"]
-    assert protocols([(-1, 1, 0)], [(-1, 2, 1)]) == []
-    assert clothes_protocols(Dataset("x", [], of((1, 1, None)), of((1, 2, 0)))) == ([], [])
 
 
 def test_the_dot_product_is_not_normalised(data, tmp_path):

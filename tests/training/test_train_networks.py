@@ -4,8 +4,8 @@ import re
 
 import pytest
 import torch
-from test_convert import author_state
-from test_train import data, flags, knobs, write_people  # noqa: F401
+from authors import author_state
+from small_runs import flags, knobs, write_people
 
 from vreid_fast.train import main, train
 from vreid_fast.training.build import load_network
@@ -18,7 +18,7 @@ SINET = {
 
 
 @pytest.mark.slow
-def test_sinet_trains_from_a_whole_file_and_its_checkpoint_is_read_again(data, tmp_path):  # noqa: F811
+def test_sinet_trains_from_a_whole_file_and_its_checkpoint_is_read_again(data, tmp_path):
     state = author_state("sinet", identities=9)
     torch.save({"state_dict": state, "rank1": 0.5}, tmp_path / "w.pth")
     run = tmp_path / "run"
@@ -63,7 +63,7 @@ def test_the_papers_preset_runs_both_stages_at_its_own_size(tmp_path):
         ({"network": "sinet", "frames": 4}, "32 x 16 pixels give .* set --height 256 --width 128"),
     ],
 )
-def test_what_a_network_cannot_take_is_one_line(data, tmp_path, capsys, changes, said):  # noqa: F811
+def test_what_a_network_cannot_take_is_one_line(data, tmp_path, capsys, changes, said):
     assert main(flags(data, tmp_path / "run", **changes)) == 2
     error = capsys.readouterr().err
     assert re.search(said, error) and error.count("\n") == 1

@@ -66,7 +66,8 @@ class Session:
         config: dict,
     ):
         self.folder, self.learner, self.precision, self.stages, self.run = folder, learner, precision, stages, run
-        self.network = {"network": network, "frames": frames, "identities": identities}
+        self.signature = {"network": network, "frames": frames, "identities": identities}
+        """What a checkpoint must share with this run."""
         self.config = config
         self.total = stages.source_steps + (stages.adapt_steps if stages.stages == "both" else 0)
         self.scores: dict[str, dict] = {}
@@ -149,7 +150,7 @@ class Session:
         """Write last.pt: all that `restore` needs to go on bit for bit."""
         state = {
             "config": self.config,
-            **self.network,
+            **self.signature,
             "scores": self.scores,
             "before": self.before,
             "finished": self.finished,
@@ -171,7 +172,7 @@ class Session:
             InputError: no checkpoint, a damaged one, or one of another network or number of identities.
         """
         state = checkpoint.load(path)
-        wanted = dict(self.network)
+        wanted = dict(self.signature)
         if drop_classifier:
             del wanted["identities"]
         checkpoint.check_same(path, state, **wanted)
@@ -192,7 +193,7 @@ class Session:
             InputError: no checkpoint, a damaged one, or one of another network or data set.
         """
         state = checkpoint.load(self.last)
-        checkpoint.check_same(self.last, state, **self.network)
+        checkpoint.check_same(self.last, state, **self.signature)
         if state["step"] > self.stages.source_steps:
             start_adaptation()
         self.learner.load_state_dict(state)

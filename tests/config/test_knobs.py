@@ -1,0 +1,145 @@
+"""The knobs themselves: their names, defaults, choices, bounds, groups and descriptions."""
+
+import ast
+import dataclasses
+import inspect
+import typing
+
+import pytest
+import yaml
+
+from vreid_fast.config import Config, knobs
+from vreid_fast.config.flat import WRITTEN
+from vreid_fast.config.knobs import BatchKnobs
+from vreid_fast.errors import InputError
+
+# What runs, presets and command lines of other people rest on: each name, its default, and the order in files.
+KNOBS = {
+    "source": "synthetic", "target": "synthetic:real", "synthetic_seed": 0, "synthetic_cache": None, "split": "0",
+    "mars_gallery": "with_query", "authors_pieces_train": 0, "authors_pieces_test": 0, "height": 64, "width": 32,
+    "frames": 4, "people": 8, "per_person": 2, "target_batch": 16, "flip": 0.5, "erase": 0.5, "pad": 4,
+    "loader": "auto", "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small",
+    "weights": None, "drop_classifier": False, "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
+    "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0, "info_nce_temperature": 0.07,
+    "l1s": 1.0, "l2s": 1.0, "l3s": 1.0, "reversal": 0.5, "combined_groups": 16, "combined_sizes": (2, 4, 8),
+    "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "clusters": 0, "cluster_over": "memory", "cluster_every": 0,
+    "cluster_restarts": 4, "cluster_temperature": 0.1, "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0,
+    "proxy_temperature": 0.1, "proxy_negatives": 50, "proxy_momentum": 0.2, "ema_decay": 0.99, "method": "paper",
+    "statistics": "auto", "select": "last", "select_every": 50, "seed": 0, "start": None, "stages": "both",
+    "source_steps": 300, "adapt_steps": 200, "source_lr": 0.001, "adapt_lr": 0.002, "head_lr": 0.001,
+    "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
+    "device": "auto", "threads": 0, "run": "runs/demo", "log_every": 10, "gradients_every": 50,
+    "checkpoint_every": 100, "test_clips": "even", "test_batch": 64, "distance": "cosine", "bn_batches": 0,
+}  # fmt: skip
+CHOICES = {
+    "mars_gallery": ("with_query", "without_query"), "loader": ("auto", "dali", "torch"),
+    "cache": ("none", "cpu", "gpu"), "on_bad_frame": ("error", "skip"), "triplet_distance": ("euclidean", "cosine"),
+    "loss_weights": ("fixed", "authors", "uncertainty"), "cluster_over": ("memory", "batch"),
+    "method": ("source", "bn_adapt", "paper", "plus"), "statistics": ("auto", "target", "camera", "running"),
+    "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
+    "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "test_clips": ("even", "all"),
+    "distance": ("cosine", "euclidean", "dot"),
+}  # fmt: skip
+OTHER_TYPES = {
+    "split": str | int, "combined_sizes": tuple[int, ...],
+    **dict.fromkeys(("synthetic_cache", "weights", "start"), str | None),
+}  # fmt: skip
+LEAST = {
+    "height": 16, "width": 8, "frames": 1, "people": 2, "per_person": 2, "target_batch": 2, "pad": 0,
+    "loader_threads": 1, "domain_width": 1, "clusters": 0, "cluster_every": 0, "cluster_restarts": 1,
+    "source_steps": 1, "adapt_steps": 0, "warmup_steps": 0, "weight_decay": 0, "clip_gradient": 0, "threads": 0,
+    "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0, "combined_groups": 1,
+    "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0, "l2c": 0, "reversal": 0, "margin": 0,
+    "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0, "authors_pieces_test": 0, "info_nce": 0, "proxy": 0,
+    "proxy_negatives": 1, "gradients_every": 0, "select_every": 1,
+}  # fmt: skip
+PARTS = ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum")
+ABOVE_ZERO = ("source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature")
+GROUPS = Config.groups()
+
+
+def test_every_knob_has_its_default_and_its_place_in_files():
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 80
+    assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
+
+
+def test_every_knob_has_its_type():
+    for group in GROUPS.values():
+        for name, hint in typing.get_type_hints(group).items():
+            if name in CHOICES:
+                assert typing.get_args(hint) == CHOICES[name], name
+            else:
+                assert hint == OTHER_TYPES.get(name, type(KNOBS[name])), name
+
+
+def test_a_name_is_in_one_group_and_no_group_is_large():
+    names = [field.name for group in GROUPS.values() for field in dataclasses.fields(group)]
+    assert sorted(names) == sorted(set(names)) == sorted(KNOBS)
+    assert max(len(dataclasses.fields(group)) for group in GROUPS.values()) <= 10
+
+
+def test_every_knob_is_described():
+    classes = {node.name: node for node in ast.parse(inspect.getsource(knobs)).body if isinstance(node, ast.ClassDef)}
+    for group in GROUPS.values():
+        body = classes[group.__name__].body
+        for field, after in zip(body, body[1:]):
+            if isinstance(field, ast.AnnAssign):
+                described = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                assert described and len(after.value.value) > 10, f"{field.target.id} has no description"
+
+
+def test_knobs_are_set_by_name_alone():
+    config = Config.of(people=4, combined_sizes=[3, 5], run="here")
+    assert (config.batch.people, config.adversarial.combined_sizes, config.run.run) == (4, (3, 5), "here")
+    other = config.replace(people=5, split=3)
+    assert (other.batch.people, other.data.split, other.run, config.batch.people) == (5, "3", config.run, 4)
+    assert Config.of(**other.knobs()) == other and hash(other) == hash(Config.of(**other.knobs()))
+    with pytest.raises(InputError, match="--peple: no such knob; did you mean --people?"):
+        Config.of(peple=4)
+    with pytest.raises(TypeError, match=r"network must be a NetworkKnobs; single knobs go to Config.of\(KNOB=VALUE\)"):
+        Config(network="small")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.batch.people = 3
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_least_values(name):
+    least = LEAST[name]
+    assert Config.of(**{name: least}).knobs()[name] == least
+    with pytest.raises(InputError, match=rf"^--{name} must be at least {least}, got {least - 1}$"):
+        Config.of(**{name: least - 1})
+    with pytest.raises(InputError, match=f"^--{name} must be at least {least}, got nan$"):
+        Config.of(**{name: float("nan")})
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts(name):
+    assert Config.of(**{name: 0.0}).knobs()[name] == 0
+    for value in (-0.1, 1.5, float("nan")):
+        with pytest.raises(InputError, match=f"^--{name} must be between 0 and 1, got {value}$"):
+            Config.of(**{name: value})
+    if name == "domain_dropout":
+        with pytest.raises(InputError, match="must be below 1, got 1.0: nothing would be left of the domain heads"):
+            Config.of(domain_dropout=1.0)
+    else:
+        assert Config.of(**{name: 1.0}).knobs()[name] == 1
+
+
+@pytest.mark.parametrize("name", ABOVE_ZERO)
+def test_values_above_zero(name):
+    assert Config.of(**{name: 1e-9}).knobs()[name] == 1e-9
+    for value in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match=f"^--{name} must be above 0, got {value}$"):
+            Config.of(**{name: value})
+
+
+def test_a_group_checks_itself():
+    with pytest.raises(InputError, match="--people must be at least 2, got 1"):
+        BatchKnobs(people=1)
+
+
+def test_factors_are_those_of_the_losses():
+    config = Config.of(l1s=0.5, triplet=0.0, l2c=2.0, proxy=0.25)
+    assert config.identity.factors() == {"cross_entropy": 1.0, "triplet": 0.0, "info_nce": 0.0}
+    assert config.adversarial.factors() == {"l1s": 0.5, "l2s": 1.0, "l3s": 1.0}
+    assert config.consistency.factors() == {"l1c": 0.3, "l2c": 2.0} and config.proxies.factors() == {"proxy": 0.25}

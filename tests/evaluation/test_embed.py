@@ -1,0 +1,38 @@
+"""Tracklets to vectors: all frames or some, with the statistics of each camera."""
+
+import torch
+
+from vreid_fast.data import read_dataset
+from vreid_fast.data.reading.loader import ReadingOptions
+from vreid_fast.device import Precision
+from vreid_fast.evaluation.embed import Protocol, embed
+from vreid_fast.models import build, camera_statistics, using_statistics
+
+CPU = Precision("fp32", torch.device("cpu"))
+
+
+def test_embedding_all_frames_averages_over_clips_and_leaves_the_network_as_it_was(data):
+    tracklets = read_dataset(data["target"]).query[:5]
+    network = build("small", identities=3, frames=2).train()
+    settings = Protocol(1, ReadingOptions(size=(32, 16), backend="torch"), clips="all", batch=2)
+    every = embed(network, tracklets, settings, CPU)
+    assert network.training and every.shape == (5, network.width)
+    # Three frames a tracklet, clips of one frame: the mean over frames is the embedding of the whole.
+    whole = embed(network, tracklets, Protocol(3, ReadingOptions(size=(32, 16), backend="torch")), CPU)
+    torch.testing.assert_close(every, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_each_tracklet_is_embedded_with_the_statistics_of_its_camera(data):
+    tracklets = read_dataset(data["target"]).query[:8]
+    assert {tracklet.camera for tracklet in tracklets} == {0, 1}
+    network = build("small", identities=3, frames=2)
+    protocol = Protocol(2, ReadingOptions(size=(32, 16), backend="torch"), batch=3)
+    clips = 3 * torch.randn(4, 2, 3, 32, 16)
+    statistics = camera_statistics(network, [(1, clips)])  # camera 0 has none: its tracklets get the network's own
+    found = embed(network, tracklets, protocol, CPU, statistics)
+    plain = embed(network, tracklets, protocol, CPU)
+    with using_statistics(network, statistics[1]):
+        other = embed(network, tracklets, protocol, CPU)
+    assert not torch.allclose(plain, other)
+    for row, tracklet in enumerate(tracklets):
+        torch.testing.assert_close(found[row], (plain, other)[tracklet.camera][row])

@@ -1,0 +1,133 @@
+"""A run's folder: steps counted and logged, checkpoints when due, stops that lose nothing, other runs refused."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from vreid_fast.config.knobs import RunKnobs, StageKnobs
+from vreid_fast.device import Precision
+from vreid_fast.errors import Diverged, InputError, Stopped
+from vreid_fast.models import build
+from vreid_fast.training.checkpoint import load
+from vreid_fast.training.learner import Learner
+from vreid_fast.training.logbook import read_history
+from vreid_fast.training.session import Session, open_folder
+
+STAGES = StageKnobs(source_steps=3, adapt_steps=4)
+LOSS = torch.tensor(1.0)
+
+
+def make(folder, identities=3, network="small", **run):
+    torch.manual_seed(0)
+    learner = Learner(build(network, identities=identities, frames=2), learning_rate=1e-3, weight_decay=0.0)
+    knobs = RunKnobs(**{"log_every": 1, "checkpoint_every": 2, **run})
+    return Session(
+        open_folder(folder, resume=True), learner, Precision("fp32", torch.device("cpu")), STAGES, knobs,
+        network=network, frames=2, identities=identities, config={"seed": 5},
+    )  # fmt: skip
+
+
+def advance(session, steps, loss=LOSS):
+    for _ in range(steps):
+        session.advance({"triplet": loss, "total": loss}, {"learning_rate": 0.1}, clips=6)
+
+
+def test_steps_are_counted_logged_by_stage_and_kept_when_due(tmp_path):
+    with make(tmp_path) as session:
+        assert (session.total, session.stage, session.saved_step) == (7, "source", 0)
+        advance(session, 3)
+        assert (session.learner.step, session.stage, session.saved_step) == (3, "adapt", 2)
+        assert load(session.last)["step"] == 2 and load(session.last)["config"] == {"seed": 5}
+        advance(session, 1)
+        session.note_scores(student={"map": 0.5, "rank1": 0.5}, teacher=None)
+    rows = read_history(tmp_path / "metrics.jsonl")
+    assert [(row["stage"], row["step"]) for row in rows] == [
+        ("source", 1), ("source", 2), ("source", 3), ("adapt", 4), ("adapt", 4)
+    ]  # fmt: skip
+    assert rows[0]["losses"] == {"triplet": 1.0} and rows[-1]["scores"] == {"student": {"map": 0.5, "rank1": 0.5}}
+    assert session.scores.keys() == {"student"}
+
+
+def test_ctrl_c_ends_after_the_step_with_a_checkpoint(tmp_path):
+    with make(tmp_path, checkpoint_every=100) as session:
+        advance(session, 1)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Stopped, match=f"stopped at step 2 of 7; go on with --resume {tmp_path}"):
+            advance(session, 1)
+    assert load(session.last)["step"] == 2
+
+
+def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):
+    with make(tmp_path, log_every=100) as session:
+        advance(session, 2)
+        with pytest.raises(Diverged, match=r"the loss triplet is not finite at step 3; .*last.pt \(step 2\)"):
+            advance(session, 2, loss=torch.tensor(float("nan")))
+    assert load(session.last)["step"] == 2
+
+
+def test_what_is_saved_is_restored(tmp_path):
+    with make(tmp_path) as session:
+        advance(session, 1)
+        with torch.no_grad():
+            session.learner.student.classifier.weight.add_(1.0)
+        session.note_scores(source={"map": 0.25, "rank1": 0.5})
+        torch.manual_seed(7)
+        session.save()
+        wanted, drawn = session.learner.student.state_dict(), torch.rand(3)
+    other = make(tmp_path)
+    other.restore(lambda: pytest.fail("the second stage has not begun"))
+    assert all(torch.equal(value, wanted[name]) for name, value in other.learner.student.state_dict().items())
+    assert (other.learner.step, other.saved_step, other.scores) == (1, 1, session.scores)
+    assert torch.equal(torch.rand(3), drawn)
+
+
+def test_a_state_of_the_second_stage_makes_its_parts_first(tmp_path):
+    with make(tmp_path) as session:
+        advance(session, 4)
+    other, called = make(tmp_path), []
+    other.restore(lambda: called.append(other.learner.step))
+    assert called == [0] and other.learner.step == 4
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path):
+    with make(tmp_path) as session:
+        session.save()
+    with pytest.raises(InputError, match="it has identities 3 where this run has 4"):
+        make(tmp_path, identities=4).restore(lambda: None)
+
+
+def test_start_from_takes_the_student_and_with_drop_classifier_not_its_classifier(tmp_path):
+    with make(tmp_path / "first") as first:
+        with torch.no_grad():
+            first.learner.student.trunk.conv1.weight.fill_(0.5)
+        first.save()
+    with pytest.raises(InputError, match="identities 3 where this run has 4"):
+        make(tmp_path / "second", identities=4).start_from(first.last)
+    second = make(tmp_path / "second", identities=4)
+    own = second.learner.student.classifier.weight.clone()
+    second.start_from(first.last, drop_classifier=True)
+    assert second.learner.student.trunk.conv1.weight.unique().tolist() == [0.5]
+    assert torch.equal(second.learner.student.classifier.weight, own) and second.learner.step == 3
+
+
+def test_the_best_selected_scores_stay(tmp_path):
+    with make(tmp_path) as session:
+        for rank1 in (0.25, 0.5, 0.5, 0.125):
+            advance(session, 1)
+            session.select({"map": 0.5, "rank1": rank1})
+        session.select(None)
+    assert session.scores["student_selected"] == {"map": 0.5, "rank1": 0.5, "step": 2}
+
+
+def test_an_earlier_run_is_moved_aside_and_a_folder_that_cannot_be_is_named(tmp_path, capsys):
+    run = open_folder(tmp_path / "run")
+    for number in (1, 2):
+        (run / "config.yaml").write_text(f"seed: {number}")
+        open_folder(run)
+        assert (tmp_path / f"run-{number}" / "config.yaml").read_text() == f"seed: {number}"
+    assert not (run / "config.yaml").exists() and "is now in" in capsys.readouterr().out
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="--run .*/file/run: cannot be made .*; give a folder that can be written"):
+        open_folder(tmp_path / "file" / "run")

@@ -1,0 +1,171 @@
+"""The two consistency objects: what they learn from the target, what they remember, what they refuse."""
+
+import inspect
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs, ProxyKnobs
+from vreid_fast.data.reading.loader import Batch
+from vreid_fast.device import Precision
+from vreid_fast.errors import InputError
+from vreid_fast.models import build
+from vreid_fast.training.build import METHODS
+from vreid_fast.training.consistency import Consistency, PaperConsistency, ProxyConsistency, count_clusters
+from vreid_fast.training.teacher import MeanTeacher
+
+CPU = torch.device("cpu")
+CAMERAS = torch.tensor([0, 1, 0, 1, 0, 1])
+
+
+class Statistics(list):
+    """Batches of a pass over the target, as `Batches.statistics` gives them."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_): ...
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build("small", identities=4, frames=2).train()
+
+
+@pytest.fixture
+def target():
+    """Six tracklets in two views, and what the objects need of the loaders."""
+    torch.manual_seed(1)
+    views = torch.randn(6, 2, 3, 32, 16), torch.randn(6, 2, 3, 32, 16)
+    domains = SimpleNamespace(target_tracklets=range(6), cameras=lambda: CAMERAS)
+    passes = Statistics([(Batch((views[0],), torch.arange(6)),)])
+    batches = SimpleNamespace(domains=domains, target_pass=lambda: 2, target_batch=6, statistics=lambda: passes)
+    return SimpleNamespace(views=views, rows=torch.arange(6), batches=batches)
+
+
+def paper(target, network, clusters=None, **knobs):
+    clusters = ClusterKnobs(**{"clusters": 3, "cluster_restarts": 2, **(clusters or {})})
+    precision = Precision("fp32", CPU)
+    return PaperConsistency(ConsistencyKnobs(**knobs), clusters, target.batches, precision, network.width, CPU)
+
+
+def plus(target, network, embed=None, **knobs):
+    embed = embed or (lambda network: network(target.views[0]).clip.detach())
+    clusters = ClusterKnobs(clusters=3, cluster_restarts=2)
+    return ProxyConsistency(ProxyKnobs(**knobs), clusters, target.batches, embed, network.width, CPU)
+
+
+def step(consistency, network, target, number=0):
+    """One step as `Steps.adapt` makes it, without the gradient step: losses and facts."""
+    teacher = MeanTeacher(network)
+    consistency.before_step(number, teacher)
+    student, of_teacher = network(target.views[0]).clip, teacher(target.views[1])
+    found = consistency.losses(number, target.rows, student, of_teacher)
+    consistency.after_step(target.rows, of_teacher)
+    return found
+
+
+@pytest.mark.parametrize("over", ["memory", "batch"])
+@pytest.mark.parametrize("term", ["l1c", "l2c"])
+def test_l1c_and_l2c_reach_the_backbone_each_alone(network, target, term, over):
+    consistency = paper(target, network, {"cluster_over": over}, **{"l1c": 0.0, "l2c": 0.0, term: 0.5})
+    losses, facts = step(consistency, network, target)
+    assert list(losses) == [term] and consistency.factors == {term: 0.5} and 0 <= facts["disagreement"].item() <= 1
+    losses[term].backward()
+    assert torch.cat([parameter.grad.flatten() for parameter in network.trunk.parameters()]).abs().max() > 1e-6
+    assert ("clusters" in facts) == (over == "memory") and (consistency.state_dict() is None) == (over == "batch")
+
+
+def test_the_proxies_reach_the_backbone_and_follow_the_teacher_after_the_step(network, target):
+    consistency, teacher = plus(target, network), MeanTeacher(network)
+    consistency.before_step(0, teacher)
+    before = consistency.proxies.proxies
+    of_teacher = teacher(target.views[1])
+    losses, facts = consistency.losses(0, target.rows, network(target.views[0]).clip, of_teacher)
+    assert list(losses) == ["proxy"] and facts["clusters"] == 3 and consistency.proxies.proxies is before
+    losses["proxy"].backward()
+    assert torch.cat([parameter.grad.flatten() for parameter in network.trunk.parameters()]).abs().max() > 1e-6
+    consistency.after_step(target.rows, of_teacher)
+    assert not torch.equal(consistency.proxies.proxies, before)
+
+
+def test_the_memory_is_clustered_anew_once_a_pass(network, target):
+    consistency, centroids = paper(target, network), []
+    for number in range(4):
+        step(consistency, network, target, number)
+        centroids.append(consistency.memory.centroids)
+    assert centroids[0] is centroids[1] and centroids[2] is centroids[3] and centroids[0] is not centroids[2]
+
+
+def test_the_target_is_embedded_anew_once_a_pass(network, target):
+    calls = []
+
+    def embed(teacher):
+        calls.append(len(calls))
+        return teacher(target.views[0]).clip.detach()
+
+    consistency = plus(target, network, embed)
+    for number in range(4):
+        step(consistency, network, target, number)
+    assert len(calls) == 2
+
+
+def test_the_first_clusters_see_the_whole_target(network, target):
+    consistency = paper(target, network)
+    assert not consistency.memory.written.any()
+    consistency.start(MeanTeacher(network))
+    assert consistency.memory.written.all() and torch.equal(*consistency.memory.features)
+
+
+@pytest.mark.parametrize("make", [paper, plus])
+def test_a_state_goes_to_disk_and_back(network, target, make, tmp_path):
+    one, other = make(target, network), make(target, network)
+    step(one, network, target)
+    torch.save(one.state_dict(), tmp_path / "state.pt")
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("make", "off"), [(paper, {"l1c": 0.0, "l2c": 0.0}), (plus, {"proxy": 0.0})])
+def test_what_is_switched_off_costs_nothing(network, target, make, off):
+    consistency = make(target, network, **off)
+    consistency.start(None)
+    consistency.before_step(0, None)
+    assert consistency.losses(0, target.rows, None, None) == ({}, {})
+    consistency.after_step(target.rows, None)
+    assert consistency.state_dict() is None and consistency.factors == {}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "wanted"),
+    [({"clusters": 5}, 5), ({}, 2), ({"cluster_over": "batch"}, 6), ({"clusters": 4, "cluster_over": "batch"}, 4)],
+)
+def test_the_number_of_clusters_is_the_knob_or_a_guess(target, knobs, wanted):
+    assert count_clusters(ClusterKnobs(**knobs), target.batches) == wanted
+
+
+def test_the_guess_is_one_cluster_for_seven_tracklets(target):
+    target.batches.domains.target_tracklets = range(432)
+    assert count_clusters(ClusterKnobs(), target.batches) == 61
+
+
+def test_what_the_target_does_to_the_clusters_is_told(target):
+    domains = target.batches.domains
+    assert PaperConsistency.notes(ClusterKnobs(clusters=6), domains, 4) == []
+    (note,) = ProxyConsistency.notes(ClusterKnobs(clusters=7), domains, 4)
+    assert note == "--clusters 7: the target has 6 tracklets, so there are 6 clusters"
+    blind = SimpleNamespace(target_tracklets=range(6), cameras=lambda: None)
+    assert "clusters may fall apart by camera" in PaperConsistency.notes(ClusterKnobs(), blind, 4)[0]
+    assert PaperConsistency.notes(ClusterKnobs(camera_aware=False), blind, 4) == []
+    with pytest.raises(InputError, match="--clusters 9: a batch has 8 features"):
+        PaperConsistency.notes(ClusterKnobs(clusters=9, cluster_over="batch"), domains, 4)
+
+
+def test_a_method_is_a_class_with_this_interface():
+    interface = {name for name in vars(Consistency) if not name.startswith("_")}
+    assert {"start", "before_step", "losses", "after_step", "state_dict", "load_state_dict"} <= interface
+    for method in METHODS.values():
+        assert method.consistency is None or not inspect.isabstract(method.consistency)
