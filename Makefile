@@ -22,6 +22,8 @@ bench: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p vreid_fast.config -p vreid_fast.training -p vreid_fast.evaluation
+	$(BIN)/mypy kernels
 	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/*.cu
 
 # torch first: the extension is compiled against the torch that is installed.

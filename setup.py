@@ -36,6 +36,7 @@ setup(
     packages=[*find_packages(include=["vreid_fast", "vreid_fast.*"]), "vreid_fast.kernels"],
     package_dir={"vreid_fast.kernels": "kernels"},
     package_data={
+        "vreid_fast": ["py.typed"],
         "vreid_fast.config": ["presets/*.yaml"],
         "vreid_fast.ladder": ["*.yaml"],
         "vreid_fast.report": ["*.html", "*.css"],
@@ -55,8 +56,8 @@ setup(
         # psutil: fast-pytorch-kmeans imports it without requiring it.
         "bench": ["flash-kmeans==0.3.1", "fast-pytorch-kmeans==0.2.2", "psutil", "opencv-python-headless", "decord"],
         "dev": [
-            *["pytest", "pytest-timeout", "pytest-xdist", "ruff", "clang-format", "build", "wheel"],
-            *["scipy", "webdataset"],
+            *["pytest", "pytest-timeout", "pytest-xdist", "build", "wheel", "scipy", "webdataset"],
+            *["ruff", "mypy", "types-pyyaml", "clang-format"],
             *["ninja", "cmake", "pybind11", "setuptools>=77"],
         ],
     },

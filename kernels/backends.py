@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import os
 from functools import cache
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ CPP_ON_CPU_ALONE = ("gather_clips", "kmeans", "kmeans_assign")
 
 
 @cache
-def load_extension():
+def load_extension() -> ModuleType | None:
     """The compiled module ``vreid_fast._C``, or None where it was not built; a broken one raises."""
     if importlib.util.find_spec("vreid_fast._C") is None:
         return None
@@ -84,7 +85,7 @@ def choose(op: str, backend: str | None, device: torch.device | str) -> str:
 # What is installed and built does not change while a program runs, nor under a compiled graph. The attribute is
 # what torch.compiler.assume_constant_result sets, without its import of the whole compiler; torch.compile does
 # not take it from a cached function.
-choose._dynamo_marked_constant = True
+choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def choose_for(op: str, backend: str | None, x: Tensor) -> str:

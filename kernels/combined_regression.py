@@ -95,7 +95,7 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, leng
             f"combined_regression: clips must be (N, D), or frames (N, T, D), got {tuple(clips.shape)}; pool maps first"
         )
     if clips.dim() == 3:
-        check_lengths("combined_regression", lengths, *clips.shape[:2], clips.device)
+        check_lengths("combined_regression", lengths, clips.shape[0], clips.shape[1], clips.device)
     elif lengths is not None:
         raise ValueError(
             f"combined_regression: lengths must be None for clips {tuple(clips.shape)}, got a tensor; "

@@ -12,6 +12,7 @@ back (the weight's gradient).
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from .combined_regression_head_triton import (
     combined_regression_head_bwd_kernel,
@@ -111,7 +112,9 @@ def combined_regression_scatter_kernel(
         tl.store(grad_clips + at, tl.where((t < valid)[:, None], total, 0.0), mask=mask)
 
 
-def forward(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, seed, lengths):
+def forward(
+    clips, domains, groups, weight1, bias1, weight2, bias2, dropout, seed, lengths
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See combined_regression.py."""
     groups, domains = groups.contiguous(), domains.contiguous()
     weight1, weight2 = weight1.contiguous(), weight2.contiguous()
@@ -145,7 +148,7 @@ def forward(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, see
 def backward(
     grad_loss, grad_predictions, grad_combined, clips, groups, weight1, bias1, weight2, bias2, strength,
     dropout, lengths, predictions, combined, hidden, tallies,
-):  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """See combined_regression.py."""
     samples, frames, width, _ = _layout(clips)
     rows, units = hidden.shape

@@ -7,7 +7,7 @@ a = min(1 - 1 / (k + 1), decay) (arXiv 2402.02108, eq. 11) or, without warm-up, 
 from __future__ import annotations
 
 from operator import is_
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,8 @@ class EmaUpdater:
         self._count = len(names)
         device = slots["teacher"][names[0]].tensor.device
         self._backend = choose("ema", backend, device)
-        self._plan, self._planned = None, []
+        self._plan: Any = None
+        self._planned: list[Tensor] = []
         self.warmup = warmup
         # The second counter is scratch of the CUDA kernel.
         self._counters = torch.zeros(2, dtype=torch.int64, device=device)
@@ -192,7 +193,7 @@ def _check_alike(slots: dict[str, dict[str, _Slot]]) -> None:
     teacher = slots["teacher"]
     if not teacher:
         raise ValueError("ema: teacher must hold parameters, got none; pass a network with parameters")
-    owner = {}
+    owner: dict[int, str] = {}
     for role, theirs in slots.items():
         for here, there, only in ((teacher, theirs, "teacher"), (theirs, teacher, role)):
             alone = [name for name in here if name not in there]

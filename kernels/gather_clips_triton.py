@@ -42,7 +42,7 @@ def gather_clips_kernel(
     tl.store(clips + place * size + at, value, mask=at < size)
 
 
-def gather(clips, frames, rows, augmentations, mean, std):
+def gather(clips, frames, rows, augmentations, mean, std) -> None:
     """See gather_clips.py."""
     height, width = frames.shape[1:3]
     grid = (rows.numel() * triton.cdiv(3 * height * width, BLOCK),)

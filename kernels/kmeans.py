@@ -99,16 +99,16 @@ def kmeans(
                 f"kmeans: init must be floats on {x.device} as x is, got {init.dtype} on {init.device}; "
                 "convert or move it"
             )
-        init = init.detach().expand(wanted)
-        init = init if x.dim() == 3 else init[None]
+        given = init.detach().expand(wanted)
+        given = given if x.dim() == 3 else given[None]
     elif init != "k-means++":
         raise ValueError(f"kmeans: init must be 'k-means++' or a tensor of centroids, got {init!r}; choose one")
     else:
-        init = None
+        given = None
     backend = choose_for("kmeans", backend, x)
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
     seed = as_seed("kmeans", seed, x.device)
-    found = _op(problems, clusters, restarts, iterations, init, seed, backend)
+    found = _op(problems, clusters, restarts, iterations, given, seed, backend)
     return KMeans(*(found if x.dim() == 3 else (tensor[0] for tensor in found)))
 
 

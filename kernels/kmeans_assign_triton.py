@@ -5,6 +5,7 @@ distances to the centroids so found.
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from .dot_triton import operand_type, precision
 
@@ -101,7 +102,7 @@ def blocks(samples: int, clusters: int, operands: tl.dtype, products: str) -> di
     return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, **options}
 
 
-def rank(x, centroids, labels, lloyd=None):
+def rank(x, centroids, labels, lloyd=None) -> None:
     """labels (P, N) become those of x (B, N, D) by the nearest centroid (P, K, D), P a multiple of B.
 
     lloyd: (middle (P, 1, D), norms (B, N), distances (P, N), running (P,), moved (P,)) of an iteration: with 0/1
@@ -130,7 +131,7 @@ def rank(x, centroids, labels, lloyd=None):
     )  # fmt: skip
 
 
-def distances_to(x, centroids, labels):
+def distances_to(x, centroids, labels) -> Tensor:
     """Squared distances (P, N) float32 of x (B, N, D) to their centroids (P, K, D) by labels (P, N)."""
     (shared, samples, width), (problems, clusters, _) = x.shape, centroids.shape
     distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
@@ -142,7 +143,7 @@ def distances_to(x, centroids, labels):
     return distances
 
 
-def assign(x, centroids):
+def assign(x, centroids) -> tuple[Tensor, Tensor]:
     """See kmeans_assign.py."""
     x, centroids = x.contiguous(), centroids.contiguous()
     labels = torch.empty(x.shape[:2], dtype=torch.int64, device=x.device)

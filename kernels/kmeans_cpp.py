@@ -27,5 +27,6 @@ def kmeans_cpp(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     load_extension()
-    on_gram = fits(*x.shape[1:], clusters, restarts)
+    _, samples, width = x.shape
+    on_gram = fits(samples, width, clusters, restarts)
     return torch.ops.vreid_fast.kmeans_cpu(x, clusters, restarts, iterations, init, seed, on_gram)

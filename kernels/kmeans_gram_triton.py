@@ -8,6 +8,7 @@ one launch does all, from the samples to the centroids of the best run.
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from .kmeans_assign_triton import assign, distances_to
 from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seeded
@@ -123,7 +124,7 @@ def fits_one_program(samples: int, restarts: int) -> bool:
     return samples <= 64 and restarts <= 16
 
 
-def kmeans_gram(x, clusters, restarts, iterations, init, seed):
+def kmeans_gram(x, clusters, restarts, iterations, init, seed) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     x = x.contiguous()
     batch, samples, width = x.shape
@@ -139,9 +140,9 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed):
         labels, distances = assign(x, init)
     gram, inertia = empty(batch, samples, samples), empty(programs)
     members = empty(programs * runs, samples, dtype=torch.int32)
-    centroids, counts = None, empty(batch, clusters, dtype=torch.int64)
+    counts = empty(batch, clusters, dtype=torch.int64)
+    centroids = empty(batch, clusters, width) if whole else None
     if whole:
-        centroids = empty(batch, clusters, width)
         # Larger tiles would spill.
         tile = {"BLOCK_K": max(2, 16 // runs), "BLOCK_J": 64, "num_warps": 8}
     else:
@@ -156,7 +157,7 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed):
             TYPE=tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16, RUNS=runs,
             BLOCK_N=max(16, triton.next_power_of_2(samples)), BLOCK_D=32, num_stages=1, maxnreg=255, **tile,
         )  # fmt: skip
-    if whole:
+    if centroids is not None:
         return labels, centroids, inertia, counts
     best = inertia.view(batch, restarts).argmin(1)[:, None, None].expand(-1, 1, samples)
     labels = labels.view(batch, restarts, samples).gather(1, best)[:, 0]

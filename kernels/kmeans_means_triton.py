@@ -3,6 +3,7 @@
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 
 @triton.jit
@@ -34,7 +35,7 @@ def kmeans_means_kernel(
     tl.store(centroids + row * width + feature, mean, mask=feature < width)
 
 
-def means(x, members, clusters, centroids=None, running=None):
+def means(x, members, clusters, centroids=None, running=None) -> Tensor:
     """(P, K, D) float32 means of the samples x (B, N, D) by members (P, N), P a multiple of B.
 
     With flags `running` (P,) int32, the rows of `centroids` whose flag is 0 are left as they are.

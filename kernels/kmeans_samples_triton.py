@@ -7,6 +7,7 @@ of launches does not depend on the data.
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from .kmeans_assign_triton import assign, distances_to, rank
 from .kmeans_means_triton import means
@@ -50,7 +51,7 @@ def kmeans_fill_kernel(
         empty -= 1
 
 
-def kmeans_samples(x, clusters, restarts, iterations, init, seed):
+def kmeans_samples(x, clusters, restarts, iterations, init, seed) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     x = x.contiguous()
     batch, samples, width = x.shape

@@ -7,6 +7,7 @@ first finds its tile by the tiles' sums and then the sample in it.
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from .counter_random import random_bits
 from .counter_random_triton import uniform
@@ -108,7 +109,7 @@ def kmeans_draw_kernel(
     tl.store(picked + problem * trials + trial, tl.minimum(sample, samples - 1).to(tl.int64), mask=trial < trials)
 
 
-def seed_runs(x, middle, norms, clusters, restarts, seed):
+def seed_runs(x, middle, norms, clusters, restarts, seed) -> tuple[Tensor, Tensor]:
     """Greedy k-means++ as in kmeans_reference.py: labels and squared distances (P, N) of x (B, N, D).
 
     norms (B, N): squared distances of the samples to middle (B, 1, D).

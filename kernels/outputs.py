@@ -26,6 +26,7 @@ def empty_maps(
 ) -> Tensor:
     """The gradient (B*T, D, H, W) of feature maps, of the type of whichever gradient is there."""
     known = grad_clips if grad_frames is None else grad_frames
+    assert known is not None, "one of the two gradients is there"
     layout = torch.channels_last if channels_last else torch.contiguous_format
     size = known.shape[0] * frames, known.shape[-1], height, width
     return torch.empty(size, dtype=known.dtype, device=known.device, memory_format=layout)

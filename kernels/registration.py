@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 _LIBRARY = torch.library.Library("vreid_fast", "FRAGMENT")
 
 
-def register(schema: str, implementation: Callable, fake: Callable):
+def register(schema: str, implementation: Callable, fake: Callable) -> torch._ops.OpOverload:
     """Defines and returns the op vreid_fast::`schema`, which changes what its schema says and returns new tensors."""
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -51,7 +51,7 @@ def register_derivative(op, save: Callable, differentiate: Callable) -> None:
             save(ctx, inputs, output)
             return output
 
-        backward = staticmethod(once_differentiable(differentiate))
+        backward = staticmethod(once_differentiable(differentiate))  # type: ignore[assignment]
 
     # apply takes no keyset, which impl would pass to a builtin; hence a plain function.
     _LIBRARY.impl(op.name().partition("::")[2], lambda *inputs: Derivative.apply(*inputs), "Autograd")

@@ -64,6 +64,7 @@ def temporal_pool_reference(
     """:func:`temporal_pool` in plain torch, any device and float type."""
     accumulate = torch.promote_types(x.dtype, torch.float32)
     if x.dim() == 4:
+        assert frames is not None, "feature maps need frames"
         if spatial == "max":
             # Unlike amax, whose gradient is split among equal maxima, this gives it to the first.
             x_pooled = F.adaptive_max_pool2d(x, 1)

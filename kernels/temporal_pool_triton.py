@@ -9,6 +9,7 @@ from functools import cache
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from .outputs import empty_maps
 
@@ -116,7 +117,7 @@ def blocks(channels: int, positions: int, channels_last: bool) -> dict[str, int]
     return {"BLOCK_P": block_p, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": 128}
 
 
-def forward(maps, frames, lengths, maximum):
+def forward(maps, frames, lengths, maximum) -> tuple[Tensor, Tensor, Tensor]:
     """See temporal_pool.py; any strides in which rows and columns of a map collapse into one axis."""
     rows, channels, height, width = maps.shape
     if height > 1 and width > 1 and maps.stride(2) != width * maps.stride(3):
@@ -139,7 +140,7 @@ def forward(maps, frames, lengths, maximum):
     return frame_features, clip_features, index
 
 
-def backward(grad_frames, grad_clips, lengths, index, frames, height, width, channels_last, maximum):
+def backward(grad_frames, grad_clips, lengths, index, frames, height, width, channels_last, maximum) -> Tensor:
     """See temporal_pool.py."""
     grad_maps = empty_maps(grad_frames, grad_clips, frames, height, width, channels_last)
     if grad_maps.shape[0] == 0:
@@ -147,7 +148,7 @@ def backward(grad_frames, grad_clips, lengths, index, frames, height, width, cha
     lengths, grad_frames, grad_clips = (
         None if tensor is None else tensor.contiguous() for tensor in (lengths, grad_frames, grad_clips)
     )
-    rows, channels, positions = *grad_maps.shape[:2], height * width
+    (rows, channels), positions = grad_maps.shape[:2], height * width
     strides = channels * positions, *((1, channels) if channels_last else (positions, 1))
     tile = blocks(channels, positions, channels_last)
     grid = (rows * -(-channels // tile["BLOCK_C"]),)

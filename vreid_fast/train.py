@@ -84,9 +84,9 @@ def train(config: Config, resume: bool = False) -> dict:
             session.note_scores(source=evaluate(learner.student).scores())
             session.before = torch.from_numpy(embed_domains(learner.student, domains, protocol, precision)["features"])
             start_adaptation()
-            if learner.consistency is not None:
-                learner.consistency.start(learner.teacher)
-        if learner.consistency is not None:
+            if learner.adaptation is not None:
+                learner.adaptation.consistency.start(learner.adaptation.teacher)
+        if learner.adaptation is not None:
             with batches.both(learner.step, session.total, done=learner.step - stages.source_steps) as loader:
                 for source, target in loader:
                     steps.adapt(source, target)
@@ -105,13 +105,14 @@ def train(config: Config, resume: bool = False) -> dict:
                 learner.statistics[name] = measure_cameras(network, batches, precision)
         student = evaluate(learner.student, train=True, statistics=learner.statistics.get("student"))
         session.note_scores(student=student.scores(), student_camera=student.camera_scores())
-        if learner.teacher is not None:
-            teacher = evaluate(learner.teacher.network, statistics=learner.statistics.get("teacher"))
+        if learner.adaptation is not None:
+            teacher = evaluate(learner.adaptation.teacher.network, statistics=learner.statistics.get("teacher"))
             session.note_scores(teacher=teacher.scores())
         session.note_scores(**student.clothes_scores("student"))
         after = embed_domains(learner.student, domains, protocol, precision, learner.statistics.get("student"))
         session.finish()
-        return write_results(session, config.data, student, used, after)
+        feature_map = {"before": session.before.numpy(), "after": after.pop("features"), **after}
+        return write_results(session, config.data, student, used, feature_map)
 
 
 def train_splits(config: Config, resume: bool = False) -> dict:

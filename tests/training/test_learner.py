@@ -49,12 +49,14 @@ def test_heads_have_their_own_rate_and_no_weight_decay():
     assert rate == student["lr"] < heads["lr"] == weights["lr"]
     assert (student["weight_decay"], heads["weight_decay"]) == (5e-4, 0.0)
     count = sum(len(group["params"]) for group in learner.optimiser.param_groups)
-    assert count == sum(len(list(m.parameters())) for m in (learner.student, learner.heads, learner.weights))
+    assert count == sum(
+        len(list(m.parameters())) for m in (learner.student, learner.adaptation.heads, learner.adaptation.weights)
+    )
 
 
 def test_the_teacher_starts_as_a_copy_without_gradients():
     learner = make()
-    teacher = learner.teacher.network
+    teacher = learner.adaptation.teacher.network
     for one, other in zip(teacher.parameters(), learner.student.parameters()):
         assert torch.equal(one, other) and one is not other and not one.requires_grad
     assert learner.networks() == {"student": learner.student, "teacher": teacher}
@@ -66,9 +68,9 @@ def test_state_goes_to_disk_and_back(tmp_path):
     loss = one.student(torch.randn(2, 2, 3, 32, 16)).clip.square().sum()
     loss.backward()
     one.optimiser.step()
-    one.teacher.follow()
+    one.adaptation.teacher.follow()
     width = one.student.width
-    one.consistency.memory.write(torch.tensor([1, 2]), torch.randn(2, width), torch.randn(2, width))
+    one.adaptation.consistency.memory.write(torch.tensor([1, 2]), torch.randn(2, width), torch.randn(2, width))
     torch.save(one.state_dict(), tmp_path / "state.pt")
     other = make()
     with torch.no_grad():

@@ -14,7 +14,8 @@ from vreid_fast.errors import InputError
 class Bound:
     """A condition on a knob's value, and the words for it after "must be"."""
 
-    holds: Callable[[Any], bool]
+    holds: Callable[[Any], object]
+    """Whether a value keeps it, as `bool` says."""
     words: str
     why: str = ""
     """Said of a value that breaks it."""
@@ -37,6 +38,7 @@ def knob(default: Any, *bounds: Bound) -> Any:
     return dataclasses.field(default=default, metadata={"bounds": bounds})
 
 
+@dataclass(frozen=True)
 class KnobGroup:
     """A frozen dataclass of knobs, each within its bounds.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from dataclasses import dataclass
 from typing import Any, Self
 
 import yaml
@@ -23,6 +24,7 @@ WRITTEN = """
 """.split()  # noqa: SIM905
 
 
+@dataclass(frozen=True)
 class FlatForm:
     """Of a frozen dataclass of `KnobGroup`s: the same knobs without their groups."""
 

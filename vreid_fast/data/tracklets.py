@@ -106,6 +106,13 @@ class Dataset:
         return aligned(rows)
 
 
+def all_known(values: Iterable[int | None]) -> list[int] | None:
+    """The values, or None where one of them is unknown or there is none."""
+    values = list(values)
+    known = [value for value in values if value is not None]
+    return known if known and len(known) == len(values) else None
+
+
 def identity_labels(tracklets: Sequence[Tracklet]) -> dict[int, int]:
     """Classes 0..P-1 of the known identities, in sorted order."""
     identities = {tracklet.identity for tracklet in tracklets} - {None}

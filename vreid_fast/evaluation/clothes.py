@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vreid_fast.data import Dataset, Tracklet
+from vreid_fast.data.tracklets import all_known
 
 
 def clothes_protocols(data: Dataset) -> tuple[list[str], list[str]]:
@@ -36,5 +37,4 @@ def clothes_protocols(data: Dataset) -> tuple[list[str], list[str]]:
 
 def clothes_of(tracklets: Sequence[Tracklet]) -> list[int] | None:
     """Clothes of tracklets, or None where those of one are unknown."""
-    clothes = [tracklet.clothes for tracklet in tracklets]
-    return None if not clothes or None in clothes else clothes
+    return all_known(tracklet.clothes for tracklet in tracklets)

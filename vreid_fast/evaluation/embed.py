@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vreid_fast.data import Tracklet
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
 from vreid_fast.device import Precision
-from vreid_fast.models import CameraStatistics, using_statistics
+from vreid_fast.models import CameraStatistics, VideoNetwork, using_statistics
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Protocol:
 
 @torch.no_grad()
 def embed(
-    network: nn.Module,
+    network: VideoNetwork,
     tracklets: Sequence[Tracklet],
     protocol: Protocol,
     precision: Precision,
@@ -53,7 +53,7 @@ def embed(
         plan = TestPlan(
             [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips
         )
-        own = statistics.get(camera) if statistics else None
+        own = statistics.get(camera) if statistics and camera is not None else None
         with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:
             for (batch,) in loader:
                 with precision.cast():
@@ -66,7 +66,7 @@ def embed(
 
 
 def embed_domains(
-    network: nn.Module,
+    network: VideoNetwork,
     domains: Domains,
     protocol: Protocol,
     precision: Precision,

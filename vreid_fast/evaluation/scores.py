@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vreid_fast.data import Dataset, Tracklet
 from vreid_fast.data.checks import why_unscored
+from vreid_fast.data.tracklets import all_known
 from vreid_fast.device import Precision
 from vreid_fast.metrics import camera_standardise, pairwise_distances, rank_metrics
-from vreid_fast.models import CameraStatistics
+from vreid_fast.models import CameraStatistics, VideoNetwork
 
 from .clothes import clothes_of, clothes_protocols
 from .embed import Protocol, embed
@@ -31,7 +32,7 @@ class Evaluation:
     @classmethod
     def of(
         cls,
-        network: nn.Module,
+        network: VideoNetwork,
         data: Dataset,
         protocol: Protocol,
         precision: Precision,
@@ -75,11 +76,13 @@ class Evaluation:
         return self._rank(*self.camera_standardised()) if self.scored else None
 
     def camera_standardised(self) -> tuple[Tensor, Tensor]:
+        """Query and gallery features (Q, D) and (G, D), standardised per camera."""
         known = _cameras(self.data.train)
-        return tuple(
+        query, gallery = (
             camera_standardise(features, _cameras(tracklets) if known else None, self.train, known)
             for features, tracklets in ((self.query, self.data.query), (self.gallery, self.data.gallery))
         )
+        return query, gallery
 
     def _rank(self, query: Tensor, gallery: Tensor, protocol: str = "market") -> dict:
         data = self.data
@@ -93,5 +96,4 @@ class Evaluation:
 
 
 def _cameras(tracklets: Sequence[Tracklet]) -> list[int] | None:
-    cameras = [tracklet.camera for tracklet in tracklets]
-    return None if not cameras or None in cameras else cameras
+    return all_known(tracklet.camera for tracklet in tracklets)

@@ -41,7 +41,7 @@ class VideoNetwork(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.frames = frames
-        self.width = trunk.width
+        self.width: int = trunk.width
         self.neck = make_neck(self.width)
         self.classifier = make_classifier(self.width, identities)
 

@@ -2,7 +2,9 @@
 
 import base64
 import io
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Okabe and Ito's colours, told apart by colour-blind readers; every curve is also labelled directly.
 INK, FAINT, GRID = "#1f2933", "#6b7683", "#e3e7eb"
@@ -43,7 +45,7 @@ STYLE = {
 
 
 @contextmanager
-def drawn_axes(width: float, height: float):
+def drawn_axes(width: float, height: float) -> Iterator[tuple[Any, Callable[[], str]]]:
     """Axes of that size in inches, and a function that turns them into a data: URI of an SVG."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG

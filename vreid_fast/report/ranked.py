@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def pick_ranked(
     query: Sequence,
     gallery: Sequence,
     *,
-    read_frames: Callable[[object, np.ndarray], Sequence[np.ndarray]],
+    read_frames: Callable[[Any, np.ndarray], Sequence[np.ndarray]],
     count: int = 8,
     depth: int = 10,
     protocol: str = "market",
@@ -97,7 +98,7 @@ def describe(tracklet) -> str:
 def _labels(side: str, tracklets: Sequence) -> Labels:
     """Labels of tracklets: an unknown identity is -1, and one unknown camera or clothes makes all unknown."""
 
-    def column(name):
+    def column(name: str) -> list[int] | None:
         values = [getattr(tracklet, name) for tracklet in tracklets]
         return None if any(value is None for value in values) else values
 

@@ -120,9 +120,8 @@ def make_protocol(config: Config, reading: ReadingOptions) -> Protocol:
 
 def choose_statistics(config: Config, domains: Domains) -> str:
     """Which batch-norm statistics the test takes: target, camera or running."""
-    wanted = config.test.statistics
-    if wanted == "auto":
-        wanted = METHODS[config.stages.method].statistics
+    named = config.test.statistics
+    wanted = METHODS[config.stages.method].statistics if named == "auto" else named
     cameras = domains.cameras()
     if wanted == "camera" and (cameras is None or len(cameras.unique()) == 1):
         known = "not known" if cameras is None else "one only"

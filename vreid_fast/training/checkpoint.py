@@ -44,7 +44,7 @@ def load(path: str | Path) -> dict:
     return state
 
 
-def check_same(path: str | Path, state: dict, **wanted) -> None:
+def check_same(path: str | Path, state: dict, **wanted: object) -> None:
     """Refuse a checkpoint whose network, identities or frames are not those `wanted`.
 
     Raises:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs, ProxyKnobs
 from vreid_fast.data.batches import Batches
@@ -25,6 +25,7 @@ from vreid_fast.losses import (
     compactness_loss,
     disagreement,
 )
+from vreid_fast.models import VideoNetwork
 
 from .teacher import MeanTeacher
 
@@ -77,7 +78,8 @@ class Consistency(ABC):
         """What a checkpoint keeps; None = nothing."""
 
     @abstractmethod
-    def load_state_dict(self, state: dict) -> None: ...
+    def load_state_dict(self, state: dict) -> None:
+        """Take it back; without effect where the losses are switched off by now."""
 
 
 class PaperConsistency(Consistency):
@@ -138,7 +140,7 @@ class PaperConsistency(Consistency):
             assignment = cluster_batch(student.detach(), teacher, self.clusters, self.restarts, seed=step)
         else:
             self.memory.write(tracklets, student, teacher)
-            if step % self.every == 0:
+            if step % self.every == 0 or self.memory.centroids is None:
                 self.memory.cluster(self.clusters, self.restarts, seed=step)
             assignment = self.memory.assign(tracklets, student.detach(), teacher)
         losses = {}
@@ -153,7 +155,8 @@ class PaperConsistency(Consistency):
         return None if self.memory is None else self.memory.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        self.memory.load_state_dict(state)
+        if self.memory is not None:
+            self.memory.load_state_dict(state)
 
 
 class ProxyConsistency(Consistency):
@@ -169,7 +172,7 @@ class ProxyConsistency(Consistency):
         knobs: ProxyKnobs,
         clusters: ClusterKnobs,
         batches: Batches,
-        embed: Callable[[nn.Module], Tensor],
+        embed: Callable[[VideoNetwork], Tensor],
         width: int,
         device: torch.device,
     ):
@@ -186,7 +189,7 @@ class ProxyConsistency(Consistency):
 
     def before_step(self, step: int, teacher: MeanTeacher) -> None:
         """Once a pass: embed the whole target and cluster it anew."""
-        if self.proxies is not None and step % self.every == 0:
+        if self.proxies is not None and (step % self.every == 0 or self.proxies.labels is None):
             features = self.embed(teacher.network).to(self.device)
             self.proxies.write(torch.arange(len(features), device=self.device), features)
             self.proxies.cluster(self.clusters, self.restarts, seed=step)
@@ -205,7 +208,8 @@ class ProxyConsistency(Consistency):
         return None if self.proxies is None else self.proxies.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        self.proxies.load_state_dict(state)
+        if self.proxies is not None:
+            self.proxies.load_state_dict(state)
 
 
 def count_clusters(knobs: ClusterKnobs, batches: Batches) -> int:

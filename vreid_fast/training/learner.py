@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
 
 from vreid_fast.losses import LossWeights
-from vreid_fast.models import CameraStatistics, DomainHeads
+from vreid_fast.models import CameraStatistics, DomainHeads, VideoNetwork
 
 from .consistency import Consistency
 from .teacher import MeanTeacher
 
 FLOOR = 0.02  # part of the peak at which a cosine ends
 EPOCHS, DROPS = 150, (40, 80, 120)  # of the authors: all, and those after which the rate falls to a tenth
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What the second stage adds to the student."""
+
+    heads: DomainHeads
+    weights: LossWeights
+    teacher: MeanTeacher
+    consistency: Consistency
 
 
 class Learner:
@@ -26,15 +37,12 @@ class Learner:
         weight_decay: of the student.
     """
 
-    def __init__(self, student: nn.Module, *, learning_rate: float, weight_decay: float):
+    def __init__(self, student: VideoNetwork, *, learning_rate: float, weight_decay: float):
         self.student = student
         self.device = next(student.parameters()).device
         self.weight_decay = weight_decay
         self.step = 0
-        self.heads: DomainHeads | None = None
-        self.weights: LossWeights | None = None
-        self.teacher: MeanTeacher | None = None
-        self.consistency: Consistency | None = None
+        self.adaptation: Adaptation | None = None
         self.statistics: dict[str, CameraStatistics] = {}
         """Batch-norm statistics of the target's cameras, by name of the network, once they are measured."""
         # A 0-d device tensor, so that a schedule recompiles and re-captures nothing.
@@ -53,18 +61,16 @@ class Learner:
         ema_decay: float = 0.99,
     ) -> None:
         """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew."""
-        self.heads = DomainHeads(self.student.width, domain_width, domain_dropout).to(self.device)
-        self.weights = LossWeights(loss_weights).to(self.device)
-        self.teacher = MeanTeacher(self.student, ema_decay)
-        self.consistency = consistency
+        heads = DomainHeads(self.student.width, domain_width, domain_dropout).to(self.device)
+        weights = LossWeights(loss_weights).to(self.device)
+        self.adaptation = Adaptation(heads, weights, MeanTeacher(self.student, ema_decay), consistency)
         self.restart_optimiser(learning_rate, head_learning_rate)
 
     def restart_optimiser(self, learning_rate: float, head_learning_rate: float = 0.0) -> None:
         """A fresh Adam over all that there is to learn; heads and loss weights have a rate of their own."""
-        groups = [{"params": list(self.student.parameters()), "peak": learning_rate}]
-        for module in (self.heads, self.weights):
-            if module is not None:
-                groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
+        groups: list[dict[str, Any]] = [{"params": list(self.student.parameters()), "peak": learning_rate}]
+        for module in (self.adaptation.heads, self.adaptation.weights) if self.adaptation else ():
+            groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
         self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay)
 
     def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
@@ -74,13 +80,16 @@ class Learner:
             group["lr"] = group["peak"] * factor
         return self.optimiser.param_groups[0]["lr"]
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, VideoNetwork]:
         """Student and, where there is one, teacher."""
-        return {"student": self.student, **({} if self.teacher is None else {"teacher": self.teacher.network})}
+        return {"student": self.student, **({"teacher": self.adaptation.teacher.network} if self.adaptation else {})}
 
-    def _parts(self) -> dict:
+    def _parts(self) -> dict[str, Any]:
         """What the second stage adds, by its name in a checkpoint."""
-        return {"heads": self.heads, "weights": self.weights, "teacher": self.teacher, "memory": self.consistency}
+        if self.adaptation is None:
+            return dict.fromkeys(("heads", "weights", "teacher", "memory"))
+        parts = self.adaptation
+        return {"heads": parts.heads, "weights": parts.weights, "teacher": parts.teacher, "memory": parts.consistency}
 
     def state_dict(self) -> dict:
         return {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from tqdm import tqdm
 
 from vreid_fast.errors import Diverged
 
-Scalars = dict[str, float | Tensor | dict[str, float | Tensor]]
+Scalars = dict[str, float | Tensor | Mapping[str, float | Tensor]]
 
 
 class Logbook:
@@ -91,7 +93,7 @@ class Logbook:
         values = {name: float(value) for name, value in losses.items()}
         others = {name: _numbers(value) for name, value in scalars.items()}
         now = time.perf_counter()
-        row = {
+        row: dict[str, Any] = {
             "stage": stage,
             "step": step,
             "seconds": round(self.seconds(), 3),
@@ -135,8 +137,8 @@ class Logbook:
         self.board.close()
 
 
-def _numbers(value: float | Tensor | dict[str, float | Tensor]) -> float | dict[str, float]:
-    return {name: float(part) for name, part in value.items()} if isinstance(value, dict) else float(value)
+def _numbers(value: float | Tensor | Mapping[str, float | Tensor]) -> float | dict[str, float]:
+    return {name: float(part) for name, part in value.items()} if isinstance(value, Mapping) else float(value)
 
 
 def read_history(path: Path) -> list[dict]:

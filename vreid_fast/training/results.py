@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,17 +52,17 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
 
 
 def write_results(
-    session: Session, data: DataKnobs, test: Evaluation, used: dict[str, str], after: dict[str, np.ndarray]
+    session: Session, data: DataKnobs, test: Evaluation, used: dict[str, str], feature_map: dict[str, np.ndarray]
 ) -> dict:
     """result.json, report.html and the closing table of a finished run.
 
     Args:
         test: the adapted student on the target, for the ranked lists.
         used: what `greet` returned.
-        after: what `embed_domains` returned after adaptation, for the map.
+        feature_map: what `embed_domains` returned, but with features `before` and `after` adaptation.
     """
     log, folder = session.log, session.folder
-    result = {
+    result: dict[str, Any] = {
         **session.scores,
         "method": session.stages.method,
         "seed": session.run.seed,
@@ -78,7 +79,7 @@ def write_results(
     write_report(
         folder / "report.html", title=f"{data.source} → {data.target}", config=session.config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,
-        feature_map={"before": session.before.numpy(), "after": after.pop("features"), **after},
+        feature_map=feature_map,
     )  # fmt: skip
     if bad_frames.found:
         result["bad_frames"] = bad_frames.report()

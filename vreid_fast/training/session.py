@@ -52,6 +52,9 @@ class Session:
         config: flat knobs of the run, kept in each checkpoint.
     """
 
+    log: Logbook
+    """Open within `with session`."""
+
     def __init__(
         self,
         folder: Path,
@@ -75,7 +78,6 @@ class Session:
         """(N, D) features of the report's map, before adaptation."""
         self.finished = False
         self.stop = StopRequest()
-        self.log: Logbook | None = None
         self.saved_step = 0
 
     @property
@@ -92,7 +94,7 @@ class Session:
         self.stop.__enter__()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop.__exit__(*error)
         self.log.close()
 

@@ -5,6 +5,7 @@ Each is: the loss, the gradient step, the teacher's update, then log and checkpo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch import Tensor
 from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs, OptimiserKnobs, StageKnobs
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce
-from vreid_fast.models import NetworkOutput, reversal_strength
+from vreid_fast.models import DomainHeads, NetworkOutput, reversal_strength
 
 from .adversarial import domain_losses
+from .logbook import Scalars
 from .session import Session
 
 
@@ -53,25 +55,27 @@ class Steps:
         norms = self._gradient_norms(losses, weights)
 
         norm = precision.step(loss, learner.optimiser, self.optimiser.clip_gradient)
-        scalars = {"learning_rate": rate, "weights": weights, **norms, "gradient_norm": norm}
+        scalars: Scalars = {"learning_rate": rate, "weights": weights, **norms, "gradient_norm": norm}
         self.session.advance({**losses, "total": loss}, scalars, clips=len(batch.clips))
 
     def adapt(self, source: Batch, target: Batch) -> None:
         """Eq. 17 over a source batch and two views of a target batch."""
-        learner, precision, consistency = self.session.learner, self.session.precision, self.session.learner.consistency
+        learner, precision, adaptation = self.session.learner, self.session.precision, self.session.learner.adaptation
+        assert adaptation is not None, "Learner.start_adaptation comes first"
+        teacher, consistency = adaptation.teacher, adaptation.consistency
         step, steps = self._place()
         rate = self._set_learning_rate()
         learner.reversal.fill_(self.adversarial.reversal * reversal_strength(step / steps))
-        consistency.before_step(step, learner.teacher)
+        consistency.before_step(step, teacher)
 
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
         with precision.cast():
             of_source = learner.student(source.clips)
             of_target = learner.student(target.views[0])
-            of_teacher = learner.teacher(target.views[1])
+            of_teacher = teacher(target.views[1])
 
         identity = self._identity_losses(of_source, source)
-        domain, accuracy = self._domain_losses(step, of_source, of_target)
+        domain, accuracy = self._domain_losses(adaptation.heads, step, of_source, of_target)
         agreement, facts = consistency.losses(step, target.tracklets, of_target.clip, of_teacher)
         ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
         groups = {
@@ -79,24 +83,26 @@ class Steps:
             "domain": (domain, self.adversarial.factors(), 1.0),
             "consistency": (agreement, consistency.factors, ramp),
         }
-        sums, weights, learned = {}, {}, learner.weights.named()
+        sums: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
+        learned = adaptation.weights.named()
         for group, (losses, factors, part) in groups.items():
             if losses:
                 sums[group] = part * weighted(losses, factors)
                 weights |= {name: part * factors[name] * learned[group] for name in losses}
-        loss = learner.weights(sums)
+        loss = adaptation.weights(sums)
         losses = {**identity, **domain, **agreement}
         norms = self._gradient_norms(losses, weights)
 
         norm = precision.step(loss, learner.optimiser, self.optimiser.clip_gradient)
-        learner.teacher.follow()
+        teacher.follow()
         consistency.after_step(target.tracklets, of_teacher)
-        schedules = {
+        schedules: Scalars = {
             "learning_rate": rate,
             "reversal": learner.reversal,
-            "ema_decay": learner.teacher.updater.decay_now,
+            "ema_decay": teacher.updater.decay_now,
         }
-        scalars = {**schedules, **accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
+        scalars: Scalars = {**schedules, **accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
         self.session.advance({**losses, "total": loss}, scalars, clips=len(source.clips) + len(target.clips))
 
     def _identity_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, Tensor]:
@@ -108,19 +114,22 @@ class Steps:
         if knobs.triplet:
             losses["triplet"] = batch_hard_triplet(output.clip, labels, knobs.margin, knobs.triplet_distance)
         if knobs.info_nce:
+            assert output.projected is not None, "build.initial_network refuses networks without a projection"
             losses["info_nce"] = info_nce(output.projected, self.per_person, knobs.info_nce_temperature)
         return losses
 
-    def _domain_losses(self, step: int, source: NetworkOutput, target: NetworkOutput) -> tuple[dict, dict]:
+    def _domain_losses(
+        self, heads: DomainHeads, step: int, source: NetworkOutput, target: NetworkOutput
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """L1S, L2S and L3S as far as they are switched on, and the accuracies of their classifiers."""
-        knobs, learner = self.adversarial, self.session.learner
+        knobs = self.adversarial
         return domain_losses(
-            learner.heads, source, target, learner.reversal,
+            heads, source, target, self.session.learner.reversal,
             terms=[name for name, factor in knobs.factors().items() if factor > 0], groups=knobs.combined_groups,
             sizes=knobs.combined_sizes, rng=np.random.default_rng((self.seed, step)),
         )  # fmt: skip
 
-    def _gradient_norms(self, losses: dict[str, Tensor], weights: dict) -> dict[str, dict]:
+    def _gradient_norms(self, losses: dict[str, Tensor], weights: Mapping[str, float | Tensor]) -> Scalars:
         """Weighted gradient norms at the backbone by loss, in the rows of the log that are due to have them."""
         step = self.session.learner.step + 1
         if not self.gradients_every or step % self.log_every or step % self.gradients_every >= self.log_every:

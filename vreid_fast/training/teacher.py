@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vreid_fast.kernels import EmaUpdater
+from vreid_fast.models import VideoNetwork
 
 
 class MeanTeacher:
@@ -21,7 +22,7 @@ class MeanTeacher:
         decay: highest decay; it is min(1 - 1/(k+1), decay) at step k since the teacher's start.
     """
 
-    def __init__(self, student: nn.Module, decay: float = 0.99):
+    def __init__(self, student: VideoNetwork, decay: float = 0.99):
         self.network = copy.deepcopy(student).train().requires_grad_(False)
         self.updater = EmaUpdater(self.network, student, decay)
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from vreid_fast.errors import InputError
 
@@ -107,7 +108,7 @@ def read_columns(file: Path, *columns: str) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def read_json(file: Path):
+def read_json(file: Path) -> Any:
     """What a JSON file holds."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ class Decoder(ABC):
         self._pool = ThreadPoolExecutor(reading.threads, "frames") if reading.threads > 1 else None
 
     @abstractmethod
-    def read(self, wanted: Wanted):
+    def read(self, wanted: Wanted) -> Any:
         """What can be done before decoding."""
 
     @abstractmethod

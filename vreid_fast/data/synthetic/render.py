@@ -39,7 +39,7 @@ class Canvas:
         self.depth = np.full(background.shape[1:], -np.inf, np.float32)
         self.light = light
 
-    def capsule(self, start, end, radii, paint, *, blunt=1.0, folds=0.0, softness=1.0, opacity=1.0, lit=True):
+    def capsule(self, start, end, radii, paint, *, blunt=1.0, folds=0.0, softness=1.0, opacity=1.0, lit=True) -> None:
         """Draw one part.
 
         start, end: (T, 3) ends of the axis; radii: (at start, midway, at end), each a number or (T,);
