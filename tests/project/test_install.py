@@ -69,7 +69,8 @@ def test_wheel_holds_the_packages_the_data_and_one_binary(wheel):
         metadata = packed.read(next(n for n in packed.namelist() if n.endswith("/METADATA"))).decode()
     assert {name.split("/")[0] for name in names} == {"vreid_fast"}
     sources = [path.relative_to(ROOT) for path in (ROOT / "vreid_fast").rglob("*.*")]
-    expected = {str(path) for path in sources if path.suffix in (".py", ".html", ".css", ".yaml")}
+    shipped = (".py", ".typed", ".html", ".css", ".yaml")
+    expected = {str(path) for path in sources if path.suffix in shipped}
     expected |= {f"vreid_fast/kernels/{path.name}" for path in (ROOT / "kernels").glob("*.py")}
     binaries = {name for name in names if name.startswith("vreid_fast/_C.")}
     assert len(binaries) == 1
