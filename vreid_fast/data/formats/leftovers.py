@@ -15,7 +15,6 @@ FOLDERS = {
 """In small letters; hidden folders (.snapshots, .Trash-1000, .@__thumb) need no entry."""
 FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"}
 APPLE_DOUBLE = "._"
-SHOWN = 5
 
 
 def is_left_behind(folder: str) -> bool:
@@ -48,13 +47,8 @@ class LeftOut:
     def notes(self, spec: str) -> list[str]:
         """A note on what was left out, or none."""
         parts = [
-            f"{sum(counts.values()):,} {kind} ({_shown(counts)})"
+            f"{sum(counts.values()):,} {kind} ({', '.join(name for name, _ in counts.most_common())})"
             for kind, counts in (("hidden or system folders", self.folders), ("system files", self.files))
             if counts
         ]
         return [f"{spec}: left out {' and '.join(parts)}"] if parts else []
-
-
-def _shown(counts: Counter[str]) -> str:
-    shown = [name for name, _ in counts.most_common(SHOWN)]
-    return ", ".join(shown) + (f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
