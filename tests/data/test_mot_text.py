@@ -139,9 +139,7 @@ def test_a_trackers_zeros_and_ones_are_confidences(tmp_path):
 
 
 def test_ground_truth_without_people(tmp_path):
-    with pytest.raises(
-        InputError, match=r"no boxes of people .ground truth that is .* 1 boxes; .* class 8, .* 2 boxes"
-    ):
+    with pytest.raises(InputError, match=r"no boxes of people .ground truth that .* 1 boxes; .* class 8, .* 2 boxes"):
         read(tmp_path, *(TRUTH[row] for row in (1, 6, 7)))
 
 
