@@ -54,7 +54,7 @@ def cut_tracks(tracks: Tracks, height: int, width: int, limits: Limits) -> tuple
     Raises:
         InputError: no tracklet is left, or a confidence is wanted that the tracks do not have.
     """
-    left_out = {}
+    left_out = dict(tracks.left_out)
     rows = np.arange(len(tracks))
 
     def keep(wanted: np.ndarray, reason: str) -> None:
@@ -84,7 +84,8 @@ def cut_tracks(tracks: Tracks, height: int, width: int, limits: Limits) -> tuple
         left_out[f"tracklet shorter than --min_length {limits.min_length}"] = short
     if not cuts:
         reasons = "; ".join(f"{reason}: {count:,} boxes" for reason, count in left_out.items())
-        raise InputError(f"{tracks.name}: no tracklet is left of its {len(tracks):,} boxes ({reasons})")
+        total = len(tracks) + sum(tracks.left_out.values())
+        raise InputError(f"{tracks.name}: no tracklet is left of its {total:,} boxes ({reasons})")
     return cuts, left_out
 
 

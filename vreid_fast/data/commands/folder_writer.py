@@ -14,6 +14,8 @@ from pathlib import Path
 
 from vreid_fast.errors import InputError
 
+from ..formats.leftovers import is_left_behind
+
 TABLE, IMAGES = "tracklets.csv", "tracklets"
 
 
@@ -97,7 +99,7 @@ class FolderWriter:
         if not file.exists():
             if self.root.exists() and not self.root.is_dir():
                 raise InputError(f"{self.root}: wanted a folder, found a file")
-            if self.root.exists() and any(not entry.name.startswith(".") for entry in os.scandir(self.root)):
+            if self.root.exists() and not all(map(is_left_behind, os.listdir(self.root))):
                 raise InputError(f"{self.root} holds files but no {TABLE}; wanted a new or an empty folder")
             return []
         try:

@@ -6,12 +6,15 @@ import csv
 import math
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vreid_fast.errors import InputError
+
+from .mot_text import LARGEST, each_row, no_people, track_id, truth_cells
 
 REQUIRED = ("frame", "id", "left", "top", "width", "height")
 CONFIDENCE = "confidence"
@@ -24,7 +27,7 @@ class Tracks:
     name: str
     """The file they were read from."""
     ids: np.ndarray
-    """(N,) int64 number of the track."""
+    """(N,) uint64 number of the track."""
     frames: np.ndarray
     """(N,) int64 frame of the video, from 0."""
     boxes: np.ndarray
@@ -33,6 +36,8 @@ class Tracks:
     """(N,) float64, or None where the file has no such column."""
     lines: np.ndarray
     """(N,) int64 line of the file, from 1."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many boxes of the file are none of these, by reason."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,66 +48,117 @@ def read_tracks(path: str | os.PathLike, *, first_frame: int = 1) -> Tracks:
 
     MOT challenge text has no header: frame, id, left, top, width, height and perhaps the confidence and more. CSV
     has a header with these names, `confidence` too where there is one, in any order; other columns are ignored.
+    Cells are separated by commas, semicolons, tabs or blanks.
+
+    Boxes of no track (id -1, or -1 as an unsigned number) are left out. MOT challenge text is ground truth where
+    each row has nine cells and could be one (`truth_cells`); what is flagged 0 or is no person is then left out.
 
     Args:
         first_frame: number that the file gives to the first frame of the video; 1 in the MOT challenge.
     Raises:
-        InputError: no such file, no boxes, a cell of another type or below its limit, a track with two boxes in
-            one frame; names file and row.
+        InputError: no such file, no boxes of tracks, a cell of another type or below its limit, a track with two
+            boxes in one frame; names file and row.
     """
     path = os.fspath(path)
-    values, width = array("d"), 0
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            for row in _rows(path, csv.reader(file), first_frame):
-                values.extend(row)
-                width = len(row)
+            table = _read(path, each_row(file), first_frame)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; wanted tracks as MOT challenge text or CSV") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table ({error})") from error
-    if not values:
-        raise InputError(f"{path}: no boxes; wanted rows of {', '.join(REQUIRED)}")
-    table = np.frombuffer(values, dtype=np.float64).reshape(-1, width)
-    table = table[np.lexsort((table[:, 0], table[:, 1], table[:, 2]))]
-    lines, frames, ids = table[:, :3].T.astype(np.int64)
-    twice = (np.diff(ids) == 0) & (np.diff(frames) == 0)
+    lines, frames, ids = (np.array(column, kind) for column, kind in zip(table.whole, (np.int64, np.int64, np.uint64)))
+    values = np.array(table.values, np.float64).reshape(len(ids), table.width)
+    left_out = dict(table.untracked)
+    if table.truth and len(ids):
+        people, reasons = no_people(*np.frombuffer(table.truth).reshape(-1, 3)[:, :2].T)
+        left_out |= reasons
+        lines, frames, ids, values = lines[people], frames[people], ids[people], values[people]
+    if not len(ids):
+        if table.first_untracked:
+            raise InputError(f"{table.first_untracked}; detections that belong to no track (-1) must be tracked first")
+        reasons = "; ".join(f"{reason}: {count:,} boxes" for reason, count in left_out.items())
+        raise InputError(
+            f"{path}: no boxes{f' of people ({reasons})' if reasons else ''}; wanted rows of {', '.join(REQUIRED)}"
+        )
+    _check_sides(path, lines, values)
+    order = np.lexsort((lines, frames, ids))
+    lines, frames, ids, values = lines[order], frames[order], ids[order], values[order]
+    twice = (ids[1:] == ids[:-1]) & (frames[1:] == frames[:-1])
     if twice.any():
         first = int(twice.argmax())
         raise InputError(
             f"{path}: row {lines[first + 1]}: track {ids[first]} has a box in frame {frames[first]} already, in row "
             f"{lines[first]}"
         )
-    confidence = table[:, 7] if width > 7 else None
-    return Tracks(path, ids, frames - first_frame, table[:, 3:7], confidence, lines)
+    confidence = values[:, 4] if values.shape[1] > 4 else None
+    return Tracks(path, ids, frames - first_frame, values[:, :4], confidence, lines, left_out)
 
 
-def _rows(path: str, reader, first_frame: int) -> Iterator[list[float]]:
-    """Line, frame, id, left, top, width, height and, where there is one, the confidence of each box."""
-    columns = None
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
+@dataclass
+class _Table:
+    """The rows of a file that have a track."""
+
+    whole: tuple[array, array, array] = field(default_factory=lambda: (array("q"), array("q"), array("Q")))
+    """Line, frame and id of each row."""
+    values: array = field(default_factory=lambda: array("d"))
+    """Left, top, width, height and, where there is one, the confidence of each row."""
+    width: int = 4
+    truth: array | None = field(default_factory=lambda: array("d"))
+    """Flag, class and visibility of each row; None where a row cannot be ground truth."""
+    untracked: Counter[str] = field(default_factory=Counter)
+    first_untracked: str | None = None
+    """Of the rows without a track, what is wrong with the first."""
+
+
+def _read(path: str, rows: Iterator[tuple[int, list[str]]], first_frame: int) -> _Table:
+    table, columns = _Table(), None
+    for line, cells in rows:
         if columns is None:
-            columns, header = _columns(path, cells)
+            columns, header = _columns(path, line, cells)
+            table.width = len(columns) - 2
             wanted = len(cells) if header else len(columns)
             if header:
+                table.truth = None
                 continue
-        where = f"{path}: row {reader.line_num}"
+        if not header and len(cells) > wanted and not cells[-1].strip():
+            cells = cells[:-1]
+        where = f"{path}: row {line}"
         # What follows in MOT challenge text differs between its files: class, visibility, position.
         if len(cells) < wanted or (header and len(cells) > wanted):
             raise InputError(f"{where} has {len(cells)} cells; wanted {wanted}")
-        row = {name: _number(where, name, cells[column]) for name, column in columns.items()}
-        _check(where, row, first_frame)
-        yield [reader.line_num, *row.values()]
+        row = {name: _number(where, name, cells[column]) for name, column in columns.items() if name != "id"}
+        track = _id(where, cells[columns["id"]])
+        frame = int(row.pop("frame"))
+        if frame < first_frame:
+            raise InputError(
+                f"{where}, column frame: wanted at least {first_frame}, found {frame}; --first_frame says whether "
+                "frames count from 0 or 1"
+            )
+        truth = None if table.truth is None else truth_cells(cells)
+        if truth is None:
+            table.truth = None
+        if track < 0:
+            word = cells[columns["id"]].strip()
+            table.untracked[f"of no track (id {word})"] += 1
+            table.first_untracked = table.first_untracked or f"{where}, column id: wanted at least 0, found {word}"
+            continue
+        if truth is not None:
+            table.truth.extend(truth)
+        for column, value in zip(table.whole, (line, frame, track)):
+            column.append(value)
+        table.values.extend(row.values())
+    return table
 
 
-def _columns(path: str, cells: list[str]) -> tuple[dict[str, int], bool]:
+def _columns(path: str, line: int, cells: list[str]) -> tuple[dict[str, int], bool]:
     """Column of each name, and whether `cells` is a header."""
     names = [cell.strip() for cell in cells]
     if _is_number(names[0]):
+        if not names[-1]:
+            names.pop()
         if len(names) < len(REQUIRED):
-            raise InputError(f"{path}: row 1 has {len(names)} cells; wanted at least {', '.join(REQUIRED)}")
+            raise InputError(f"{path}: row {line} has {len(names)} cells; wanted at least {', '.join(REQUIRED)}")
         return {name: column for column, name in enumerate((*REQUIRED, CONFIDENCE)[: len(names)])}, False
     missing = [name for name in REQUIRED if name not in names]
     if missing:
@@ -127,25 +183,30 @@ def _number(where: str, column: str, word: str) -> float:
         number = float(word)
     except ValueError:
         number = math.nan
-    # Trackers write whole numbers as 12.0 or 1.2e1 too; beyond 2^53 a float does not hold each of them.
-    whole = column in ("frame", "id")
+    whole = column == "frame"
     if not math.isfinite(number) or (whole and (number != int(number) or abs(number) > 2**53)):
         kind = "an integer" if whole else "a number"
         raise InputError(f"{where}, column {column}: wanted {kind}, found {word.strip()!r}")
     return number
 
 
-def _check(where: str, row: dict[str, float], first_frame: int) -> None:
-    if row["frame"] < first_frame:
+def _id(where: str, word: str) -> int:
+    number = track_id(word)
+    if number is None:
+        most = f" of at most {LARGEST}" if word.strip().isdecimal() else ""
+        raise InputError(f"{where}, column id: wanted an integer{most}, found {word.strip()!r}")
+    if number < -1:
+        raise InputError(f"{where}, column id: wanted at least 0, or -1 for no track, found {number}")
+    return number
+
+
+def _check_sides(path: str, lines: np.ndarray, values: np.ndarray) -> None:
+    """InputError for the first row, in the order of the file, with a negative width or height."""
+    negative = values[:, 2:4] < 0
+    if negative.any():
+        row = int(negative.any(axis=1).argmax())
+        side = int(negative[row].argmax())
         raise InputError(
-            f"{where}, column frame: wanted at least {first_frame}, found {row['frame']:.0f}; --first_frame says "
-            "whether frames count from 0 or 1"
+            f"{path}: row {lines[row]}, column {('width', 'height')[side]}: wanted at least 0 pixels, found "
+            f"{values[row, 2 + side]:g}"
         )
-    if row["id"] < 0:
-        raise InputError(
-            f"{where}, column id: wanted at least 0, found {row['id']:.0f}; detections that belong to no track (-1) "
-            "must be tracked first"
-        )
-    for side in ("width", "height"):
-        if row[side] < 0:
-            raise InputError(f"{where}, column {side}: wanted at least 0 pixels, found {row[side]:g}")

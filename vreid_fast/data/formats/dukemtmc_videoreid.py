@@ -17,6 +17,7 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
+from .leftovers import LeftOut
 from .tables import integer, list_folders, list_images, require_folders
 
 SUBSETS = ("train", "query", "gallery")
@@ -34,12 +35,13 @@ def read_dukemtmc_videoreid(path: str) -> Dataset:
     """
     spec, root = f"dukemtmc-videoreid:{path}", Path(path)
     require_folders(spec, root, *SUBSETS)
-    train, query, gallery = (_read_subset(root / subset) for subset in SUBSETS)
+    left_out = LeftOut()
+    train, query, gallery = (_read_subset(root / subset, left_out) for subset in SUBSETS)
     first = {tracklet.frames.names[0] for tracklet in gallery}
     repeated = sum(tracklet.frames.names[0] in first for tracklet in query)
     note = f"{spec}: gallery holds {repeated or 'none'} of the {len(query)} queries too"
     return Dataset(
-        spec, train, query, gallery, (note,),
+        spec, train, query, gallery, (note, *left_out.notes(spec)),
         official={
             "train": "702 identities, 2,196 tracklets", "query": "702 identities, 702 tracklets",
             "gallery": "2,636 test tracklets",
@@ -47,23 +49,23 @@ def read_dukemtmc_videoreid(path: str) -> Dataset:
     )  # fmt: skip
 
 
-def _read_subset(folder: Path) -> list[Tracklet]:
+def _read_subset(folder: Path, left_out: LeftOut) -> list[Tracklet]:
     tracklets = []
-    for person in list_folders(folder, str(folder)):
+    for person in list_folders(folder, str(folder), left_out):
         where = f"{folder}: directory {person}"
         identity = integer(where, person, least=0)
-        found = list_folders(folder / person, where)
+        found = list_folders(folder / person, where, left_out)
         if not found:
             raise InputError(f"{where} holds no tracklets")
-        tracklets += [_read_tracklet(folder / person / name, identity) for name in found]
+        tracklets += [_read_tracklet(folder / person / name, identity, left_out) for name in found]
     if not tracklets:
         raise InputError(f"{folder}: holds no person directories")
     return tracklets
 
 
-def _read_tracklet(folder: Path, identity: int) -> Tracklet:
+def _read_tracklet(folder: Path, identity: int, left_out: LeftOut) -> Tracklet:
     places, cameras = [], set()
-    for name in list_images(folder, str(folder)):
+    for name in list_images(folder, str(folder), left_out):
         fields = NAME.fullmatch(name)
         if not fields or int(fields[1]) != identity:
             raise InputError(f"{folder}: image {name}; wanted a name such as {identity:04d}_C6_F0099_X30823.jpg")

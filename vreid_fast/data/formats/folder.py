@@ -10,7 +10,10 @@ from vreid_fast.errors import InputError
 
 from ..reading.video import probe
 from ..tracklets import Dataset, FramePaths, Tracklet
-from .tables import IMAGES, images_of, inside, integer, list_images, named, natural_key
+from .labels import notes_on, read_codes, read_integer
+from .leftovers import LeftOut
+from .tables import IMAGES, images_of, inside, list_images, named, natural_key
+from .tree import walk
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
 TABLE = "tracklets.csv"
@@ -24,8 +27,9 @@ def read_folder(path: str) -> Dataset:
     With PATH/tracklets.csv each row is a tracklet: `path` (a folder of images or a video, relative to PATH),
     `identity` (integers, or any words), `camera` (integer), and optionally `clothes` (as identity), `frames`
     (checked) and `split` (any of train, query and gallery, joined by |; all three when empty). An empty cell
-    is unknown; a tracklet of unknown identity is for training only. Other columns are ignored. Without the
-    table, every folder that holds images and no folders, and every video, is an unlabelled training tracklet.
+    is unknown, and so are nan, N/A, -1 and their like (`labels`); a tracklet of unknown identity is for training
+    only. Other columns are ignored. Without the table, every folder that holds images and no folders, and every
+    video, is an unlabelled training tracklet. What systems leave in folders (`leftovers`) is left out and noted.
 
     Frames are in natural order: F2 before F10, whatever the file system says.
 
@@ -45,18 +49,19 @@ def read_folder(path: str) -> Dataset:
 
 
 def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
-    tracklets, notes = [], []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        images = images_of(files)
-        if images and folders:
-            notes.append(f"{folder}: {len(images)} images beside folders are no tracklet and are left out")
+    tracklets, notes, left_out = [], [], LeftOut()
+    folders, of_walk = walk(root, left_out)
+    for folder in folders:
+        images = images_of(folder.files)
+        if len(images) < len(folder.files):
+            left_out.count_files(folder.files)
+        if images and folder.folders:
+            notes.append(f"{folder.path}: {len(images)} images beside folders are no tracklet and are left out")
         elif images:
-            tracklets.append(Tracklet(FramePaths(folder, images)))
-        tracklets += [
-            _video(os.path.join(folder, name)) for name in sorted(files, key=natural_key) if named(name, VIDEOS)
-        ]
-    return tracklets, notes
+            tracklets.append(Tracklet(FramePaths(folder.path, images)))
+        videos = sorted((name for name in folder.files if named(name, VIDEOS)), key=natural_key)
+        tracklets += [_video(os.path.join(folder.path, name)) for name in videos]
+    return tracklets, [*notes, *of_walk, *left_out.notes(f"folder:{root}")]
 
 
 def _video(path: str, **known) -> Tracklet:
@@ -65,19 +70,22 @@ def _video(path: str, **known) -> Tracklet:
 
 def _read_labelled(spec: str, root: Path) -> Dataset:
     rows = _read_rows(root / TABLE)
-    identities, clothes = (_codes([row.get(column, "") for _, row in rows]) for column in ("identity", "clothes"))
+    words = {column: [row.get(column, "") for _, row in rows] for column in ("identity", "camera", "clothes")}
+    identities, clothes = read_codes(words["identity"]), read_codes(words["clothes"])
     subsets: dict[str, list[Tracklet]] = {subset: [] for subset in SUBSETS}
     seen: dict[str, int] = {}
+    left_out = LeftOut()
     for (line, row), identity, outfit in zip(rows, identities, clothes):
         where = f"{root / TABLE}: row {line}"
         camera = _number(where, "camera", row)
-        tracklet = _tracklet(where, root, row, seen, line, identity=identity, camera=camera, clothes=outfit)
+        path = _path(where, root, row, seen, line)
+        tracklet = _tracklet(where, path, row, left_out, identity=identity, camera=camera, clothes=outfit)
         for subset in _subsets(where, row, identity):
             subsets[subset].append(tracklet)
-    notes = ()
+    notes = [note for column in words for note in notes_on(f"{spec}: {TABLE}, column {column}", words[column])]
     if identities.count(None) == len(identities):
-        notes = (f"{spec}: {TABLE} gives no identities: nothing can be scored",)
-    return Dataset(spec, *subsets.values(), notes)
+        notes.append(f"{spec}: {TABLE} gives no identities: nothing can be scored")
+    return Dataset(spec, *subsets.values(), (*notes, *left_out.notes(spec)))
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
@@ -106,29 +114,24 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     return [(line, dict(zip(columns, cells))) for line, cells in rows]
 
 
-def _codes(words: list[str]) -> list[int | None]:
-    """Words as integers: as they stand if all are integers, else numbered in sorted order; empty = None."""
-    known = {word for word in words if word}
-    try:
-        numbers = {word: integer("", word) for word in known}
-    except InputError:
-        numbers = {word: number for number, word in enumerate(sorted(known))}
-    return [numbers.get(word) for word in words]
-
-
 def _number(where: str, column: str, row: dict) -> int | None:
-    word = row.get(column, "")
-    return integer(f"{where}, column {column}", word) if word else None
+    return read_integer(f"{where}, column {column}", row.get(column, ""))
 
 
-def _tracklet(where: str, root: Path, row: dict, seen: dict[str, int], line: int, **known) -> Tracklet:
+def _path(where: str, root: Path, row: dict, seen: dict[str, int], line: int) -> str:
     path = inside(root, row["path"], f"{where}, column path")
     if seen.setdefault(path, line) != line:
         raise InputError(f"{where}, column path: {row['path']} is already in row {seen[path]}")
+    return path
+
+
+def _tracklet(where: str, path: str, row: dict, left_out: LeftOut, **known) -> Tracklet:
+    if os.path.isfile(path) and named(os.path.basename(path), IMAGES):
+        raise InputError(f"{where}, column path: wanted a folder of images or a video, found the image {path}")
     if os.path.isfile(path):
         tracklet = _video(path, **known)
     elif os.path.isdir(path):
-        tracklet = Tracklet(FramePaths(path, list_images(path, f"{where}, column path")), **known)
+        tracklet = Tracklet(FramePaths(path, list_images(path, f"{where}, column path", left_out)), **known)
     else:
         raise InputError(f"{where}, column path: no folder or video {path}")
     frames = _number(where, "frames", row)
@@ -144,6 +147,7 @@ def _subsets(where: str, row: dict, identity: int | None) -> list[str]:
             raise InputError(f"{where}, column split: wanted {', '.join(SUBSETS)} joined by |, found {word!r}")
     if identity is None:
         if set(words) - {"train"}:
-            raise InputError(f"{where}, column split: {'|'.join(words)} needs an identity, the row has none")
+            given = f", {row['identity']!r} is none" if row["identity"] else ", the row has none"
+            raise InputError(f"{where}, column split: {'|'.join(words)} needs an identity{given}")
         return ["train"]
     return [subset for subset in SUBSETS if not words or subset in words]

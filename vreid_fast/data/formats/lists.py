@@ -9,6 +9,7 @@ from typing import NamedTuple
 from vreid_fast.errors import InputError
 
 from ..tracklets import FramePaths, Tracklet
+from .leftovers import LeftOut
 from .tables import inside, integer, list_images, read_columns
 
 
@@ -31,13 +32,16 @@ def read_list(file: Path) -> list[Row]:
     return [Row(where, path, integer(where, person, least=0), label) for where, (path, person, label) in rows]
 
 
-def tracklets_of(root: Path, lists: tuple[list[Row], ...], camera: Callable[[Row], int]) -> tuple[list[Tracklet], ...]:
+def tracklets_of(
+    root: Path, lists: tuple[list[Row], ...], camera: Callable[[Row], int], left_out: LeftOut
+) -> tuple[list[Tracklet], ...]:
     """Tracklets of each list, with clothes numbered over all of them.
 
     Args:
         root: where the directories are.
         lists: of the subsets of one data set.
         camera: gives a row's camera.
+        left_out: counts what systems left in the directories.
 
     Raises:
         InputError: a directory that leaves the root, is missing or holds no images, or is in two lists with
@@ -50,7 +54,7 @@ def tracklets_of(root: Path, lists: tuple[list[Row], ...], camera: Callable[[Row
     def of(row: Row) -> Tracklet:
         folder = inside(root, row.path, row.where)
         if folder not in known:
-            frames = FramePaths(folder, list_images(folder, row.where))
+            frames = FramePaths(folder, list_images(folder, row.where, left_out))
             suit = numbers[row.identity, row.label]
             known[folder] = row, Tracklet(frames, row.identity, camera(row), suit)
         earlier, tracklet = known[folder]

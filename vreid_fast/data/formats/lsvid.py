@@ -17,6 +17,7 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
+from .leftovers import LeftOut
 from .matlab import check_rows, read_hdf5_matrix
 from .tables import images_of, inside, integer, list_images, read_columns, require_folders
 
@@ -32,7 +33,8 @@ def read_lsvid(path: str) -> Dataset:
     """
     root = Path(path)
     require_folders(f"lsvid:{path}", root, "list_sequence", "test")
-    train, test = (_read_tracklets(root, part) for part in ("train", "test"))
+    left_out = LeftOut()
+    train, test = (_read_tracklets(root, part, left_out) for part in ("train", "test"))
     file = root / "test" / "data" / "info_test.mat"
     queries = read_hdf5_matrix(file, "query", largest=len(test)).ravel()
     check_rows(file, queries, len(test))
@@ -44,19 +46,20 @@ def read_lsvid(path: str) -> Dataset:
         train=train,
         query=[test[row] for row in (queries - 1).tolist()],
         gallery=[tracklet for row, tracklet in enumerate(test) if row not in rows],
+        notes=tuple(left_out.notes(f"lsvid:{path}")),
         official={
             "train": "842 identities, 2,831 tracklets", "query": "3,504 tracklets", "gallery": "7,829 tracklets",
         },
     )  # fmt: skip
 
 
-def _read_tracklets(root: Path, part: str) -> list[Tracklet]:
+def _read_tracklets(root: Path, part: str, left_out: LeftOut) -> list[Tracklet]:
     listings: dict[str, list[str]] = {}
     tracklets = []
     for where, (prefix, person) in read_columns(root / "list_sequence" / f"list_seq_{part}.txt", "path", "person"):
         folder, start = os.path.split(inside(root, prefix, where))
         if folder not in listings:
-            listings[folder] = sorted(list_images(folder, where))
+            listings[folder] = sorted(list_images(folder, where, left_out))
         names = _beginning_with(start, listings[folder])
         if not names:
             raise InputError(f"{where}: no images {os.path.join(folder, start)}*")

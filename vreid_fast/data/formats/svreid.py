@@ -17,6 +17,7 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset
+from .leftovers import LeftOut
 from .lists import Row, read_list, tracklets_of
 from .tables import integer
 
@@ -56,7 +57,9 @@ def _read(name: str, path: str) -> Dataset:
         lists.append(read_list(root / f"{subset}.txt") if found else [])
         if not found:
             notes.append(f"{name}:{path} has no {subset}.txt: it serves for training, nothing can be scored")
-    tracklets = tracklets_of(root, tuple(lists), _camera)
+    left_out = LeftOut()
+    tracklets = tracklets_of(root, tuple(lists), _camera, left_out)
+    notes += left_out.notes(f"{name}:{path}")
     return Dataset(f"{name}:{path}", *tracklets, tuple(notes), official=OFFICIAL.get(name, {}))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from vreid_fast.errors import InputError
 
+from .leftovers import LeftOut
+
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 DIGITS = str.maketrans("123456789", "000000000")
 
@@ -50,24 +52,37 @@ def images_of(names: Iterable[str]) -> list[str]:
     return sorted(found) if equal else sorted(found, key=natural_key)
 
 
-def list_images(folder: str | os.PathLike, where: str) -> list[str]:
+def list_images(folder: str | os.PathLike, where: str, left_out: LeftOut) -> list[str]:
     """Names of a directory's images in temporal order; `where` begins the InputError for one without any."""
     try:
-        names = images_of(os.listdir(folder))
+        listing = os.listdir(folder)
     except OSError as error:
         raise InputError(f"{where}: no folder {folder} ({error.strerror})") from None
+    names = images_of(listing)
+    if len(names) < len(listing):
+        left_out.count_files(listing)
     if not names:
         raise InputError(f"{where}: {folder} holds no images ({' '.join(IMAGES)})")
     return names
 
 
-def list_folders(folder: str | os.PathLike, where: str) -> list[str]:
-    """Names of a directory's directories, sorted; hidden ones are left out."""
+def list_folders(folder: str | os.PathLike, where: str, left_out: LeftOut) -> list[str]:
+    """Names of a directory's directories, sorted; hidden ones and what systems leave behind are left out."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            listing = [(entry.name, is_folder(entry)) for entry in entries]
     except OSError as error:
         raise InputError(f"{where}: no folder {folder} ({error.strerror})") from None
+    left_out.count_files(name for name, folder in listing if not folder)
+    return sorted(name for name, folder in listing if folder and not left_out.folder(name))
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry is a folder or a link to one; a link that leads nowhere, or to itself, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def integer(where: str, word: str, least: int | None = None) -> int:

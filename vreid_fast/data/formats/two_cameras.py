@@ -7,6 +7,7 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
+from .leftovers import LeftOut
 from .tables import integer, list_folders, list_images
 
 SPLITS = 10
@@ -18,14 +19,14 @@ def check_split(spec: str, split: int) -> None:
         raise InputError(f"--split {split}: {spec} has {SPLITS} splits, 0 to {SPLITS - 1}, or all")
 
 
-def people_of(folder: Path, prefix: str) -> dict[str, int]:
+def people_of(folder: Path, prefix: str, left_out: LeftOut) -> dict[str, int]:
     """Number of a person by the name of the directory, person001 or person_0001, in sorted order.
 
     Raises:
         InputError: no such folder, or a directory of another name.
     """
     people = {}
-    for name in list_folders(folder, str(folder)):
+    for name in list_folders(folder, str(folder), left_out):
         if not name.startswith(prefix):
             raise InputError(f"{folder}: directory {name}; wanted {prefix}NUMBER")
         people[name] = integer(f"{folder}: directory {name}", name.removeprefix(prefix), least=0)
@@ -33,26 +34,38 @@ def people_of(folder: Path, prefix: str) -> dict[str, int]:
 
 
 def assemble(
-    spec: str, cameras: tuple[Path, Path], people: dict[str, int], train: list[str], test: list[str], half: int
+    spec: str,
+    cameras: tuple[Path, Path],
+    people: dict[str, int],
+    left_out: LeftOut,
+    *,
+    train: list[str],
+    test: list[str],
+    half: int,
 ) -> Dataset:
     """The data set of a split: both cameras of `train`; first camera of `test` = query, second = gallery.
 
     Args:
         cameras: the folder of each camera.
         people: number of a person by directory name.
+        left_out: of the folders so far; becomes a note.
         train, test: directory names.
         half: people on each side, as published.
     """
 
     def of(person: str, camera: int) -> Tracklet:
         folder = cameras[camera - 1] / person
-        return Tracklet(FramePaths(folder, list_images(folder, spec)), people[person], camera)
+        return Tracklet(FramePaths(folder, list_images(folder, spec, left_out)), people[person], camera)
 
+    subsets = {
+        "train": [of(person, camera) for person in train for camera in (1, 2)],
+        "query": [of(person, 1) for person in test],
+        "gallery": [of(person, 2) for person in test],
+    }
     return Dataset(
         name=spec,
-        train=[of(person, camera) for person in train for camera in (1, 2)],
-        query=[of(person, 1) for person in test],
-        gallery=[of(person, 2) for person in test],
+        **subsets,
+        notes=tuple(left_out.notes(spec)),
         official={
             "train": f"{half} identities, {2 * half} tracklets",
             "query": f"{half} identities, {half} tracklets",

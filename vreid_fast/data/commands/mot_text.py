@@ -1,0 +1,101 @@
+"""What MOT challenge text is: its separator, its ids of no track, and which of its files are ground truth."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+LEAST = 6
+"""Cells of a row: frame, id, left, top, width, height."""
+TRUTH = 9
+"""Cells of a row of MOT16, MOT17 and MOT20's ground truth: flag, class and visibility behind the box."""
+FLAG, CLASS, VISIBILITY = 6, 7, 8
+PEOPLE = (1, 2, 7)
+"""Classes that are people: pedestrian, person on a vehicle, static person."""
+UNTRACKED = (2**32 - 1, 2**64 - 1)
+"""What -1 becomes in a tracker that keeps unsigned numbers."""
+LARGEST = 2**64 - 1
+
+
+def each_row(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Line number, from 1, and cells of the rows that are not empty; the first of them shows the separator."""
+    lines, passed, separator = iter(lines), 0, ","
+    for first in lines:
+        if first.strip("\ufeff \t\r\n"):
+            separator = _separator(first)
+            lines = itertools.chain([first], lines)
+            break
+        passed += 1
+    if separator is None:
+        for number, line in enumerate(lines, passed + 1):
+            cells = [cell.strip('"') for cell in line.split()]
+            if cells:
+                yield number, cells
+        return
+    reader = csv.reader(lines, delimiter=separator)
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield passed + reader.line_num, cells
+
+
+def _separator(line: str) -> str | None:
+    """Of a line: a character, or None for blanks and tabs in any number."""
+    # Semicolons come first: where they separate, a comma may be that of a decimal.
+    for separator in ";", ",":
+        if line.count(separator) >= LEAST - 1:
+            return separator
+    if line.count("\t") >= LEAST - 1 and all(cell.strip() for cell in line.split("\t")):
+        return "\t"
+    return None if len(line.split()) >= LEAST else ","
+
+
+def track_id(word: str) -> int | None:
+    """The id of a cell, -1 where it says that there is none; None for a word that is no id."""
+    if re.fullmatch(r"\s*\+?\d{1,20}\s*", word, re.ASCII):
+        number = int(word)
+    else:
+        # Trackers write whole numbers as 12.0 or 1.2e1 too; beyond 2^53 a float does not hold each of them.
+        try:
+            value = float(word)
+        except ValueError:
+            return None
+        if value == 2.0**64:  # 2^64 - 1, as a float
+            return -1
+        if not math.isfinite(value) or value != int(value) or abs(value) > 2**53:
+            return None
+        number = int(value)
+    if number > LARGEST:
+        return None
+    return -1 if number in UNTRACKED else number
+
+
+def truth_cells(cells: list[str]) -> tuple[float, float, float] | None:
+    """Flag, class and visibility of a row that can be ground truth, or None.
+
+    Such a row has nine cells: a flag of 0 or 1, a class from 1, a visibility from 0 to 1. A tracker's rows have a
+    confidence in place of the flag and -1, or positions, in place of the others.
+    """
+    if len(cells) != TRUTH:
+        return None
+    try:
+        flag, kind, visibility = (float(cells[column]) for column in (FLAG, CLASS, VISIBILITY))
+    except ValueError:
+        return None
+    if flag in (0, 1) and kind >= 1 and kind.is_integer() and 0 <= visibility <= 1:
+        return flag, kind, visibility
+    return None
+
+
+def no_people(flags: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """Which rows of ground truth are people to look at, (N,) bool, and how many are not, by reason."""
+    ignored = flags == 0
+    others = ~ignored & ~np.isin(kinds, PEOPLE)
+    left_out = {"ground truth that is to be ignored (flag 0)": int(ignored.sum())} if ignored.any() else {}
+    for kind, count in zip(*np.unique(kinds[others].astype(np.int64), return_counts=True)):
+        left_out[f"ground truth of class {kind}, no person"] = int(count)
+    return ~ignored & ~others, left_out
