@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_fast.errors import InputError
 
-from ..reading.video import probe
+from ..reading.video import contents, probe
 from ..tracklets import Dataset, FramePaths, Tracklet
 from .tables import IMAGES, images_of, inside, integer, list_images, named, natural_key
 
@@ -41,7 +42,7 @@ def read_folder(path: str) -> Dataset:
     if not tracklets:
         raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
     notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
-    return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes))
+    return Dataset(f"folder:{path}", tracklets, [], [], (*notes, *_hidden(f"folder:{path}", tracklets)))
 
 
 def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
@@ -63,6 +64,19 @@ def _video(path: str, **known) -> Tracklet:
     return Tracklet(range(probe(path).frames), video=path, **known)
 
 
+def _hidden(spec: str, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
+    """A note on videos of which fewer frames come out than their headers count."""
+    found = [(tracklet, contents(tracklet.video).promised) for tracklet in tracklets if tracklet.video is not None]
+    found = [(tracklet, promised) for tracklet, promised in found if len(tracklet) < promised]
+    if not found:
+        return ()
+    (first, promised), those = found[0], "1 video has" if len(found) == 1 else f"{len(found)} videos have"
+    return (
+        f"{spec}: {those} fewer frames than the header counts, as {first.video}: {len(first)} of {promised} come out "
+        "(the others are hidden by an edit list, were dropped, or the file is cut short)",
+    )
+
+
 def _read_labelled(spec: str, root: Path) -> Dataset:
     rows = _read_rows(root / TABLE)
     identities, clothes = (_codes([row.get(column, "") for _, row in rows]) for column in ("identity", "clothes"))
@@ -77,7 +91,8 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
     notes = ()
     if identities.count(None) == len(identities):
         notes = (f"{spec}: {TABLE} gives no identities: nothing can be scored",)
-    return Dataset(spec, *subsets.values(), notes)
+    every = {id(tracklet): tracklet for subset in subsets.values() for tracklet in subset}
+    return Dataset(spec, *subsets.values(), (*notes, *_hidden(spec, every.values())))
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
