@@ -85,6 +85,8 @@ def _look(video: str | StoredVideo) -> Contents:
     whole = whole and (not known or known[0] == min(known)) and len(set(known)) == len(known)
     plain = whole and len(known) == len(packets)
     readable, problem = (len(shown), None) if whole else _count(video)
+    if shown and not readable:
+        problem = problem or "none of its frames can be decoded; is their key frame missing?"
     frames = (promised or len(shown)) if problem else readable
     if not frames or not width or not height:
         raise InputError(f"video {video}: holds no frames")
