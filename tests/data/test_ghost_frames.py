@@ -1,4 +1,4 @@
-"""Files that promise frames which do not come out: counted truly, and never shown as what another video left in memory."""
+"""Files that promise frames which do not come out: counted truly, and another video's never shown instead."""
 
 import argparse
 import json

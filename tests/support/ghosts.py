@@ -10,8 +10,11 @@ SIZE = {"height": 128, "width": 64}
 
 
 def hide(path: Path, first: int, count: int, before: int = 0) -> Path:
-    """Rewrite the edit list of an MP4 with one track: show `count` of its frames, from `first` on, after `before` others'
-    time of nothing (for that the box gets a second entry, and those around it grow)."""
+    """Rewrite the edit list of an MP4 with one track, so that `count` of its frames are shown, from `first` on.
+
+    Args:
+        before: nothing is shown for the time of so many frames first: a second entry, so the boxes around it grow.
+    """
     import av
 
     with av.open(str(path)) as container:

@@ -218,7 +218,7 @@ def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[st
     if files:
         notes.append(
             f"{len(files)} of {len(videos)} videos, as {files[0]}, are decoded by PyAV: they hide or lack frames that "
-            "their headers count, or are damaged"
+            "their headers count, are damaged, or say that their frames are to be turned"
         )
     return tuple(notes)
 

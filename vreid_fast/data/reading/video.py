@@ -14,6 +14,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import StoredVideo
+from .upright import UPRIGHT, Turn, may_be_turned, turn_of, upright
 from .video_facts import VideoFacts
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Contents:
 
     facts: VideoFacts
     plain: bool
-    """Every packet is one frame, shown, and the header counts as many: every decoder numbers them alike."""
+    """Every packet is one frame, shown as it is, and the header counts as many: to every decoder they are the same."""
     promised: int
     """Frames by the header, where it counts them; more than come out, if some are hidden or were dropped."""
     readable: int
@@ -76,6 +77,7 @@ def _look(video: str | StoredVideo) -> Contents:
             promised, context = stream.frames, stream.codec_context
             codec, width, height, pixels = context.name, context.width, context.height, str(context.pix_fmt)
             packets, whole = _packets(container, stream)
+            turn = _turn_of(video, container.format.name)
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"video {video}: {_problem(video, error)}") from error
     shown = [packet.time for packet in packets if packet.shown]
@@ -83,7 +85,9 @@ def _look(video: str | StoredVideo) -> Contents:
     # Frames before the first key frame, or shown before it though they follow it, may not come out.
     whole = whole and promised in (0, len(packets)) and bool(packets) and packets[0].key
     whole = whole and (not known or known[0] == min(known)) and len(set(known)) == len(known)
-    plain = whole and len(known) == len(packets)
+    plain = whole and len(known) == len(packets) and turn == UPRIGHT
+    if turn.transpose:
+        width, height = height, width
     readable, problem = (len(shown), None) if whole else _count(video)
     if shown and not readable:
         problem = problem or "none of its frames can be decoded; is their key frame missing?"
@@ -91,6 +95,20 @@ def _look(video: str | StoredVideo) -> Contents:
     if not frames or not width or not height:
         raise InputError(f"video {video}: holds no frames")
     return Contents(VideoFacts(codec, frames, width, height, pixels), plain, promised or frames, readable, problem)
+
+
+def _turn_of(video: str | StoredVideo, container: str) -> Turn:
+    """How the first frame is to be turned; nothing is decoded where the header says that it is not."""
+    import av
+
+    try:
+        with open(video, "rb") if isinstance(video, str) else _source(video) as file:
+            if not may_be_turned(file, container):
+                return UPRIGHT
+        with av.open(_source(video)) as opened:
+            return turn_of(next(opened.decode(video=0)))
+    except (av.FFmpegError, OSError, StopIteration):
+        return UPRIGHT
 
 
 class _Packet(NamedTuple):
@@ -201,12 +219,12 @@ def each_frame(
 
 
 def to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a decoded frame."""
+    """(H, W, 3) uint8 RGB of a decoded frame, upright."""
     from av.video.reformatter import Interpolation
 
     # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
     conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    return frame.to_ndarray(format="rgb24", interpolation=conversion)
+    return upright(frame.to_ndarray(format="rgb24", interpolation=conversion), turn_of(frame))
 
 
 def _problem(video: str | StoredVideo, error: Exception) -> str:

@@ -12,6 +12,7 @@ class VideoFacts:
     frames: int
     """That come out, one after the other; of a damaged file those that should."""
     width: int
+    """Of upright frames."""
     height: int
     pixels: str
     """FFmpeg's pixel format, such as yuv420p."""
