@@ -22,8 +22,10 @@ def write_images(folder: Path, frames: int, *, ending: str = "jpg", height: int 
     return folder
 
 
-def write_video(path: Path, frames: int, *, codec: str = "libvpx-vp9", height: int = 48, width: int = 32) -> Path:
-    """A video whose frame n is `picture(n)`, as near as the codec keeps it."""
+def write_video(
+    path: Path, frames: int, *, codec: str = "libvpx-vp9", height: int = 48, width: int = 32, gop: int | None = None
+) -> Path:
+    """A video whose frame n is `picture(n)`, as near as the codec keeps it, with a key frame at least every `gop`."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +35,8 @@ def write_video(path: Path, frames: int, *, codec: str = "libvpx-vp9", height: i
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if codec != "mjpeg":
             stream.options = {"crf": "5", "b": "0", "x265-params": "log-level=none"}
+        if gop:
+            stream.codec_context.gop_size = gop
         for number in range(frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number, height, width), format="rgb24")))
         container.mux(stream.encode())

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from vreid_fast.errors import InputError
 
 from ..reading.images import read_encoded, read_frames, read_video
 from ..reading.packed import SUBSETS
-from ..reading.video import probe
+from ..reading.video import contents
 from ..reading.video_facts import VideoFacts
 from ..tracklets import Dataset, Tracklet
 from .pack_writer import PackWriter, new_folder
@@ -158,9 +158,9 @@ def _read(piece: Piece, tracklet: Tracklet, encoder: VideoEncoder | None, skip: 
             encoded, piece.facts = encoder.encode(video_images(tracklet), f"video of {tracklet}")
             piece.members = [(encoder.ending, encoded)]
         else:
-            piece.facts = probe(tracklet.video)
+            piece.facts = _video_facts(piece, tracklet, skip)
             piece.members = [(_ending(str(tracklet.video)), read_video(tracklet))]
-        if piece.facts.frames != len(tracklet):
+        if piece.facts.frames != len(tracklet) and not piece.bad:
             raise InputError(f"video of {tracklet} holds {piece.facts.frames} frames")
     elif encoder:
         images = (image for _, image in _images(piece, tracklet, _decoded, skip))
@@ -170,6 +170,18 @@ def _read(piece: Piece, tracklet: Tracklet, encoder: VideoEncoder | None, skip: 
         images = _images(piece, tracklet, read_encoded, skip)
         piece.members = [(_ending(tracklet.frames[number]), encoded) for number, encoded in images]
     return piece
+
+
+def _video_facts(piece: Piece, tracklet: Tracklet, skip: bool) -> VideoFacts:
+    """Facts of a video with the frames that come out of it; the piece notes why others do not."""
+    found = contents(tracklet.video)
+    if found.readable < len(tracklet):
+        why = f": {found.problem}" if found.problem else ""
+        problem = f"video of {tracklet}: {found.readable} of {len(tracklet)} frames can be decoded{why}"
+        if not skip or not found.readable:
+            raise InputError(f"{problem}; --on_bad_frame skip leaves the others out" if found.readable else problem)
+        piece.bad.append(problem)
+    return replace(found.facts, frames=found.readable)
 
 
 def _decoded(tracklet: Tracklet, number: int) -> np.ndarray:

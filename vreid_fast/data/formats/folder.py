@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_fast.errors import InputError
 
-from ..reading.video import probe
+from ..reading.video import contents, probe
 from ..tracklets import Dataset, FramePaths, Tracklet
 from .labels import notes_on, read_codes, read_integer
 from .leftovers import LeftOut
@@ -45,7 +46,7 @@ def read_folder(path: str) -> Dataset:
     if not tracklets:
         raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
     notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
-    return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes))
+    return Dataset(f"folder:{path}", tracklets, [], [], (*notes, *_hidden(f"folder:{path}", tracklets)))
 
 
 def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
@@ -68,6 +69,19 @@ def _video(path: str, **known) -> Tracklet:
     return Tracklet(range(probe(path).frames), video=path, **known)
 
 
+def _hidden(spec: str, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
+    """A note on videos of which fewer frames come out than their headers count."""
+    found = [(tracklet, contents(tracklet.video).promised) for tracklet in tracklets if tracklet.video is not None]
+    found = [(tracklet, promised) for tracklet, promised in found if len(tracklet) < promised]
+    if not found:
+        return ()
+    (first, promised), those = found[0], "1 video has" if len(found) == 1 else f"{len(found)} videos have"
+    return (
+        f"{spec}: {those} fewer frames than the header counts, as {first.video}: {len(first)} of {promised} come out "
+        "(the others are hidden by an edit list, were dropped, or the file is cut short)",
+    )
+
+
 def _read_labelled(spec: str, root: Path) -> Dataset:
     rows = _read_rows(root / TABLE)
     words = {column: [row.get(column, "") for _, row in rows] for column in ("identity", "camera", "clothes")}
@@ -85,7 +99,8 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
     notes = [note for column in words for note in notes_on(f"{spec}: {TABLE}, column {column}", words[column])]
     if identities.count(None) == len(identities):
         notes.append(f"{spec}: {TABLE} gives no identities: nothing can be scored")
-    return Dataset(spec, *subsets.values(), (*notes, *left_out.notes(spec)))
+    every = {id(tracklet): tracklet for subset in subsets.values() for tracklet in subset}
+    return Dataset(spec, *subsets.values(), (*notes, *left_out.notes(spec), *_hidden(spec, every.values())))
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:

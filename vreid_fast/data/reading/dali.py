@@ -18,10 +18,10 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
-from ..tracklets import Tracklet
+from ..tracklets import StoredVideo, Tracklet
 from .decoder import Decoder, ReadingOptions, Wanted
 from .images import read_encoded, read_frames, read_video
-from .video import probe
+from .video import Contents, contents, probe
 from .video_facts import VideoFacts
 
 Kind = Literal["images", "videos", "frames"]
@@ -55,6 +55,7 @@ class DaliDecoder(Decoder):
     def __init__(self, reading: ReadingOptions):
         super().__init__(reading)
         self._pipelines: dict[Kind, Pipeline] = {}
+        self._packed: dict[str, Contents] = {}
         self.name = f"DALI {nvidia.dali.__version__} ({reading.device.type})"
 
     def notes(self, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ class DaliDecoder(Decoder):
         self._pipelines.clear()
 
     def read(self, wanted: Wanted) -> Encoded:
-        kinds = np.array([_kind(tracklet, self._device) for tracklet, _ in wanted])
+        kinds = np.array(self.each(lambda row: self._kind(*row), wanted))
         order = np.argsort(kinds, kind="stable")
         parts = [
             Part(str(kind), self._inputs(kind, [wanted[row] for row in np.flatnonzero(kinds == kind)]))
@@ -77,6 +78,29 @@ class DaliDecoder(Decoder):
         first[order] = np.cumsum(counts[order]) - counts[order]
         rows = np.concatenate([start + np.arange(count) for start, count in zip(first, counts, strict=True)])
         return Encoded(wanted, parts, rows)
+
+    def _kind(self, tracklet: Tracklet, frames: np.ndarray) -> Kind:
+        """DALI gives what its memory held before, without a word, for frames of a video that do not come out.
+
+        So it is asked only for what is there, and PyAV for all else, or for the error.
+        """
+        if tracklet.video is None:
+            return "images"
+        try:
+            found = self._contents(tracklet.video)
+        except InputError:
+            return "frames"
+        sure = found.plain and np.max(frames, initial=0) < found.facts.frames
+        return "videos" if sure and decodes(found.facts, self._device) else "frames"
+
+    def _contents(self, video: str | StoredVideo) -> Contents:
+        if isinstance(video, str):
+            return contents(video)
+        # What a pack says of a video may be what its header said.
+        name = str(video)
+        if name not in self._packed:
+            self._packed[name] = contents(video)
+        return self._packed[name]
 
     def _inputs(self, kind: Kind, wanted: Wanted) -> dict[str, Sequence[np.ndarray]]:
         if kind == "images":
@@ -170,20 +194,41 @@ def decodes(facts: VideoFacts, device: torch.device) -> bool:
 
 
 def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[str, ...]:
-    """One note a codec that PyAV has to decode."""
-    videos = (probe(tracklet.video) for tracklet in tracklets if tracklet.video is not None)
-    codecs = sorted({facts.codec for facts in videos if not decodes(facts, device)})
+    """One note a codec that PyAV has to decode, and one on files of which DALI would show the wrong frames."""
+    videos = {str(tracklet.video): tracklet.video for tracklet in tracklets if tracklet.video is not None}
+    codecs, files = set(), []
+    for name, video in videos.items():
+        try:
+            facts = probe(video)
+            # Looking into the videos of a pack means reading all of it: that is done when they are wanted.
+            plain = contents(name).plain if video == name else True
+        except InputError:
+            continue  # an error when it is wanted
+        if not decodes(facts, device):
+            codecs.add(facts.codec)
+        elif not plain:
+            files.append(name)
     if device.type == "cpu":
         why = "DALI decodes VP8, VP9 and MJPEG on the CPU"
     else:
         why = "the GPU decodes 8-bit 4:2:0 video of {}".format(
             ", ".join(f"{codec} from {width}x{height}" for codec, (width, height) in GPU_CODECS.items())
         )
-    return tuple(f"{codec} video is decoded by PyAV: {why}" for codec in codecs)
+    notes = [f"{codec} video is decoded by PyAV: {why}" for codec in sorted(codecs)]
+    if files:
+        notes.append(
+            f"{len(files)} of {len(videos)} videos, as {files[0]}, are decoded by PyAV: they hide or lack frames that "
+            "their headers count, are damaged, or say that their frames are to be turned"
+        )
+    return tuple(notes)
 
 
 def _check_black(pixels: Tensor, encoded: Encoded) -> None:
-    """Look again at frames of videos that seem black: DALI gives such where a file is cut short, and says nothing."""
+    """Look again at frames of videos that seem black: DALI's memory is, where it could not decode and says nothing.
+
+    Only new memory is black. That frames are there is known before DALI is asked, see `DaliDecoder._kind`; this is
+    for damage that packets do not show.
+    """
     black = (pixels[:, ::8, ::8] == 0).flatten(1).all(1).cpu().numpy()[encoded.rows]
     ends = np.cumsum([len(frames) for _, frames in encoded.wanted])
     for tracklet, frames in (
@@ -191,9 +236,3 @@ def _check_black(pixels: Tensor, encoded: Encoded) -> None:
     ):
         if tracklet.video is not None:
             read_frames(tracklet, frames)
-
-
-def _kind(tracklet: Tracklet, device: torch.device) -> Kind:
-    if tracklet.video is None:
-        return "images"
-    return "videos" if decodes(probe(tracklet.video), device) else "frames"
