@@ -50,6 +50,20 @@ def test_each_method_makes_its_own_of_the_target(method, kind):
     assert build.METHODS.keys() == {"source", "bn_adapt", "paper", "plus"}
 
 
+@pytest.mark.parametrize(
+    ("method", "per_camera", "one"), [("plus", True, True), ("plus", False, False), ("paper", True, False)]
+)
+def test_target_batches_are_of_one_camera_where_the_method_has_them_so(data, method, per_camera, one):
+    config = Config.of(**data, method=method, people=3, target_batch=6, frames=2, loader="torch", seed=7, pad=2)
+    batches = build.make_batches(config, build.read_domains(config), CPU, per_camera)
+    assert (batches.one_camera, batches.people, batches.target_batch, batches.seed, batches.pad) == (one, 3, 6, 7, 2)
+    with batches.both(0, 2, done=0) as loader:
+        cameras = [
+            {batches.domains.target_tracklets[int(row)].camera for row in target.tracklets} for _, target in loader
+        ]
+    assert cameras == ([{0}, {1}] if one else [{0, 1}, {0, 1}])
+
+
 def test_reading_and_protocol_take_their_knobs():
     config = Config.of(
         height=48, width=24, frames=3, loader="torch", loader_threads=2, on_bad_frame="skip", test_clips="all",
