@@ -131,6 +131,7 @@ EmaPair pair_of(const Tensor& teacher, const Tensor& student, const Tensor* copy
   }
   const Tensor* source = &student;
   if (!same_order(teacher, student)) {
+    const at::NoGradGuard no_grad;
     staged.push_back(at::empty_like(teacher, student.options()).copy_(student));
     source = &staged.back();
   }

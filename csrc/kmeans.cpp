@@ -19,6 +19,7 @@ namespace {
 using at::Tensor;
 
 constexpr const char* kOp = "kmeans";
+constexpr int64_t kMedianOf = 8;   // samples at least, less than twice as many at most
 constexpr int64_t kColumns = 128;  // of the features that one thread works on at a time
 
 using Found = std::tuple<Tensor, Tensor, Tensor, Tensor>;
@@ -41,15 +42,27 @@ void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iteratio
   }
 }
 
-// Both less the mean of the samples. Distances do not see a shift; without it they would be small differences
-// of large numbers.
+// Both less a middle of the samples. Distances do not see a shift; without it they would be small differences
+// of large numbers. The middle is the median of a few samples: one far outlier would move a mean.
 void centre(const float* samples, int64_t count, const float* init, int64_t clusters, int64_t width,
             float* centred, float* centred_init) {
   each((width + kColumns - 1) / kColumns, [&](int64_t task) {
     const int64_t begin = task * kColumns, columns = std::min(kColumns, width - begin);
-    float middle[kColumns] = {};
-    for (int64_t i = 0; i < count; ++i) add_row(samples + i * width + begin, columns, middle);
-    for (int64_t j = 0; j < columns; ++j) middle[j] /= static_cast<float>(count);
+    // By insertion, of all columns at once. NaN ends up anywhere.
+    float sorted[2 * kMedianOf][kColumns] = {};
+    const int64_t step = std::max<int64_t>(1, count / kMedianOf), few = (count + step - 1) / step;
+    for (int64_t i = 0; i < few; ++i) {
+      std::copy_n(samples + i * step * width + begin, columns, sorted[i]);
+      for (int64_t place = 0; place < i; ++place) {
+        float* __restrict less = sorted[place], * __restrict more = sorted[i];
+        for (int64_t j = 0; j < kColumns; ++j) {
+          const float one = less[j], other = more[j];
+          less[j] = std::min(one, other);
+          more[j] = std::max(one, other);
+        }
+      }
+    }
+    const float* middle = sorted[(few - 1) / 2];
     const auto shift = [&](const float* rows, int64_t number, float* out) {
       for (int64_t i = begin; i < number * width; i += width) subtract(rows + i, middle, columns, out + i);
     };

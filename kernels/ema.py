@@ -6,7 +6,10 @@ a = min(1 - 1 / (k + 1), decay) (arXiv 2402.02108, eq. 11) or, without warm-up, 
 
 from __future__ import annotations
 
-from operator import is_
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -26,8 +29,11 @@ class EmaUpdater:
     `update()` is one pass over the memory, on CUDA in one launch for up to 736 tensors. It never waits for
     the device and can be captured in a CUDA graph: the schedule lives in 0-d tensors on the networks'
     device. `steps` (int64) counts the updates, `decay` (float64) is the ceiling and may be changed in
-    place between updates, `decay_now` (float64) is the `a` of the last update. Tensors are looked up by
-    name at every update, so a parameter may be replaced.
+    place between updates, `decay_now` (float64) is the `a` of the last update.
+
+    The networks may change between updates: a parameter, buffer or module that was replaced is followed by
+    its name. What no longer corresponds is a ValueError, and no tensor is touched. A graph that was captured
+    before holds the old tensors: capture anew. A compiled `update` follows, but checks shapes only.
 
     Args:
         teacher, student: networks of one architecture.
@@ -39,9 +45,13 @@ class EmaUpdater:
         backend: "reference", "cpp" or None for the best present.
 
     Raises:
-        ValueError: the networks hold different names, shapes, devices or kinds of numbers, or share a
-            tensor, or a knob is out of its range; `update()`: a tensor is not dense in memory, or one of
-            `half` lies in another memory format than the teacher's.
+        ValueError: a knob is out of its range; also at `update()`: the networks hold different names, shapes,
+            devices or kinds of numbers, tie (share) other tensors within themselves, or share one between
+            them, a tensor is not dense in memory, or one of `half` lies in another memory format than the
+            teacher's.
+
+    Warns:
+        UserWarning, once: the teacher is averaged in float16 or bfloat16.
     """
 
     def __init__(
@@ -59,21 +69,15 @@ class EmaUpdater:
             raise ValueError(f"ema: decay must be in [0, 1], got {decay}; 0.99 is usual")
         if buffers not in ("ema", "copy"):
             raise ValueError(f'ema: buffers must be "ema" or "copy", got {buffers!r}; choose one')
-        slots = {"teacher": _slots(teacher), "student": _slots(student)}
+        self._networks = {"teacher": teacher, "student": student}
         if half is not None:
-            slots["half"] = _slots(half)
-        _check_alike(slots)
-        names = _distinct(slots["teacher"])
-        # The averaged tensors first, then the copied ones.
-        names.sort(key=lambda name: _is_copied(slots["teacher"][name], buffers))
-        self._averaged = sum(not _is_copied(slots["teacher"][name], buffers) for name in names)
-        # All of the teacher's, then all of the student's, then all of half's.
-        self._where = [(of[name].holder, of[name].key) for of in slots.values() for name in names]
-        self._count = len(names)
-        device = slots["teacher"][names[0]].tensor.device
-        self._backend = choose("ema", backend, device)
+            self._networks["half"] = half
+        self._buffers = buffers
+        self._warned = False
         self._plan: Any = None
-        self._planned: list[Tensor] = []
+        self._follow("pass two networks of one architecture, neither of them wrapped or compiled")
+        device = self._tensors[0].device
+        self._backend = choose("ema", backend, device)
         self.warmup = warmup
         # The second counter is scratch of the CUDA kernel.
         self._counters = torch.zeros(2, dtype=torch.int64, device=device)
@@ -84,20 +88,81 @@ class EmaUpdater:
         self.steps = self._counters[0]
         self.decay, self.decay_now = self._rates[0], self._rates[1]
 
-    @torch.no_grad()
     def update(self) -> None:
         """One step of the average, from the student as it is now."""
-        tensors = [holder[key] for holder, key in self._where]
-        schedule = self._counters, self._rates
-        if self._backend == "reference":
-            ema_update_reference(*self._lists(tensors), *schedule, self._averaged, self.warmup)
-        elif torch.compiler.is_compiling():
-            torch.ops.vreid_fast.ema_update_(*self._lists(tensors), *schedule, self._averaged, self.warmup)
-        else:
-            if self._plan is None or not all(map(is_, tensors, self._planned)):
-                self._plan = torch.classes.vreid_fast.EmaPlan(*self._lists(tensors), self._averaged)
-                self._planned = tensors
-            self._plan.update(*schedule, self.warmup)
+        if torch.compiler.is_compiling():
+            self._run(self._walk(), self._backend == "reference")
+            return
+        if (self._snapshot is None or not self._snapshot.is_current()) and not self._follow_tensors():
+            self._follow(_AGAIN)
+        try:
+            if self._backend == "reference":
+                self._run(self._tensors, True)
+            else:
+                if self._plan is None:
+                    self._plan = torch.classes.vreid_fast.EmaPlan(*self._lists(self._tensors), self._averaged)
+                self._plan.update(self._counters, self._rates, self.warmup)
+        except (RuntimeError, ValueError):
+            self._follow(_AGAIN)  # names the tensor, where `tensor.data` was set to what does not correspond
+            raise
+
+    @torch.no_grad()
+    def _run(self, tensors: list[Tensor], reference: bool) -> None:
+        op = ema_update_reference if reference else torch.ops.vreid_fast.ema_update_
+        op(*self._lists(tensors), self._counters, self._rates, self._averaged, self.warmup)
+
+    def _follow(self, advice: str) -> None:
+        """Look all tensors up by name; `advice` is what an error says to do."""
+        slots = {role: _slots(network) for role, network in self._networks.items()}
+        _check_alike(slots, advice)
+        teacher = slots["teacher"]
+        names = _distinct(teacher)
+        # The averaged tensors first, then the copied ones.
+        names.sort(key=lambda name: _is_copied(teacher[name], self._buffers))
+        self._averaged = sum(not _is_copied(teacher[name], self._buffers) for name in names)
+        self._count = len(names)
+        self._warn_of_half(teacher, names[: self._averaged])
+        # All of the teacher's, then all of the student's, then all of half's.
+        self._tensors = [of[name].tensor for of in slots.values() for name in names]
+        self._where = [
+            (role, of[name].path, of[name].kind, of[name].key) for role, of in slots.items() for name in names
+        ]
+        self._snapshot: _Snapshot | None = _Snapshot(self._networks.values())
+        self._plan = None
+
+    def _follow_tensors(self) -> bool:
+        """Cheaper than `_follow`, for tensors replaced by others like them (buffers that every forward sets anew)."""
+        new = self._snapshot.replaced() if self._snapshot else None
+        if new is None:
+            return False
+        self._tensors = [new.get(id(tensor), tensor) for tensor in self._tensors]
+        self._plan = None
+        return True
+
+    def _warn_of_half(self, teacher: dict[str, _Slot], averaged: list[str]) -> None:
+        half = [name for name in averaged if teacher[name].tensor.dtype in (torch.float16, torch.bfloat16)]
+        if half and not self._warned:
+            self._warned = True
+            found = _first([f"{name} {_dtype(teacher[name].tensor)}" for name in half])
+            warnings.warn(
+                f"ema: teacher should be float32, got {found}: most steps are smaller than half a digit of it, so its "
+                "average stands still; keep the teacher in float32 and pass half= for a copy in half precision",
+                stacklevel=4,
+            )
+
+    def _walk(self) -> list[Tensor]:
+        """`_tensors` looked up through the modules, so that torch.compile guards them all."""
+        modules: dict[tuple[str, tuple[str, ...]], Any] = {}
+        tensors = []
+        for role, path, kind, key in self._where:
+            if (role, path) not in modules:
+                module: Any = self._networks[role]
+                for name in path:
+                    module = module._modules[name]
+                modules[role, path] = module
+            holder = modules[role, path]._parameters if kind == "parameter" else modules[role, path]._buffers
+            tensors.append(holder[key])
+        return tensors
 
     def _lists(self, tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Those of the teacher, the student and half."""
@@ -125,7 +190,7 @@ class EmaUpdater:
 
     def __getstate__(self) -> dict:
         # A copy looks its tensors up anew.
-        return self.__dict__ | {"_plan": None, "_planned": []}
+        return self.__dict__ | {"_plan": None, "_tensors": [], "_snapshot": None}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -160,53 +225,130 @@ def ema_update_reference(
     counters[0] += 1
 
 
+_AGAIN = (
+    "change the networks alike, or make a new EmaUpdater of networks that correspond; "
+    "load_state_dict keeps the schedule"
+)
+
+
+class _Snapshot:
+    """What the modules of some networks hold, to see in one pass over it whether anything was replaced."""
+
+    def __init__(self, networks: Iterable[nn.Module]):
+        modules = list(dict.fromkeys(module for network in networks for module in network.modules()))
+        persistent = [
+            (holder, key, tensor)
+            for module in modules
+            for holder in (module._parameters, module._buffers)
+            for key, tensor in holder.items()
+            if key not in module._non_persistent_buffers_set
+        ]
+        self.tensors: list[tuple[dict, str, Tensor | None]] = persistent
+        self.children = [module._modules.values() for module in modules if module._modules]  # views, always as it is
+        self.modules = [*chain.from_iterable(self.children)]
+        holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
+        self.filled = [holder for holder in holders if holder]
+        self.count = sum(map(len, self.filled))
+        self.empty: list[dict] = [holder for holder in holders if not holder]
+        self.empty += [module._modules for module in modules if not module._modules]
+        self.places = {_memory(tensor) for *_, tensor in persistent if tensor is not None}
+
+    def is_current(self) -> bool:
+        return self._is_like() and self._is_same()
+
+    def _is_like(self) -> bool:
+        """The modules are the same and hold as many tensors."""
+        found = [*chain.from_iterable(self.children)]
+        return found == self.modules and sum(map(len, self.filled)) == self.count and not any(self.empty)
+
+    def _is_same(self) -> bool:
+        try:
+            for holder, key, tensor in self.tensors:
+                if holder[key] is not tensor:
+                    return False
+        except KeyError:
+            return False
+        return True
+
+    def replaced(self) -> dict[int, Tensor] | None:
+        """Makes it current and returns each new tensor by the id of what it replaces.
+
+        None, and nothing done, where more is new than tensors like those before in a place of their own.
+        """
+        if not self._is_like() or not all(key in holder for holder, key, _ in self.tensors):
+            return None
+        pairs: list[Any] = [(old, holder[key]) for holder, key, old in self.tensors if holder[key] is not old]
+        if any(old is None or new is None or old.dtype != new.dtype or not _match(old, new) for old, new in pairs):
+            return None
+        times = Counter(id(old) for *_, old in self.tensors)
+        left, taken = ({_memory(pair[side]) for pair in pairs} for side in (0, 1))
+        others = self.places - left
+        if len(taken) < len(pairs) or taken & others or any(times[id(old)] > 1 for old, _ in pairs):
+            return None
+        found = {id(old): new for old, new in pairs}
+        self.tensors = [(holder, key, found.get(id(old), old)) for holder, key, old in self.tensors]
+        self.places = others | taken
+        return found
+
+
 class _Slot(NamedTuple):
-    """Where a network keeps a tensor: `holder` is the dict of parameters or of buffers of one module."""
+    """Where a network keeps a tensor: names of modules down to the one that has it, and its own in there."""
 
+    path: tuple[str, ...]
     kind: str
-    holder: dict
     key: str
-
-    @property
-    def tensor(self) -> Tensor:
-        return self.holder[self.key]
+    tensor: Tensor
 
 
 def _slots(network: nn.Module) -> dict[str, _Slot]:
     """By full name, as in ``network.state_dict()``."""
     slots = {}
     for prefix, module in network.named_modules(remove_duplicate=False):
+        path = tuple(prefix.split(".")) if prefix else ()
         for kind, holder in (("parameter", module._parameters), ("buffer", module._buffers)):
             for key, tensor in holder.items():
                 if tensor is not None and key not in module._non_persistent_buffers_set:
-                    slots[f"{prefix}.{key}" if prefix else key] = _Slot(kind, holder, key)
+                    slots[f"{prefix}.{key}" if prefix else key] = _Slot(path, kind, key, tensor)
     return slots
+
+
+def _memory(tensor: Tensor) -> object:
+    """The same for two tensors in one place, as tied weights are after ``load_state_dict(assign=True)``."""
+    place = tensor.data_ptr()
+    return (place, tensor.shape) if place else id(tensor)
+
+
+def _firsts(slots: dict[str, _Slot]) -> dict[str, str]:
+    """For each name the first name of the same tensor: another one where weights are tied."""
+    first: dict[object, str] = {}
+    return {name: first.setdefault(_memory(slot.tensor), name) for name, slot in slots.items()}
 
 
 def _distinct(slots: dict[str, _Slot]) -> list[str]:
     """The names of `slots`, of a tensor with several names (tied) the first."""
-    return list({id(slot.tensor): name for name, slot in reversed(slots.items())}.values())[::-1]
+    return list(dict.fromkeys(_firsts(slots).values()))
 
 
-def _check_alike(slots: dict[str, dict[str, _Slot]]) -> None:
+def _check_alike(slots: dict[str, dict[str, _Slot]], advice: str) -> None:
     """Raises unless all networks correspond to the teacher, tensor by tensor, and share none."""
     teacher = slots["teacher"]
     if not teacher:
         raise ValueError("ema: teacher must hold parameters, got none; pass a network with parameters")
-    owner: dict[int, str] = {}
+    owner: dict[object, str] = {}
+    ties = _firsts(teacher)
     for role, theirs in slots.items():
         for here, there, only in ((teacher, theirs, "teacher"), (theirs, teacher, role)):
             alone = [name for name in here if name not in there]
             if alone:
                 raise ValueError(
                     f"ema: teacher and {role} must hold the same names, got {_first(alone)} in the {only} only; "
-                    "pass two networks of one architecture, neither of them wrapped or compiled"
+                    f"{advice}"
                 )
-        shared = [name for name, slot in theirs.items() if owner.setdefault(id(slot.tensor), role) != role]
+        shared = [name for name, slot in theirs.items() if owner.setdefault(_memory(slot.tensor), role) != role]
         if shared:
             raise ValueError(
                 f"ema: {role} must be a network of its own, got one that shares {_first(shared)} "
-                f"with the {owner[id(theirs[shared[0]].tensor)]}; pass copy.deepcopy of it"
+                f"with the {owner[_memory(theirs[shared[0]].tensor)]}; pass copy.deepcopy of it"
             )
         wrong = [
             f"{name} {_described(theirs[name].tensor)} for {_described(slot.tensor)}"
@@ -214,10 +356,14 @@ def _check_alike(slots: dict[str, dict[str, _Slot]]) -> None:
             if not _match(slot.tensor, theirs[name].tensor)
         ]
         if wrong:
-            raise ValueError(
-                f"ema: {role} tensors must be like the teacher's, got {_first(wrong)}; "
-                "pass two networks of one architecture"
-            )
+            raise ValueError(f"ema: {role} tensors must be like the teacher's, got {_first(wrong)}; {advice}")
+        for name, first in _firsts({name: theirs[name] for name in teacher}).items():
+            if first != ties[name]:
+                only, tied = ("teacher", ties[name]) if first == name else (role, first)
+                raise ValueError(
+                    f"ema: teacher and {role} must tie the same tensors, got {name} tied to {tied} in the {only} only; "
+                    "tie them in both or in neither"
+                )
 
 
 def _is_copied(slot: _Slot, buffers: str) -> bool:
@@ -231,7 +377,11 @@ def _match(mine: Tensor, other: Tensor) -> bool:
 
 
 def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)} on {tensor.device}"
+    return f"{_dtype(tensor)} {tuple(tensor.shape)} on {tensor.device}"
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _first(names: list[str], shown: int = 3) -> str:

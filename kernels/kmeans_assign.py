@@ -20,7 +20,8 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
 
     Centroids are ranked by |c|^2 - 2 x.c in float32 or better (of equals the lowest index wins), and the
     distance to the winner is then taken directly, so that it is accurate near zero. The N x K matrix of
-    distances is never held whole. A sample with NaN gets a label in range and distance NaN.
+    distances is never held whole. A sample with NaN gets a label in range and distance NaN. A centroid with NaN
+    or infinity, or whose square overflows, is nobody's nearest; where there are no others, label 0 is given.
 
     Args:
         x: (N, D) samples, or (B, N, D) for B problems at once.
@@ -59,7 +60,10 @@ def kmeans_assign_reference(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     """:func:`kmeans_assign` in plain torch for x (B, N, D) and centroids (B, K, D)."""
     accumulate = torch.promote_types(x.dtype, torch.float32)
     centroids = centroids.to(accumulate)
-    squares = centroids.square().sum(-1)[:, None]
+    squares = centroids.square().sum(-1)
+    unusable = ~squares.isfinite()
+    squares = squares.masked_fill(unusable, torch.inf)[:, None]
+    ranked = centroids.masked_fill(unusable[..., None], 0.0).mT
     rows = max(1, _CHUNK // (max(1, len(x)) * max(centroids.shape[1:])))
     labels = x.new_empty(x.shape[:2], dtype=torch.int64)
     distances = x.new_empty(x.shape[:2], dtype=accumulate)
@@ -67,7 +71,7 @@ def kmeans_assign_reference(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     offsets = torch.arange(len(x), device=x.device)[:, None] * centroids.shape[1]
     for first in range(0, x.shape[1], rows):
         chunk = x[:, first : first + rows].to(accumulate)
-        nearest = torch.baddbmm(squares, chunk, centroids.mT, alpha=-2).min(-1).indices
+        nearest = torch.baddbmm(squares, chunk, ranked, alpha=-2).min(-1).indices
         chosen = centroids.flatten(0, 1).index_select(0, (nearest + offsets).flatten())
         labels[:, first : first + rows] = nearest
         distances[:, first : first + rows] = (chunk - chosen.view_as(chunk)).square().sum(-1)

@@ -50,8 +50,10 @@ def kmeans_assign_kernel(
                 b = tl.load(rest + column + at[:, None], mask=mask, other=0.0).to(TYPE)
                 inner = tl.dot(a, b, inner, input_precision=PRECISION)
         offset = tl.load(bias + problem * clusters + cluster, mask=known, other=float("inf"))
-        # NaN compares as not smaller: such samples keep label 0.
-        score, index = tl.min(offset[None, :] - 2 * inner, axis=1, return_indices=True)
+        # NaN is never the least: such centroids are nobody's nearest, and such samples keep label 0.
+        scores = offset[None, :] - 2 * inner
+        scores = tl.where(scores == scores, scores, float("inf"))
+        score, index = tl.min(scores, axis=1, return_indices=True)
         label = tl.where(score < best, first + index, label)
         best = tl.where(score < best, score, best)
     at = problem * samples + sample

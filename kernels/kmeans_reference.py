@@ -22,7 +22,8 @@ def kmeans_reference(
     accumulate = torch.promote_types(x.dtype, torch.float32)
     x = x.to(accumulate)
     # Distances do not see a shift; without it they would be small differences of large numbers.
-    middle = x.mean(1, keepdim=True)
+    # The middle is the median of a few samples: one far outlier would move a mean.
+    middle = x[:, :: max(1, x.shape[1] // 8)].median(1, keepdim=True).values
     products = _Products(x - middle)
     if init is None:
         labels, distances = _seed(products, clusters, restarts, seed)

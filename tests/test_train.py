@@ -69,8 +69,52 @@ train.main(["--config", "{tmp_path / "knobs.yaml"}"])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert main(["--resume", str(run)]) == 0
+    assert logged(run) == logged(paper_run)
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, paper_run))
     assert states_equal(one["student"], other["student"])
+
+
+@pytest.mark.parametrize(
+    ("number", "at"),
+    [
+        (signal.SIGINT, "statistics"), (signal.SIGTERM, "teacher"), (signal.SIGKILL, "teacher"),
+        (signal.SIGKILL, "report"),
+    ],
+)  # fmt: skip
+def test_a_run_ended_in_its_last_scoring_has_but_that_to_do(data, paper_run, tmp_path, number, at):
+    run = tmp_path / "run"
+    (tmp_path / "knobs.yaml").write_text(knobs(data, run).to_yaml())
+    program = f"""
+import os, sys
+from vreid_fast import train
+from vreid_fast.training.session import Session
+def end():
+    os.kill(os.getpid(), {number})
+plain, adopt, write = Session.note_scores, train.adopt_target_statistics, train.write_results
+def note_scores(self, **scores):
+    plain(self, **scores)
+    if "{at}" in scores:
+        end()
+def adopted(*arguments):
+    if "{at}" == "statistics":
+        end()
+    adopt(*arguments)
+def written(*arguments):
+    if "{at}" == "report":
+        end()
+    return write(*arguments)
+Session.note_scores, train.adopt_target_statistics, train.write_results = note_scores, adopted, written
+sys.exit(train.main(["--config", "{tmp_path / "knobs.yaml"}"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    if number == signal.SIGKILL:
+        assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    else:
+        assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr[-2000:]
+        assert f"stopped at step 8 of 8, while scoring; --resume {run} scores what is in {run}/last.pt" in done.stdout
+    assert torch.load(run / "last.pt", weights_only=True)["step"] == 8 and not (run / "result.json").exists()
+    assert main(["--resume", str(run)]) == 0
+    assert logged(run) == logged(paper_run)
 
 
 def test_a_finished_run_without_its_result_is_scored_again(paper_run, tmp_path):
@@ -81,6 +125,7 @@ def test_a_finished_run_without_its_result_is_scored_again(paper_run, tmp_path):
     assert main(["--resume", str(run)]) == 0
     after = json.loads((run / "result.json").read_text())
     assert all(after[row] == before[row] for row in ("source", "student", "student_camera", "teacher"))
+    assert logged(run) == logged(paper_run)
 
 
 def test_target_identities_are_never_read(data, paper_run, tmp_path):

@@ -27,11 +27,11 @@ class Stopped(Exception):
 
 
 def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
-    """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C.
+    """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C or SIGTERM.
 
     Args:
         work: the command, after its words are known.
-        stopped: said after Ctrl-C where the work has not said more.
+        stopped: said after a stop where the work has not said more.
     """
     try:
         return work() or 0

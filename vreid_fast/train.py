@@ -37,7 +37,7 @@ def train(config: Config, resume: bool = False) -> dict:
     Raises:
         InputError: a knob, a path or data that cannot be used.
         Diverged: a loss is not finite.
-        Stopped: Ctrl-C; the checkpoint is written.
+        Stopped: Ctrl-C or SIGTERM; the checkpoint is written.
     """
     device = choose_device(config.device.device)
     precision = Precision(config.device.precision, device)
@@ -97,7 +97,7 @@ def train(config: Config, resume: bool = False) -> dict:
                 for (source,) in loader:
                     steps.source(source)
 
-        session.save()
+        session.end_steps()
         for name, network in learner.networks().items():
             if statistics != "running":
                 adopt_target_statistics(network, batches, precision, config.test.bn_batches)

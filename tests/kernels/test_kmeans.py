@@ -401,3 +401,15 @@ def test_errors(shape, options, message):
 def test_a_seed_that_is_no_integer(seed):
     with pytest.raises(TypeError, match="kmeans: seed must be an integer, got"):
         kmeans(torch.zeros(8, 3), 2, seed=seed)
+
+
+@pytest.mark.parametrize("backend", ("cpp", "reference"))
+@pytest.mark.parametrize("samples, width", ((300, 8), (30, 40)))
+def test_one_sample_far_away_does_not_spoil_the_others(samples, width, backend):
+    torch.manual_seed(0)
+    x = torch.cat([torch.randn(samples - 1, width), torch.full((1, width), 1e6)])
+    found = kmeans(x, 4, backend=backend)
+    exact = torch.cdist(x.double(), found.centroids.double())
+    own = exact.gather(1, found.labels[:, None])[:, 0]
+    assert (own <= exact.amin(1) * (1 + 1e-4) + 1e-4).all()
+    assert found.counts[found.labels[-1]] == 1 and (found.counts > 0).all()

@@ -84,6 +84,21 @@ def test_nan_gives_a_label_in_range(backend, device):
     assert ((labels >= 0) & (labels < 3)).all()
 
 
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("value", (float("nan"), float("inf"), -float("inf"), 1e30), ids=str)
+def test_centroids_that_are_not_finite_are_nobodys_nearest(value, backend, device):
+    x = make((40, 5), dtype=torch.float32, device=device)
+    centroids = make((19, 5), dtype=torch.float32, device=device, seed=1)
+    centroids[3, 2] = centroids[0, 4] = centroids[17] = value
+    others = [k for k in range(19) if k not in (0, 3, 17)]
+    labels, distances = kmeans_assign(x, centroids, backend=backend)
+    within, wanted = kmeans_assign(x, centroids[others], backend="reference")
+    assert labels.tolist() == [others[k] for k in within.tolist()]
+    torch.testing.assert_close(distances, wanted)
+    labels, distances = kmeans_assign(x, centroids[[3, 17]], backend=backend)
+    assert not labels.any() and not distances.isfinite().any()
+
+
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=str)
 def test_cpp_on_several_chunks_and_parts_of_the_centroids(dtype):
     x = make((1300, 5), dtype=dtype, layout="reversed")

@@ -112,14 +112,15 @@ def test_a_failing_cell_ends_the_ladder_and_keeps_the_rest(plan, fake, tmp_path)
     assert sorted(run(plan())[0]) == ["seed0/a", "seed0/b", "seed0/c"]
 
 
-def test_ctrl_c_stops_all_with_a_checkpoint(plan, fake):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_with_a_checkpoint(plan, fake, number):
     (fake / "a").write_text("wait")
     (fake / "c").write_text("wait")
     cells = plan()
 
     def interrupt():
         wait_for(lambda: {"seed0/a", "seed0/c"} <= set(calls(fake)))
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt)
     thread.start()

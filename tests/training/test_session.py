@@ -1,5 +1,6 @@
 """A run's folder: steps counted and logged, checkpoints when due, stops that lose nothing, other runs refused."""
 
+import contextlib
 import os
 import signal
 
@@ -50,13 +51,67 @@ def test_steps_are_counted_logged_by_stage_and_kept_when_due(tmp_path):
     assert session.scores.keys() == {"student"}
 
 
-def test_ctrl_c_ends_after_the_step_with_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_after_the_step_with_a_checkpoint(tmp_path, number):
     with make(tmp_path, checkpoint_every=100) as session:
         advance(session, 1)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         with pytest.raises(Stopped, match=f"stopped at step 2 of 7; go on with --resume {tmp_path}"):
             advance(session, 1)
     assert load(session.last)["step"] == 2
+
+
+SCORES = {"map": 0.5, "rank1": 0.5}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_scoring_at_once(tmp_path, number):
+    reached = []
+    said = f"stopped at step 2 of 7, while scoring; --resume {tmp_path} scores what is in"
+    with pytest.raises(Stopped, match=said), make(tmp_path, checkpoint_every=100) as session:
+        advance(session, 2)
+        session.end_steps()
+        reached.append(load(session.last)["step"])
+        os.kill(os.getpid(), number)
+        reached.append("on")
+    assert reached == [2]
+
+
+def test_a_signal_before_the_scoring_ends_it_and_one_that_was_swallowed_does_so_later(tmp_path):
+    reached = []
+    with pytest.raises(Stopped, match="while scoring"), make(tmp_path / "one", checkpoint_every=100) as session:
+        advance(session, 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        reached.append("saves")
+        session.end_steps()
+        reached.append("on")
+    assert load(session.last)["step"] == 2
+    with pytest.raises(Stopped, match="while scoring"), make(tmp_path / "two") as session:
+        session.end_steps()
+        with contextlib.suppress(BaseException):  # as in a destructor
+            os.kill(os.getpid(), signal.SIGTERM)
+        reached.append("swallowed")
+        session.note_scores(student=SCORES)
+        reached.append("on")
+    assert reached == ["saves", "swallowed"] and not read_history(tmp_path / "two" / "metrics.jsonl")
+
+
+def test_scores_logged_again_after_a_resume_stand_once(tmp_path):
+    with make(tmp_path) as session:
+        advance(session, 2)
+        session.note_scores(source=SCORES)
+        session.note_scores(student=SCORES, student_camera=SCORES)
+    other = make(tmp_path)
+    other.restore(lambda: None)
+    with other:
+        other.note_scores(source=SCORES)
+        other.note_scores(student={**SCORES, "map": 0.75}, student_camera=SCORES)
+        other.note_scores(teacher=SCORES)
+    rows = read_history(tmp_path / "metrics.jsonl")
+    assert [(row["step"], *row.get("scores", {})) for row in rows] == [
+        (1,), (2,), (2, "source"), (2, "student", "student_camera"), (2, "teacher")
+    ]  # fmt: skip
+    assert rows[3]["scores"]["student"]["map"] == 0.75
 
 
 def test_a_loss_that_is_not_finite_is_never_kept(tmp_path):

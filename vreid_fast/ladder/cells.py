@@ -115,7 +115,7 @@ def run_cells(cells: Iterable[Cell], jobs: int, told: Callable[[Cell], None], sa
 
     Raises:
         CellFailed: one of them failed; the others were stopped with a checkpoint.
-        Stopped: Ctrl-C; likewise.
+        Stopped: Ctrl-C or SIGTERM; likewise.
     """
     waiting = [cell for cell in cells if not cell.finished]
     running: list[tuple[Cell, subprocess.Popen]] = []
@@ -150,7 +150,7 @@ def run_cells(cells: Iterable[Cell], jobs: int, told: Callable[[Cell], None], sa
 
 
 def _end(processes: list[subprocess.Popen]) -> None:
-    """Stop trainings as Ctrl-C does, so that they write a checkpoint; a further Ctrl-C kills them."""
+    """Stop trainings as Ctrl-C does, so that they write a checkpoint; a further Ctrl-C or SIGTERM kills them."""
     for process in processes:
         process.send_signal(signal.SIGINT)
     try:

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vreid_fast.errors import Diverged
+from vreid_fast.files import write_text
 
 Scalars = dict[str, float | Tensor | Mapping[str, float | Tensor]]
 
@@ -23,7 +24,8 @@ class Logbook:
     Args:
         run: folder of metrics.jsonl and the TensorBoard files.
         start: step to begin at; rows of later steps, left by a run that went on after its last checkpoint,
-            are dropped.
+            are dropped. Scores of this step may have been logged after the checkpoint: those that are logged
+            again take the place of the row that is there.
         total: steps of the whole run.
         every: steps between two rows.
     """
@@ -33,7 +35,8 @@ class Logbook:
 
         self.path = run / "metrics.jsonl"
         rows = [row for row in read_history(self.path) if row["step"] <= start]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self._rewrite(rows)
+        self.scored = {_scored(row) for row in rows if "scores" in row}
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
         self.every = every
         self.board = SummaryWriter(run / "tensorboard", purge_step=start + 1)
@@ -123,10 +126,17 @@ class Logbook:
             name: {key: value for key, value in score.items() if isinstance(value, (int, float))}
             for name, score in scores.items()
         }
-        self.append({"stage": stage, "step": step, "seconds": round(self.seconds(), 3), "scores": numbers})
+        row = {"stage": stage, "step": step, "seconds": round(self.seconds(), 3), "scores": numbers}
+        if _scored(row) in self.scored:
+            self._rewrite([other for other in read_history(self.path) if _scored(other) != _scored(row)])
+        self.scored.add(_scored(row))
+        self.append(row)
         for name, score in numbers.items():
             self.board.add_scalar(f"scores/{name}_map", score["map"], step)
         self.window_started = time.perf_counter()
+
+    def _rewrite(self, rows: list[dict]) -> None:
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def append(self, row: dict) -> None:
         with open(self.path, "a") as file:
@@ -135,6 +145,11 @@ class Logbook:
     def close(self) -> None:
         self.bar.close()
         self.board.close()
+
+
+def _scored(row: dict) -> tuple | None:
+    """What a row of scores is about; None for a row of losses."""
+    return (row["stage"], row["step"], *sorted(row["scores"])) if "scores" in row else None
 
 
 def _numbers(value: float | Tensor | Mapping[str, float | Tensor]) -> float | dict[str, float]:

@@ -94,9 +94,14 @@ class Session:
         self.stop.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.stop.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *trace: object) -> None:
+        self.stop.__exit__(kind, error, *trace)
         self.log.close()
+        if isinstance(error, KeyboardInterrupt) and self.stop.immediate:
+            raise Stopped(
+                f"stopped at step {self.learner.step} of {self.total}, while scoring; "
+                f"--resume {self.folder} scores what is in {self.last}"
+            ) from None
 
     def advance(self, losses: dict[str, Tensor], scalars: Scalars, clips: int) -> None:
         """A step is done: count and log it; save and stop where it is time to.
@@ -108,7 +113,7 @@ class Session:
 
         Raises:
             Diverged: a loss is not finite.
-            Stopped: Ctrl-C; the checkpoint is written.
+            Stopped: Ctrl-C or SIGTERM; the checkpoint is written.
         """
         learner, stage = self.learner, self.stage
         learner.step += 1
@@ -130,8 +135,15 @@ class Session:
         if to_save:
             self.save()
 
+    def end_steps(self) -> None:
+        """The last step is done: write a checkpoint. What follows is scoring, which Ctrl-C or SIGTERM ends at once:
+        `with session` then raises Stopped, and a resume has nothing but the scoring to do."""
+        self.save()
+        self.stop.at_once()
+
     def note_scores(self, **scores: dict | None) -> None:
         """Keep and log scores by name of what was scored; None where the target has none to give."""
+        self.stop.check()
         known = {name: score for name, score in scores.items() if score is not None}
         self.scores.update(known)
         stage = "source" if self.learner.step <= self.stages.source_steps else "adapt"
@@ -145,6 +157,7 @@ class Session:
 
     def finish(self) -> None:
         """Write the last checkpoint, whose batch-norm statistics are those that were scored."""
+        self.stop.check()
         self.finished = True
         self.save()
 

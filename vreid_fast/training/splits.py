@@ -20,7 +20,7 @@ def run_splits(folder: Path, splits: int, run: Callable[[int, Path, bool], dict]
         run: (split, folder, whether to resume) -> what the run's result.json holds.
 
     Raises:
-        Stopped: Ctrl-C; the message says how to go on with all of them.
+        Stopped: Ctrl-C or SIGTERM; the message says how to go on with all of them.
     """
     results = []
     for split in range(splits):
