@@ -7,15 +7,13 @@ a = min(1 - 1 / (k + 1), decay) (arXiv 2402.02108, eq. 11) or, without warm-up, 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Iterable
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .backends import choose
+from .ema_tensors import Slot, Snapshot, check_alike, distinct, dtype_name, first_few, is_copied, slots_of
 
 
 class EmaUpdater:
@@ -113,13 +111,13 @@ class EmaUpdater:
 
     def _follow(self, advice: str) -> None:
         """Look all tensors up by name; `advice` is what an error says to do."""
-        slots = {role: _slots(network) for role, network in self._networks.items()}
-        _check_alike(slots, advice)
+        slots = {role: slots_of(network) for role, network in self._networks.items()}
+        check_alike(slots, advice)
         teacher = slots["teacher"]
-        names = _distinct(teacher)
+        names = distinct(teacher)
         # The averaged tensors first, then the copied ones.
-        names.sort(key=lambda name: _is_copied(teacher[name], self._buffers))
-        self._averaged = sum(not _is_copied(teacher[name], self._buffers) for name in names)
+        names.sort(key=lambda name: is_copied(teacher[name], self._buffers))
+        self._averaged = sum(not is_copied(teacher[name], self._buffers) for name in names)
         self._count = len(names)
         self._warn_of_half(teacher, names[: self._averaged])
         # All of the teacher's, then all of the student's, then all of half's.
@@ -127,7 +125,7 @@ class EmaUpdater:
         self._where = [
             (role, of[name].path, of[name].kind, of[name].key) for role, of in slots.items() for name in names
         ]
-        self._snapshot: _Snapshot | None = _Snapshot(self._networks.values())
+        self._snapshot: Snapshot | None = Snapshot(self._networks.values())
         self._plan = None
 
     def _follow_tensors(self) -> bool:
@@ -139,11 +137,11 @@ class EmaUpdater:
         self._plan = None
         return True
 
-    def _warn_of_half(self, teacher: dict[str, _Slot], averaged: list[str]) -> None:
+    def _warn_of_half(self, teacher: dict[str, Slot], averaged: list[str]) -> None:
         half = [name for name in averaged if teacher[name].tensor.dtype in (torch.float16, torch.bfloat16)]
         if half and not self._warned:
             self._warned = True
-            found = _first([f"{name} {_dtype(teacher[name].tensor)}" for name in half])
+            found = first_few([f"{name} {dtype_name(teacher[name].tensor)}" for name in half])
             warnings.warn(
                 f"ema: teacher should be float32, got {found}: most steps are smaller than half a digit of it, so its "
                 "average stands still; keep the teacher in float32 and pass half= for a copy in half precision",
@@ -229,161 +227,3 @@ _AGAIN = (
     "change the networks alike, or make a new EmaUpdater of networks that correspond; "
     "load_state_dict keeps the schedule"
 )
-
-
-class _Snapshot:
-    """What the modules of some networks hold, to see in one pass over it whether anything was replaced."""
-
-    def __init__(self, networks: Iterable[nn.Module]):
-        modules = list(dict.fromkeys(module for network in networks for module in network.modules()))
-        persistent = [
-            (holder, key, tensor)
-            for module in modules
-            for holder in (module._parameters, module._buffers)
-            for key, tensor in holder.items()
-            if key not in module._non_persistent_buffers_set
-        ]
-        self.tensors: list[tuple[dict, str, Tensor | None]] = persistent
-        self.children = [module._modules.values() for module in modules if module._modules]  # views, always as it is
-        self.modules = [*chain.from_iterable(self.children)]
-        holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
-        self.filled = [holder for holder in holders if holder]
-        self.count = sum(map(len, self.filled))
-        self.empty: list[dict] = [holder for holder in holders if not holder]
-        self.empty += [module._modules for module in modules if not module._modules]
-        self.places = {_memory(tensor) for *_, tensor in persistent if tensor is not None}
-
-    def is_current(self) -> bool:
-        return self._is_like() and self._is_same()
-
-    def _is_like(self) -> bool:
-        """The modules are the same and hold as many tensors."""
-        found = [*chain.from_iterable(self.children)]
-        return found == self.modules and sum(map(len, self.filled)) == self.count and not any(self.empty)
-
-    def _is_same(self) -> bool:
-        try:
-            for holder, key, tensor in self.tensors:
-                if holder[key] is not tensor:
-                    return False
-        except KeyError:
-            return False
-        return True
-
-    def replaced(self) -> dict[int, Tensor] | None:
-        """Makes it current and returns each new tensor by the id of what it replaces.
-
-        None, and nothing done, where more is new than tensors like those before in a place of their own.
-        """
-        if not self._is_like() or not all(key in holder for holder, key, _ in self.tensors):
-            return None
-        pairs: list[Any] = [(old, holder[key]) for holder, key, old in self.tensors if holder[key] is not old]
-        if any(old is None or new is None or old.dtype != new.dtype or not _match(old, new) for old, new in pairs):
-            return None
-        times = Counter(id(old) for *_, old in self.tensors)
-        left, taken = ({_memory(pair[side]) for pair in pairs} for side in (0, 1))
-        others = self.places - left
-        if len(taken) < len(pairs) or taken & others or any(times[id(old)] > 1 for old, _ in pairs):
-            return None
-        found = {id(old): new for old, new in pairs}
-        self.tensors = [(holder, key, found.get(id(old), old)) for holder, key, old in self.tensors]
-        self.places = others | taken
-        return found
-
-
-class _Slot(NamedTuple):
-    """Where a network keeps a tensor: names of modules down to the one that has it, and its own in there."""
-
-    path: tuple[str, ...]
-    kind: str
-    key: str
-    tensor: Tensor
-
-
-def _slots(network: nn.Module) -> dict[str, _Slot]:
-    """By full name, as in ``network.state_dict()``."""
-    slots = {}
-    for prefix, module in network.named_modules(remove_duplicate=False):
-        path = tuple(prefix.split(".")) if prefix else ()
-        for kind, holder in (("parameter", module._parameters), ("buffer", module._buffers)):
-            for key, tensor in holder.items():
-                if tensor is not None and key not in module._non_persistent_buffers_set:
-                    slots[f"{prefix}.{key}" if prefix else key] = _Slot(path, kind, key, tensor)
-    return slots
-
-
-def _memory(tensor: Tensor) -> object:
-    """The same for two tensors in one place, as tied weights are after ``load_state_dict(assign=True)``."""
-    place = tensor.data_ptr()
-    return (place, tensor.shape) if place else id(tensor)
-
-
-def _firsts(slots: dict[str, _Slot]) -> dict[str, str]:
-    """For each name the first name of the same tensor: another one where weights are tied."""
-    first: dict[object, str] = {}
-    return {name: first.setdefault(_memory(slot.tensor), name) for name, slot in slots.items()}
-
-
-def _distinct(slots: dict[str, _Slot]) -> list[str]:
-    """The names of `slots`, of a tensor with several names (tied) the first."""
-    return list(dict.fromkeys(_firsts(slots).values()))
-
-
-def _check_alike(slots: dict[str, dict[str, _Slot]], advice: str) -> None:
-    """Raises unless all networks correspond to the teacher, tensor by tensor, and share none."""
-    teacher = slots["teacher"]
-    if not teacher:
-        raise ValueError("ema: teacher must hold parameters, got none; pass a network with parameters")
-    owner: dict[object, str] = {}
-    ties = _firsts(teacher)
-    for role, theirs in slots.items():
-        for here, there, only in ((teacher, theirs, "teacher"), (theirs, teacher, role)):
-            alone = [name for name in here if name not in there]
-            if alone:
-                raise ValueError(
-                    f"ema: teacher and {role} must hold the same names, got {_first(alone)} in the {only} only; "
-                    f"{advice}"
-                )
-        shared = [name for name, slot in theirs.items() if owner.setdefault(_memory(slot.tensor), role) != role]
-        if shared:
-            raise ValueError(
-                f"ema: {role} must be a network of its own, got one that shares {_first(shared)} "
-                f"with the {owner[_memory(theirs[shared[0]].tensor)]}; pass copy.deepcopy of it"
-            )
-        wrong = [
-            f"{name} {_described(theirs[name].tensor)} for {_described(slot.tensor)}"
-            for name, slot in teacher.items()
-            if not _match(slot.tensor, theirs[name].tensor)
-        ]
-        if wrong:
-            raise ValueError(f"ema: {role} tensors must be like the teacher's, got {_first(wrong)}; {advice}")
-        for name, first in _firsts({name: theirs[name] for name in teacher}).items():
-            if first != ties[name]:
-                only, tied = ("teacher", ties[name]) if first == name else (role, first)
-                raise ValueError(
-                    f"ema: teacher and {role} must tie the same tensors, got {name} tied to {tied} in the {only} only; "
-                    "tie them in both or in neither"
-                )
-
-
-def _is_copied(slot: _Slot, buffers: str) -> bool:
-    return not slot.tensor.is_floating_point() or (slot.kind == "buffer" and buffers == "copy")
-
-
-def _match(mine: Tensor, other: Tensor) -> bool:
-    both_floating = mine.is_floating_point() and other.is_floating_point()
-    same_kind = both_floating or mine.dtype == other.dtype
-    return same_kind and mine.shape == other.shape and mine.device == other.device
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{_dtype(tensor)} {tuple(tensor.shape)} on {tensor.device}"
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _first(names: list[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

@@ -20,6 +20,7 @@ from .evaluation.clothes import clothes_protocols
 from .evaluation.embed import embed_domains
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits
+from .files import write_text
 from .training import build
 from .training.learner import Learner
 from .training.results import greet, print_results, read_result, write_results
@@ -64,7 +65,7 @@ def train(config: Config, resume: bool = False) -> dict:
 
     if resume:
         session.restore(start_adaptation)
-    (folder / "config.yaml").write_text(config.to_yaml())
+    write_text(folder / "config.yaml", config.to_yaml())
     if session.finished and (folder / "result.json").exists():
         return read_result(folder)
 
@@ -119,7 +120,7 @@ def train_splits(config: Config, resume: bool = False) -> dict:
     """`--split all`: a run for each split of the target in its folder, then mean and deviation of their scores."""
     splits = count_splits(config.data.target)
     folder = open_folder(config.run.run, resume)
-    (folder / "config.yaml").write_text(config.to_yaml())
+    write_text(folder / "config.yaml", config.to_yaml())
 
     def train_split(split: int, inner: Path, again: bool) -> dict:
         return train(config.replace(split=str(split), run=str(inner)), again)

@@ -16,16 +16,7 @@ pytest.importorskip("scipy.io")
 pytest.importorskip("h5py")
 
 from media import write_images, write_video
-from trees import (
-    small_prid_splits,
-    write_ccvid,
-    write_duke,
-    write_ilidsvid,
-    write_lsvid,
-    write_mars,
-    write_prid2011,
-    write_svreid,
-)
+from trees import TREES as FORMAT_TREES
 
 from vreid_fast.data import Dataset, read_dataset
 from vreid_fast.errors import InputError
@@ -50,16 +41,7 @@ def write_folder(root):
     return f"folder:{root}"
 
 
-TREES = {
-    "folder": write_folder,
-    "mars": write_mars,
-    "ilidsvid": write_ilidsvid,
-    "prid2011": lambda root: write_prid2011(root, small_prid_splits()),
-    "lsvid": write_lsvid,
-    "ccvid": write_ccvid,
-    "dukemtmc-videoreid": write_duke,
-    "svreid_cc": lambda root: f"svreid_cc:{write_svreid(root)}",
-}
+TREES = {"folder": write_folder, **FORMAT_TREES}
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:

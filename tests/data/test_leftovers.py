@@ -8,16 +8,7 @@ pytest.importorskip("scipy.io")
 pytest.importorskip("h5py")
 
 from media import write_images, write_video
-from trees import (
-    small_prid_splits,
-    write_ccvid,
-    write_duke,
-    write_ilidsvid,
-    write_lsvid,
-    write_mars,
-    write_prid2011,
-    write_svreid,
-)
+from trees import TREES, write_duke
 
 from vreid_fast.data import read_dataset
 from vreid_fast.data.commands.folder_writer import FolderWriter
@@ -28,15 +19,6 @@ FOLDERS = (
     ".Trash", ".Trash-1000", ".Trashes", ".Spotlight-V100", ".git",
 )  # fmt: skip
 FILES = ("Thumbs.db", "desktop.ini", "Desktop.ini", ".DS_Store", "ehthumbs.db", "._F1.jpg")
-TREES = {
-    "mars": write_mars,
-    "ilidsvid": write_ilidsvid,
-    "prid2011": lambda root: write_prid2011(root, small_prid_splits()),
-    "lsvid": write_lsvid,
-    "ccvid": write_ccvid,
-    "dukemtmc-videoreid": write_duke,
-    "svreid_cc": lambda root: f"svreid_cc:{write_svreid(root)}",
-}
 
 
 def content(data):

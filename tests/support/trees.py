@@ -140,3 +140,15 @@ def write_mars(root, names=MARS_NAMES, tables=MARS_TABLES, queries=MARS_QUERIES)
         savemat(root / "info" / f"tracks_{part}_info.mat", {f"track_{part}_info": np.array(tables[part])})
     savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.array(queries, np.uint16)})
     return f"mars:{root}"
+
+
+# Format -> what writes a small tree of it below a folder and returns its SPEC.
+TREES = {
+    "mars": write_mars,
+    "ilidsvid": write_ilidsvid,
+    "prid2011": lambda root: write_prid2011(root, small_prid_splits()),
+    "lsvid": write_lsvid,
+    "ccvid": write_ccvid,
+    "dukemtmc-videoreid": write_duke,
+    "svreid_cc": lambda root: f"svreid_cc:{write_svreid(root)}",
+}

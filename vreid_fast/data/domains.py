@@ -11,7 +11,7 @@ from vreid_fast.errors import InputError
 
 from . import read_dataset
 from .checks import why_no_source, why_no_target
-from .tracklets import Dataset, Tracklet, identity_labels
+from .tracklets import Dataset, Tracklet, all_known, identity_labels
 
 
 @dataclass
@@ -68,5 +68,5 @@ class Domains:
 
     def cameras(self) -> Tensor | None:
         """(N,) cameras of the target's training tracklets, or None where one of them is unknown."""
-        cameras = [tracklet.camera for tracklet in self.target_tracklets]
-        return None if None in cameras else torch.tensor(cameras)
+        cameras = all_known(tracklet.camera for tracklet in self.target_tracklets)
+        return None if cameras is None else torch.tensor(cameras)

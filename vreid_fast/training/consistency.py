@@ -36,8 +36,14 @@ Terms = dict[str, Tensor]
 class Consistency(ABC):
     """In each step of adaptation: `before_step`, then `losses` of the networks' outputs, last `after_step`."""
 
-    factors: dict[str, float]
-    """Factor of each loss."""
+    def __init__(self, factors: dict[str, float], clusters: ClusterKnobs, batches: Batches):
+        self.factors = {name: factor for name, factor in factors.items() if factor > 0}
+        """Factor of each loss that is switched on."""
+        self.clusters, self.restarts = count_clusters(clusters, batches), clusters.cluster_restarts
+        self.every = clusters.cluster_every or batches.target_pass()
+        """Steps between two clusterings."""
+        self.tracklets = len(batches.domains.target_tracklets)
+        self.cameras = batches.domains.cameras() if clusters.camera_aware else None
 
     @staticmethod
     def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
@@ -98,15 +104,12 @@ class PaperConsistency(Consistency):
         width: int,
         device: torch.device,
     ):
-        self.factors = {name: factor for name, factor in knobs.factors().items() if factor > 0}
+        super().__init__(knobs.factors(), clusters, batches)
         self.temperature = knobs.cluster_temperature
-        self.clusters, self.restarts = count_clusters(clusters, batches), clusters.cluster_restarts
-        self.every = clusters.cluster_every or batches.target_pass()
         self.batches, self.precision = batches, precision
         self.memory: FeatureMemory | None = None
         if clusters.cluster_over == "memory" and self.factors:
-            cameras = batches.domains.cameras() if clusters.camera_aware else None
-            self.memory = FeatureMemory(len(batches.domains.target_tracklets), width, cameras, device)
+            self.memory = FeatureMemory(self.tracklets, width, self.cameras, device)
 
     @staticmethod
     def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
@@ -176,16 +179,12 @@ class ProxyConsistency(Consistency):
         width: int,
         device: torch.device,
     ):
-        self.factors = {name: factor for name, factor in knobs.factors().items() if factor > 0}
+        super().__init__(knobs.factors(), clusters, batches)
         self.temperature, self.negatives = knobs.proxy_temperature, knobs.proxy_negatives
-        self.clusters, self.restarts = count_clusters(clusters, batches), clusters.cluster_restarts
-        self.every = clusters.cluster_every or batches.target_pass()
         self.embed, self.device = embed, device
         self.proxies: CameraProxies | None = None
         if self.factors:
-            cameras = batches.domains.cameras() if clusters.camera_aware else None
-            count = len(batches.domains.target_tracklets)
-            self.proxies = CameraProxies(count, width, cameras, knobs.proxy_momentum, device)
+            self.proxies = CameraProxies(self.tracklets, width, self.cameras, knobs.proxy_momentum, device)
 
     def before_step(self, step: int, teacher: MeanTeacher) -> None:
         """Once a pass: embed the whole target and cluster it anew."""
