@@ -47,7 +47,7 @@ setup(
     extras_require={
         "train": [
             "numpy",
-            "pillow",
+            *["pillow", "simplejpeg"],
             "nvidia-dali-cuda130>=2.4,<3; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "triton>=3.6; sys_platform == 'linux'",
             *["scikit-learn", "jsonargparse[signatures]", "tqdm", "tensorboard", "matplotlib", "jinja2"],

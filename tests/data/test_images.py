@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def jpeg() -> bytes:
 BROKEN = {
     "missing": (None, "is missing"),
     "empty": (b"", r"is empty \(0 bytes\)"),
-    "cut": (jpeg()[:-40], r"cannot be decoded \(.*truncated"),
-    "text": (b"not an image" * 9, "is no image that can be decoded"),
+    "cut": (jpeg()[:-40], r"cannot be decoded \(Premature end"),
+    "text": (b"not an image" * 9, r"cannot be decoded \(it is no image of a kind that is read: JPEG, PNG,"),
 }
 
 
@@ -66,7 +67,7 @@ def test_a_fault_names_file_and_tracklet(tmp_path, fault):
         read_frames(tracklet(tmp_path, 3, "jpg"), [0, 1])
 
 
-@pytest.mark.parametrize("fault", ["missing", "empty", "cut"])
+@pytest.mark.parametrize("fault", ["missing", "empty"])
 def test_encoded_images_are_checked_too(tmp_path, fault):
     if BROKEN[fault][0] is not None:
         (tmp_path / "F1.jpg").write_bytes(BROKEN[fault][0])
@@ -74,9 +75,12 @@ def test_encoded_images_are_checked_too(tmp_path, fault):
         read_encoded(tracklet(tmp_path, 1, "jpg"), 0)
 
 
-def test_bytes_after_a_whole_jpeg_do_no_harm(tmp_path):
-    (tmp_path / "F1.jpg").write_bytes(jpeg() + b"\0\0\0")
-    assert len(read_encoded(tracklet(tmp_path, 1, "jpg"), 0)) == len(jpeg()) + 3
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "F1.jpg")
+    (tmp_path / "F2.jpg").mkdir()
+    for index in range(2):
+        with pytest.raises(InputError, match=rf"F{index + 1}.jpg cannot be read \(it is no regular file\)"):
+            read_encoded(tracklet(tmp_path, 2, "jpg"), index)
 
 
 def test_a_video_that_went_away(tmp_path):

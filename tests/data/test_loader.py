@@ -249,22 +249,6 @@ def test_a_fault_in_a_video_names_it(tmp_path, backend, fault, codec, name):
         next(loader)
 
 
-def test_what_only_pil_decodes_points_to_the_torch_loader(tmp_path):
-    pytest.importorskip("nvidia.dali")
-    from PIL import Image
-
-    (tmp_path / "a").mkdir()
-    Image.fromarray(picture(0)).save(tmp_path / "a" / "F1.gif")
-    (tmp_path / "a" / "F1.gif").rename(tmp_path / "a" / "F1.png")
-    tracklets = [Tracklet(FramePaths(tmp_path / "a", ["F1.png"]))]
-    with (
-        make_loader(tracklets, TestPlan([1], 2), size=SIZE, backend="dali") as loader,
-        pytest.raises(InputError, match="DALI cannot decode a frame that PIL can, of tracklet .*use --loader torch"),
-    ):
-        next(loader)
-    assert len(all_batches(tracklets, TestPlan([1], 2), backend="torch")) == 1
-
-
 def test_closing_early_twice_or_unused(tmp_path, backend):
     tracklets = [images(tmp_path / "a", 9)]
     for used in (0, 1, 3):

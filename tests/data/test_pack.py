@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from loading import make_loader
-from media import picture, write_images, write_video
+from media import encoded_picture, picture, write_images, write_video
 from packs import labels, run_pack, write_data
 from trees import small_prid_splits, write_prid2011
 
@@ -120,7 +120,7 @@ def test_a_pack_of_a_pack_and_what_its_source_said(tmp_path):
 def test_all_splits_are_packed_once(tmp_path):
     spec = write_prid2011(tmp_path / "prid", small_prid_splits(), frames=3)
     for number, image in enumerate(sorted((tmp_path / "prid").rglob("*.png"))):
-        image.write_bytes(b"image %d" % number)
+        image.write_bytes(encoded_picture(number, "PNG"))
     packed = run_pack(spec, tmp_path / "pack")
     facts = json.loads((tmp_path / "pack" / "pack.json").read_text())
     assert (facts["tracklets"], facts["frames"], facts["splits"]) == (8, 24, 10)

@@ -7,9 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from media import write_images
+from media import encoded_picture, write_images
 from packs import run_pack
 
 from vreid_fast.data import Dataset, Tracklet, read_dataset
@@ -56,7 +55,7 @@ class Interrupting:
     def encoded(self, index):
         if index == 77:
             raise KeyboardInterrupt
-        return np.full(3000, 7, np.uint8)
+        return encoded_picture(0)
 
 
 def test_interrupted_in_the_middle(tmp_path):
@@ -71,10 +70,13 @@ import numpy as np
 from vreid_fast.data.reading.packed import description_digest
 from vreid_fast.data.commands.packing import write_pack
 from vreid_fast.data.tracklets import Dataset, Tracklet
+sys.path.insert(0, "tests/support")
+from media import encoded_picture
 class Frames:
     def __len__(self): return 1_000_000
-    def __getitem__(self, index): return f"a/{index}.jpg"
-    def encoded(self, index): return np.full(50_000, 7, np.uint8)
+    def __getitem__(self, index): return f"a/{index}.bmp"
+    def encoded(self, index): return image
+image = encoded_picture(0, "BMP", height=128, width=128)
 write_pack([Dataset("x:", [Tracklet(Frames())], [], [])], __import__("pathlib").Path(sys.argv[1]) / "pack")
 """
 
@@ -126,9 +128,13 @@ def test_what_is_there_is_kept_unless_told(source, packed, tmp_path):
     before = {path.name: path.read_bytes() for path in packed.iterdir()}
     with pytest.raises(InputError, match="pack is there already; choose another OUT, or replace it by --overwrite"):
         run_pack(source, packed)
-    (tmp_path / "source" / "mixed" / "F1.jpg").write_bytes(b"torn")
-    with pytest.raises(InputError, match="F1.jpg is no image"):
-        run_pack(source, packed, "--overwrite", "--video", "vp9")
+    image = tmp_path / "source" / "mixed" / "F1.jpg"
+    whole = image.read_bytes()
+    image.write_bytes(b"torn")
+    for how in ((), ("--video", "vp9")):
+        with pytest.raises(InputError, match=r"F1.jpg cannot be decoded \(it is no image"):
+            run_pack(source, packed, "--overwrite", *how)
+    image.write_bytes(whole)
     assert {path.name: path.read_bytes() for path in packed.iterdir()} == before
     run_pack(source, packed, "--overwrite")
     assert len(list(packed.glob("*.tar"))) == 1 and sorted(os.listdir(tmp_path)) == ["pack", "source"]

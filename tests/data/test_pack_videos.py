@@ -102,7 +102,7 @@ def test_an_image_that_cannot_be_decoded(tmp_path):
     write_images(tmp_path / "source" / "a", 4, **SIZE)
     (tmp_path / "source" / "a" / "F2.jpg").write_bytes(b"no image")
     spec = f"folder:{tmp_path / 'source'}"
-    with pytest.raises(InputError, match=r"a/F2.jpg is no image .*tracklet .*/a .*--on_bad_frame skip"):
+    with pytest.raises(InputError, match=r"a/F2.jpg cannot be decoded .*tracklet .*/a .*--on_bad_frame skip"):
         run_pack(spec, tmp_path / "pack", "--video", "vp9")
     (tracklet,) = read_dataset(run_pack(spec, tmp_path / "pack", "--video", "vp9", "--on_bad_frame", "skip")).train
     wanted = [picture(number, **SIZE).mean() for number in (0, 2, 3)]

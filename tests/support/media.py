@@ -1,5 +1,6 @@
 """Small images and videos whose content says which frame they are."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,15 @@ def picture(number: int, height: int = 48, width: int = 32) -> np.ndarray:
     down, right = np.mgrid[0:height, 0:width]
     levels = 20 + 5 * number + 40 * down / height + 30 * right / width
     return np.stack([levels, levels * 0.9, levels * 0.8], axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def encoded_picture(number: int, kind: str = "JPEG", **size) -> np.ndarray:
+    """The bytes of an image file, (bytes,) uint8, by Pillow's name of its kind."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture(number, **size)).save(file, kind)
+    return np.frombuffer(file.getvalue(), dtype=np.uint8)
 
 
 def write_images(folder: Path, frames: int, *, ending: str = "jpg", height: int = 48, width: int = 32) -> Path:

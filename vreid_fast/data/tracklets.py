@@ -64,6 +64,11 @@ class Tracklet:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @property
+    def name(self) -> str:
+        """Its video, or its first image: what tells it from others."""
+        return str(self.video or self.frames[0])
+
     def __str__(self) -> str:
         where = self.video or (os.path.dirname(self.frames[0]) if len(self) else "without frames")
         known = {"identity": self.identity, "camera": self.camera, "clothes": self.clothes}

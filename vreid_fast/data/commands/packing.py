@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vreid_fast.errors import InputError
 
-from ..reading.images import read_encoded, read_frames, read_video
+from ..reading.images import decode_image, read_encoded, read_frames, read_video
 from ..reading.packed import SUBSETS
 from ..reading.video import contents
 from ..reading.video_facts import VideoFacts
@@ -167,7 +167,7 @@ def _read(piece: Piece, tracklet: Tracklet, encoder: VideoEncoder | None, skip: 
         encoded, piece.facts = encoder.encode(images, str(tracklet))
         piece.members = [(encoder.ending, encoded)]
     else:
-        images = _images(piece, tracklet, read_encoded, skip)
+        images = _images(piece, tracklet, _sound, skip)
         piece.members = [(_ending(tracklet.frames[number]), encoded) for number, encoded in images]
     return piece
 
@@ -186,6 +186,13 @@ def _video_facts(piece: Piece, tracklet: Tracklet, skip: bool) -> VideoFacts:
 
 def _decoded(tracklet: Tracklet, number: int) -> np.ndarray:
     return read_frames(tracklet, [number])[0]
+
+
+def _sound(tracklet: Tracklet, number: int) -> np.ndarray:
+    """The bytes of an image that can be decoded."""
+    encoded = read_encoded(tracklet, number)
+    decode_image(encoded, tracklet, number)
+    return encoded
 
 
 def _images(piece: Piece, tracklet: Tracklet, read: Callable, skip: bool) -> Iterator[tuple[int, np.ndarray]]:

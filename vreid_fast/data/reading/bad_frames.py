@@ -53,7 +53,7 @@ class BadFrames:
 
     def replaced(self, tracklet: Tracklet, frames: np.ndarray) -> np.ndarray:
         """Frame numbers (T,) with known bad ones replaced by their nearest good neighbour."""
-        bad = self.found.get(_name(tracklet)) if self.found else None
+        bad = self.found.get(tracklet.name) if self.found else None
         if not bad:
             return frames
         good = np.array([number for number in range(len(tracklet)) if number not in bad])
@@ -70,11 +70,7 @@ class BadFrames:
 
     def _note(self, error: BadFrame) -> None:
         with self._lock:
-            bad = self.found.setdefault(_name(error.tracklet), {})
+            bad = self.found.setdefault(error.tracklet.name, {})
             bad |= {frame: str(error) for frame in error.frames}
         if len(bad) == len(error.tracklet):
             raise InputError(f"no frame of {error.tracklet} can be read; the last: {error}") from error
-
-
-def _name(tracklet: Tracklet) -> str:
-    return str(tracklet.video or tracklet.frames[0])

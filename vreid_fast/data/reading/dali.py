@@ -1,7 +1,9 @@
 """The DALI decoder: decoding and resizing in one pipeline, on the CPU or on the GPU.
 
-Frames come from three places: image files, videos that DALI decodes, and videos that it does not, which PyAV
-decodes. Each has its own pipeline, built when first needed; all but the decoder is the same.
+DALI may take the process down, or show what its memory held before, where a file is not what it says it is. So it is
+given only what has been looked at: plain videos, and on a GPU sound JPEGs. All else is decoded as without DALI (images
+on a CPU are, no slower, by the same library) and then fitted and brought to the device by DALI. Each kind of input has
+its own pipeline, built when first needed; all but the decoder is the same.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from vreid_fast.errors import InputError
 
 from ..tracklets import StoredVideo, Tracklet
 from .decoder import Decoder, ReadingOptions, Wanted
-from .images import read_encoded, read_frames, read_video
+from .images import decode_image, read_encoded, read_frames, read_video
+from .jpeg import is_jpeg
 from .video import Contents, contents, probe
 from .video_facts import VideoFacts
 
 Kind = Literal["images", "videos", "frames"]
-"""Of a pipeline's input: encoded images, encoded videos, or frames that PyAV decoded."""
+"""Of a pipeline's input: encoded images, encoded videos, or frames that are decoded already."""
 
 CPU_CODECS = ("vp8", "vp9", "mjpeg")
 # With the least width and height that NVDEC takes (its programming guide); crops of people can be smaller.
@@ -34,7 +37,7 @@ GPU_CODECS = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128
 
 @dataclass(frozen=True)
 class Part:
-    """What goes through one pipeline: a sample is a frame for images, else a clip."""
+    """What goes through one pipeline: a sample is a clip for videos, else a frame."""
 
     kind: Kind
     inputs: dict[str, Sequence[np.ndarray]]
@@ -56,6 +59,10 @@ class DaliDecoder(Decoder):
         super().__init__(reading)
         self._pipelines: dict[Kind, Pipeline] = {}
         self._packed: dict[str, Contents] = {}
+        self._sound: set[str] = set()
+        """Images that were decoded once without a fault."""
+        self._refused: set[str] = set()
+        """First frames or videos of tracklets that DALI could not decode."""
         self.name = f"DALI {nvidia.dali.__version__} ({reading.device.type})"
 
     def notes(self, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
@@ -80,18 +87,28 @@ class DaliDecoder(Decoder):
         return Encoded(wanted, parts, rows)
 
     def _kind(self, tracklet: Tracklet, frames: np.ndarray) -> Kind:
-        """DALI gives what its memory held before, without a word, for frames of a video that do not come out.
-
-        So it is asked only for what is there, and PyAV for all else, or for the error.
-        """
+        if tracklet.name in self._refused:
+            return "frames"
         if tracklet.video is None:
-            return "images"
+            return "images" if self._device.type == "cuda" and self._are_sound(tracklet, frames) else "frames"
         try:
             found = self._contents(tracklet.video)
         except InputError:
             return "frames"
         sure = found.plain and np.max(frames, initial=0) < found.facts.frames
         return "videos" if sure and decodes(found.facts, self._device) else "frames"
+
+    def _are_sound(self, tracklet: Tracklet, frames: np.ndarray) -> bool:
+        """Whether all are JPEGs without a fault, by decoding each once."""
+        for index in frames:
+            name = tracklet.frames[index]
+            if name not in self._sound:
+                encoded = read_encoded(tracklet, index)
+                if not is_jpeg(encoded.tobytes()):
+                    return False
+                decode_image(encoded, tracklet, index)
+                self._sound.add(name)
+        return True
 
     def _contents(self, video: str | StoredVideo) -> Contents:
         if isinstance(video, str):
@@ -103,34 +120,30 @@ class DaliDecoder(Decoder):
         return self._packed[name]
 
     def _inputs(self, kind: Kind, wanted: Wanted) -> dict[str, Sequence[np.ndarray]]:
-        if kind == "images":
-            clips = self.each(lambda row: [read_encoded(row[0], index) for index in row[1]], wanted)
-            return {"encoded": [frame for clip in clips for frame in clip]}
         if kind == "videos":
             return {
                 "encoded": self.each(lambda row: read_video(row[0]), wanted),
                 "frames": [np.asarray(frames, dtype=np.int32) for _, frames in wanted],
             }
-        return {"encoded": self.each(lambda row: np.stack(read_frames(*row)), wanted)}
+        read = read_frames if kind == "frames" else _read_encoded
+        return {"encoded": [frame for clip in self.each(lambda row: read(*row), wanted) for frame in clip]}
 
     def decode(self, encoded: Encoded) -> tuple[Tensor, np.ndarray]:
-        for part in encoded.parts:
-            pipeline = self._pipeline(part)
-            for name, values in part.inputs.items():
-                pipeline.feed_input(name, values)
-            pipeline.schedule_run()
         stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
         try:
+            for part in encoded.parts:
+                pipeline = self._pipeline(part)
+                for name, values in part.inputs.items():
+                    pipeline.feed_input(name, values)
+                pipeline.schedule_run()
             frames = [self._frames(self._pipelines[part.kind].outputs(cuda_stream=stream)[0]) for part in encoded.parts]
-        except RuntimeError as error:
+        except RuntimeError:
             self._pipelines.clear()  # they are of no use after an error
-            # DALI does not say which sample failed; decoding them again does.
-            for tracklet, numbers in encoded.wanted:
-                read_frames(tracklet, numbers)
-            if "decoders" not in str(error):
+            if all(part.kind == "frames" for part in encoded.parts):
                 raise
-            names = ", ".join(str(tracklet) for tracklet, _ in encoded.wanted[:3])
-            raise InputError(f"DALI cannot decode a frame that PIL can, of {names} ...; use --loader torch") from error
+            # DALI does not say which sample failed: the other way decodes it, or finds what is wrong with it.
+            self._refused |= {tracklet.name for tracklet, _ in encoded.wanted}
+            return self.decode(self.read(encoded.wanted))
         pixels = frames[0] if len(frames) == 1 else torch.cat(frames)
         if any(part.kind == "videos" for part in encoded.parts):
             _check_black(pixels, encoded)
@@ -164,7 +177,7 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
     )  # fmt: skip
     def pipeline():
         if kind == "frames":
-            frames = fn.external_source(name="encoded", dtype=types.UINT8, layout="FHWC")
+            frames = fn.external_source(name="encoded", dtype=types.UINT8, layout="HWC")
             frames = frames.gpu() if gpu else frames
         else:
             encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
@@ -183,6 +196,10 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
     built = pipeline()
     built.build()
     return built
+
+
+def _read_encoded(tracklet: Tracklet, frames: Iterable[int]) -> list[np.ndarray]:
+    return [read_encoded(tracklet, index) for index in frames]
 
 
 def decodes(facts: VideoFacts, device: torch.device) -> bool:

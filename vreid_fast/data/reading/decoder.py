@@ -1,6 +1,7 @@
 """What turns frames of tracklets into pixels: the interface of `dali` and `torch_decoder`.
 
-Both give the same pixels: the same filter (linear, wide enough to average when an image shrinks).
+Both give the same pixels: images are decoded by `images.decode`, and resized by the same filter (linear, wide enough to
+average when an image shrinks).
 """
 
 from __future__ import annotations

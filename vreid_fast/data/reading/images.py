@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import os
+import stat
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import BadFrame, Tracklet
+from .jpeg import decode_jpeg, is_jpeg, size_and_exif
+from .pillow import check_size, decode_other, orientation
+from .upright import turn_by_exif, upright
 from .video import CutVideo, decode_video
 
 
@@ -34,21 +38,30 @@ def read_encoded(tracklet: Tracklet, index: int) -> np.ndarray:
     """The bytes of an image, (bytes,) uint8.
 
     Raises:
-        BadFrame: a file that is missing, empty or cut short.
+        BadFrame: a file that is missing, empty or no file.
     """
     packed = getattr(tracklet.frames, "encoded", None)
     try:
-        encoded = packed(index) if packed else np.fromfile(tracklet.frames[index], dtype=np.uint8)
+        encoded = packed(index) if packed else _read_file(tracklet.frames[index])
     except FileNotFoundError as error:
-        raise _unreadable(tracklet, index, "is missing") from error
+        raise _bad(tracklet, index, "is missing") from error
     except OSError as error:
-        raise _unreadable(tracklet, index, error) from error
+        raise _bad(tracklet, index, f"cannot be read ({error.strerror or error})") from error
     if not len(encoded):
-        raise _unreadable(tracklet, index, "is empty (0 bytes)")
-    # Some decoders fill the rest of a cut JPEG with grey; one without its end marker is looked at closely.
-    if encoded[:2].tobytes() == b"\xff\xd8" and encoded[-2:].tobytes() != b"\xff\xd9":
-        decode_image(encoded, tracklet, index)
+        raise _bad(tracklet, index, "is empty (0 bytes)")
     return encoded
+
+
+def _read_file(path: str) -> np.ndarray:
+    # Opened without waiting: for a pipe that nobody writes to, that would be for ever.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
+        return np.frombuffer(os.read(file, status.st_size), dtype=np.uint8)
+    finally:
+        os.close(file)
 
 
 def read_video(tracklet: Tracklet) -> np.ndarray:
@@ -68,24 +81,31 @@ def read_video(tracklet: Tracklet) -> np.ndarray:
 
 
 def decode_image(encoded: np.ndarray, tracklet: Tracklet, index: int) -> np.ndarray:
-    """The encoded image `index` of a tracklet as (H, W, 3) uint8 RGB.
+    """The encoded image `index` of a tracklet as (H, W, 3) uint8 RGB, upright.
 
     Raises:
-        InputError: an image that cannot be decoded.
+        BadFrame: an image that cannot be decoded, is damaged, or is of a kind that is not read.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
-        with Image.open(io.BytesIO(encoded.tobytes())) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise _unreadable(tracklet, index, "is no image that can be decoded") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(tracklet, index, error) from error
+        return decode(encoded.tobytes())
+    except Exception as error:  # damaged bytes make decoders raise anything
+        raise _bad(tracklet, index, f"cannot be decoded ({str(error) or type(error).__name__})") from error
 
 
-def _unreadable(tracklet: Tracklet, index: int, problem: str | Exception) -> BadFrame:
-    if isinstance(problem, Exception):
-        problem = f"cannot be decoded ({problem})"
+def decode(content: bytes) -> np.ndarray:
+    """An encoded image as (H, W, 3) uint8 RGB, upright. Both loaders and all commands read images by this.
+
+    Raises:
+        Exception: whatever decoders raise on damaged bytes; ValueError in words where it is known what is wrong.
+    """
+    if is_jpeg(content):
+        size, exif = size_and_exif(content)
+        check_size(*size)
+        return upright(decode_jpeg(content), turn_by_exif(orientation(exif)))
+    pixels, turned = decode_other(content)
+    return upright(pixels, turn_by_exif(turned))
+
+
+def _bad(tracklet: Tracklet, index: int, problem: str) -> BadFrame:
     words = f"image {tracklet.frames[index]} {problem}; replace it or take it out of {tracklet}"
     return BadFrame(words, tracklet, [index])

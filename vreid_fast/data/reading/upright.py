@@ -1,4 +1,4 @@
-"""Videos that are stored lying on their side or mirrored, with a display matrix that says how they are shown."""
+"""Frames that are stored on their side or mirrored: Exif, or a video's display matrix, says how they are shown."""
 
 from __future__ import annotations
 
@@ -33,6 +33,22 @@ def turn_of(frame: av.VideoFrame) -> Turn:
             if b and c and not a and not d:
                 return Turn(True, c < 0, b < 0)
     return UPRIGHT
+
+
+_BY_EXIF = {
+    2: Turn(False, True, False),
+    3: Turn(False, True, True),
+    4: Turn(False, False, True),
+    5: Turn(True, False, False),
+    6: Turn(True, True, False),
+    7: Turn(True, True, True),
+    8: Turn(True, False, True),
+}
+
+
+def turn_by_exif(orientation: int) -> Turn:
+    """By the number that Exif gives, 1 to 8; others mean nothing."""
+    return _BY_EXIF.get(orientation, UPRIGHT)
 
 
 def upright(pixels: np.ndarray, turn: Turn) -> np.ndarray:
