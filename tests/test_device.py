@@ -16,6 +16,12 @@ def test_a_missing_gpu_is_said():
         choose_device("cuda")
 
 
+def test_a_gpu_has_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda:1")
+
+
 def test_auto_precision_says_why():
     precision = Precision("auto", CPU)
     assert precision.name in ("fp32", "bf16") and "hardware" in precision.reason

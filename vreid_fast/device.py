@@ -14,7 +14,7 @@ from .errors import InputError
 
 
 def choose_device(wanted: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" -> a device.
+    """ "auto", "cpu" or "cuda" -> a device; of a GPU with its number, as tensors on it say.
 
     Raises:
         InputError: a GPU is asked for and none can be used.
@@ -24,7 +24,7 @@ def choose_device(wanted: str) -> torch.device:
         raise InputError(f"--device cuda: {built}; use --device auto or cpu")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+    return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)
 
 
 class Precision:

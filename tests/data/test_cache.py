@@ -62,6 +62,14 @@ def test_a_stream_with_and_one_without_a_cache(tmp_path, backend):
                 assert torch.equal(a.clips, alone[0][step].clips) and torch.equal(b.clips, alone[1][step].clips)
 
 
+def test_a_device_with_its_number_is_the_one_without():
+    """They compare as different; a run on a GPU has both."""
+    cache = FrameCache([3], (4, 2), torch.device("cpu"))
+    cache.store(np.arange(3), torch.arange(72, dtype=torch.uint8).view(3, 4, 2, 3), np.arange(3))
+    frames, places = cache.fetch(np.array([2, 0]), torch.device("cpu", 0))
+    assert frames.data_ptr() == cache._frames.data_ptr() and places.tolist() == [2, 0]
+
+
 def test_what_does_not_fit_is_refused_with_the_numbers(monkeypatch):
     sets = [[Tracklet(range(1000))], [Tracklet(range(509_914 - 1000))]]
     monkeypatch.setattr(cache_module, "free_memory", lambda device: 20_300_000_000)

@@ -64,7 +64,8 @@ class FrameCache:
         """Frames on the device, and the places there of `rows`: all of the cache, or a copy of those rows."""
         if self._written is not None:
             torch.cuda.current_stream(self._frames.device).wait_event(self._written)
-        if self._frames.device == device:
+        # Not the devices: "cuda" and "cuda:0" are one, and differ.
+        if self._frames.device.type == device.type:
             return self._frames, rows
         wanted, places = np.unique(rows, return_inverse=True)
         chosen = self._frames.index_select(0, torch.from_numpy(wanted)).pin_memory()
