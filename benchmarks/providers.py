@@ -31,7 +31,10 @@ def eager_and_compiled(options: Namespace, eager: Callable, run: Callable) -> di
 
 
 def graphed(function: Callable) -> Callable:
-    """`function` replayed from a CUDA graph; the results lie in the same memory each time."""
+    """`function` replayed from a CUDA graph; the results lie in the same memory each time.
+
+    `function`, and what it holds, lives as long as the replay: a graph reads memory that it does not own.
+    """
     # Compiling and cuBLAS's workspace are no part of a capture.
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -43,7 +46,7 @@ def graphed(function: Callable) -> Callable:
     with torch.cuda.graph(graph):
         results = function()
 
-    def replay():
+    def replay(_captured=function):
         graph.replay()
         return results
 

@@ -25,9 +25,10 @@ class EmaUpdater:
     warm-up the first update has a = 0: the teacher becomes the student.
 
     `update()` is one pass over the memory, on CUDA in one launch for up to 736 tensors. It never waits for
-    the device and can be captured in a CUDA graph: the schedule lives in 0-d tensors on the networks'
-    device. `steps` (int64) counts the updates, `decay` (float64) is the ceiling and may be changed in
-    place between updates, `decay_now` (float64) is the `a` of the last update.
+    the device and can be captured in a CUDA graph, which needs this object alive as long as it is replayed:
+    the schedule lives in 0-d tensors on the networks' device. `steps` (int64) counts the updates, `decay`
+    (float64) is the ceiling and may be changed in place between updates, `decay_now` (float64) is the `a` of
+    the last update.
 
     The networks may change between updates: a parameter, buffer or module that was replaced is followed by
     its name. What no longer corresponds is a ValueError, and no tensor is touched. A graph that was captured
