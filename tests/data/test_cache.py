@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from loading import all_batches, images, train_plan, video
+from loading import all_batches, images, levels, make_loader, train_plan, video
 
 from vreid_fast.data.reading import cache as cache_module
 from vreid_fast.data.reading import images as images_module
@@ -110,3 +110,63 @@ def test_cached_batches_on_a_gpu(tmp_path, backend, where):
         for ours, theirs in zip(all_batches(tracklets, plan, backend=backend, device=device, cache=cache), plain):
             assert ours.clips.is_cuda
             assert all(torch.equal(a, b) for a, b in zip(ours.views, theirs.views))
+
+
+class FakeEvent:
+    def __init__(self, stream):
+        self.stream = stream
+
+
+class FakeStream:
+    """A stream that notes what it waits for."""
+
+    def __init__(self, number):
+        self.cuda_stream, self.waited = number, []
+
+    def record_event(self):
+        return FakeEvent(self)
+
+    def wait_event(self, event):
+        self.waited.append(event.stream.cuda_stream)
+
+
+def test_a_fetch_waits_for_every_stream_that_stored(monkeypatch):
+    cache = FrameCache([4], (4, 2), CPU)
+    streams = [FakeStream(number) for number in range(3)]
+    for stream in (streams[0], streams[1], streams[0]):
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda _, stream=stream: stream)
+        cache._note_written()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: streams[2])
+    cache.fetch(np.arange(2), CPU)
+    assert sorted(streams[2].waited) == [0, 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("where", [None, "cuda"])
+def test_slow_kernels_on_either_side_change_nothing(tmp_path, backend, where, monkeypatch):
+    """Two loaders with streams of their own, over one cache; what writes and what reads is made slow in turn."""
+    tracklets = [images(tmp_path / name, 9, height=64, width=48) for name in "abcd"]
+    plan, device = train_plan(tracklets, steps=200, views=2), torch.device("cuda")
+    expected = all_batches(tracklets, plan, backend=backend, device=torch.device("cpu"))
+    for slow in ("_gather", "_decode", None):
+        with monkeypatch.context() as patch:
+            if slow:
+                original = getattr(Loader, slow)
+                patch.setattr(
+                    Loader, slow, lambda self, item, original=original: (self._sleep(), original(self, item))[1]
+                )
+                patch.setattr(Loader, "_sleep", sleep_on_its_stream, raising=False)
+            cache = where and FrameCache([9] * 4, SIZE, torch.device(where))
+            options = {"cache": cache, "backend": backend, "device": device}
+            with make_loader(tracklets, plan, **options) as one, make_loader(tracklets, plan, **options) as two:
+                for step, (mine, other) in enumerate(zip(one, two, strict=True)):
+                    if slow is None:
+                        torch.cuda._sleep(2_000_000)
+                    for batch in (*mine, *other):
+                        for view, wanted in zip(batch.views, expected[step].views):
+                            assert (levels(view.cpu()) - levels(wanted)).abs().max() < 6
+
+
+def sleep_on_its_stream(loader):
+    with torch.cuda.stream(loader._side):
+        torch.cuda._sleep(2_000_000)

@@ -41,7 +41,8 @@ class FrameCache:
             self._frames = torch.from_numpy(array).view(shape)
         else:
             self._frames = torch.empty(shape, dtype=torch.uint8, device=device)
-        self._written: torch.cuda.Event | None = None
+        self._written: dict[int, torch.cuda.Event] = {}
+        """The last store of each stream that stored: loaders have streams of their own, and may share a cache."""
 
     def rows(self, tracklet: int, numbers: np.ndarray) -> np.ndarray:
         """Rows of a tracklet's frames by number."""
@@ -57,13 +58,17 @@ class FrameCache:
         at = torch.from_numpy(rows).to(self._frames.device)
         self._frames.index_copy_(0, at, pixels.index_select(0, places).to(self._frames.device))
         if self._frames.is_cuda:
-            self._written = torch.cuda.current_stream(self._frames.device).record_event()
+            self._note_written()
         self._known[rows] = True
+
+    def _note_written(self) -> None:
+        stream = torch.cuda.current_stream(self._frames.device)
+        self._written[stream.cuda_stream] = stream.record_event()
 
     def fetch(self, rows: np.ndarray, device: torch.device) -> tuple[Tensor, np.ndarray]:
         """Frames on the device, and the places there of `rows`: all of the cache, or a copy of those rows."""
-        if self._written is not None:
-            torch.cuda.current_stream(self._frames.device).wait_event(self._written)
+        for written in list(self._written.values()):
+            torch.cuda.current_stream(self._frames.device).wait_event(written)
         # Not the devices: "cuda" and "cuda:0" are one, and differ.
         if self._frames.device.type == device.type:
             return self._frames, rows

@@ -5,6 +5,7 @@ See `sampling.plans` for what is loaded, `decoder` for what decodes, `sampling.a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -68,6 +69,10 @@ class Loader(Iterator[tuple[Batch, ...]]):
     Three threads work at the same time: one reads, one decodes, one gathers clips; batches are ready two steps
     ahead. It ends with the shortest stream. Close it, or use it in a `with`.
 
+    On a GPU all is put on a stream of the loader's own. There it decodes into a buffer of DALI's, which is held until
+    what reads it has run (`_hold`); stores into a cache and reads from it (`FrameCache` waits for all streams that
+    stored); and writes the batches, which the stream of who asks for them then waits for.
+
     Raises on iteration:
         InputError: an image or video that is missing or cannot be decoded, with its tracklet.
     """
@@ -82,6 +87,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
         on_gpu = reading.device.type == "cuda"
         self._memory = None if on_gpu else HostMemory()
         self._side = torch.cuda.Stream(reading.device) if on_gpu else None
+        self._held: deque[tuple[torch.cuda.Event, Tensor | None]] = deque()
         steps = max(0, min(len(stream.plan) - stream.start for stream in streams))
         encoded = Ahead(self._read, range(steps), steps, depth=1)
         decoded = Ahead(self._decode, encoded, steps, depth=1)
@@ -99,6 +105,8 @@ class Loader(Iterator[tuple[Batch, ...]]):
     def close(self) -> None:
         """Stop working ahead; waits for the step that is being made."""
         self._ahead.close()
+        while self._held:
+            self._held.popleft()[0].synchronize()
         self._decoder.close()
 
     def __enter__(self) -> Loader:
@@ -147,7 +155,14 @@ class Loader(Iterator[tuple[Batch, ...]]):
                 counts = [len(numbers) for numbers in frames]
                 own, first = rows[first : first + sum(counts)], first + sum(counts)
                 batches.append(self._batch(stream, requests, frames, pixels, own))
-            return tuple(batches), None if self._side is None else self._side.record_event()
+            return tuple(batches), None if self._side is None else self._hold(pixels, self._side.record_event())
+
+    def _hold(self, pixels: Tensor | None, read: torch.cuda.Event) -> torch.cuda.Event:
+        """Keep DALI's buffer until the kernels before `read` have run: it fills a free one without asking them."""
+        self._held.append((read, pixels))
+        while len(self._held) > 2:
+            self._held.popleft()[0].synchronize()
+        return read
 
     def _batch(
         self,
