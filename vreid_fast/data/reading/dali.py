@@ -1,7 +1,8 @@
 """The DALI decoder: decoding and resizing in one pipeline, on the CPU or on the GPU.
 
-Frames come from three places: image files, videos that DALI decodes, and videos that it does not, which PyAV
-decodes. Each has its own pipeline, built when first needed; all but the decoder is the same.
+Frames come from three places: image files, videos that a GPU decodes, and videos that PyAV decodes: all of them on
+a CPU, where DALI is no faster, knows no colours but BT.601's and shows old memory or ends the process where a frame is
+damaged. Each has its own pipeline, built when first needed; all but the decoder is the same.
 """
 
 from __future__ import annotations
@@ -21,15 +22,14 @@ from vreid_fast.errors import InputError
 from ..tracklets import StoredVideo, Tracklet
 from .decoder import Decoder, ReadingOptions, Wanted
 from .images import read_encoded, read_frames, read_video
-from .video import Contents, contents, probe
+from .video import contents, probe
 from .video_facts import VideoFacts
 
 Kind = Literal["images", "videos", "frames"]
 """Of a pipeline's input: encoded images, encoded videos, or frames that PyAV decoded."""
 
-CPU_CODECS = ("vp8", "vp9", "mjpeg")
 # With the least width and height that NVDEC takes (its programming guide); crops of people can be smaller.
-GPU_CODECS = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128, 128), "mjpeg": (64, 64)}
+GPU_CODECS = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128, 128)}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ class DaliDecoder(Decoder):
     def __init__(self, reading: ReadingOptions):
         super().__init__(reading)
         self._pipelines: dict[Kind, Pipeline] = {}
-        self._packed: dict[str, Contents] = {}
         self.name = f"DALI {nvidia.dali.__version__} ({reading.device.type})"
 
     def notes(self, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
@@ -86,21 +85,14 @@ class DaliDecoder(Decoder):
         """
         if tracklet.video is None:
             return "images"
+        if self._device.type == "cpu":
+            return "frames"
         try:
-            found = self._contents(tracklet.video)
+            found = contents(tracklet.video)  # what a pack says of a video may be what its header said
         except InputError:
             return "frames"
         sure = found.plain and np.max(frames, initial=0) < found.facts.frames
-        return "videos" if sure and decodes(found.facts, self._device) else "frames"
-
-    def _contents(self, video: str | StoredVideo) -> Contents:
-        if isinstance(video, str):
-            return contents(video)
-        # What a pack says of a video may be what its header said.
-        name = str(video)
-        if name not in self._packed:
-            self._packed[name] = contents(video)
-        return self._packed[name]
+        return "videos" if sure and decodes(found.facts) else "frames"
 
     def _inputs(self, kind: Kind, wanted: Wanted) -> dict[str, Sequence[np.ndarray]]:
         if kind == "images":
@@ -185,16 +177,16 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
     return built
 
 
-def decodes(facts: VideoFacts, device: torch.device) -> bool:
-    """Whether DALI decodes such a video on the device."""
-    if device.type == "cpu":
-        return facts.codec in CPU_CODECS
+def decodes(facts: VideoFacts) -> bool:
+    """Whether DALI decodes such a video on a GPU."""
     width, height = GPU_CODECS.get(facts.codec, (np.inf, np.inf))
-    return facts.width >= width and facts.height >= height and facts.pixels in ("yuv420p", "yuvj420p")
+    return facts.width >= width and facts.height >= height and facts.pixels == "yuv420p"
 
 
 def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[str, ...]:
-    """One note a codec that PyAV has to decode, and one on files of which DALI would show the wrong frames."""
+    """Of a GPU: one note a codec that PyAV has to decode, and one on files of which DALI would show other frames."""
+    if device.type == "cpu":
+        return ()
     videos = {str(tracklet.video): tracklet.video for tracklet in tracklets if tracklet.video is not None}
     codecs, files = set(), []
     for name, video in videos.items():
@@ -204,21 +196,19 @@ def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[st
             plain = contents(name).plain if video == name else True
         except InputError:
             continue  # an error when it is wanted
-        if not decodes(facts, device):
+        if not decodes(facts):
             codecs.add(facts.codec)
         elif not plain:
             files.append(name)
-    if device.type == "cpu":
-        why = "DALI decodes VP8, VP9 and MJPEG on the CPU"
-    else:
-        why = "the GPU decodes 8-bit 4:2:0 video of {}".format(
-            ", ".join(f"{codec} from {width}x{height}" for codec, (width, height) in GPU_CODECS.items())
-        )
+    why = "the GPU decodes 8-bit 4:2:0 video of {}".format(
+        ", ".join(f"{codec} from {width}x{height}" for codec, (width, height) in GPU_CODECS.items())
+    )
     notes = [f"{codec} video is decoded by PyAV: {why}" for codec in sorted(codecs)]
     if files:
         notes.append(
             f"{len(files)} of {len(videos)} videos, as {files[0]}, are decoded by PyAV: they hide or lack frames that "
-            "their headers count, are damaged, or say that their frames are to be turned"
+            "their headers count, are damaged, hold several videos, or say that their frames are to be turned or have "
+            "colours of their own"
         )
     return tuple(notes)
 

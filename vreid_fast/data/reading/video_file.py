@@ -1,0 +1,75 @@
+"""Opening a video with FFmpeg: the local file of that name, its best stream, and every failure as an InputError."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vreid_fast.errors import InputError
+
+from ..tracklets import StoredVideo
+
+if TYPE_CHECKING:
+    import av
+
+MOST_PIXELS = 178_956_970
+"""Of a frame; PIL's own limit for images."""
+PLAYLISTS = {"concat", "dash", "hls", "imf"}
+"""Formats whose files name other files."""
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@contextmanager
+def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """A video and the stream of it that FFmpeg takes for the main one: never a cover picture beside a film.
+
+    Raises:
+        InputError: also for all that goes wrong in the block, as hostile files make PyAV raise anything.
+    """
+    import av
+
+    try:
+        # Names and titles are of no use here, and damaged ones no reason to refuse a file.
+        with av.open(_source(video), metadata_errors="replace") as container:
+            if set(container.format.name.split(",")) & PLAYLISTS:
+                raise InputError(f"video {video}: is a list of other files ({container.format.name}), not a video")
+            stream = container.streams.best("video")
+            if stream is None:
+                raise InputError(f"video {video}: holds no video stream")
+            context = stream.codec_context
+            if context is None:
+                raise InputError(f"video {video}: cannot be decoded (its codec is not known)")
+            if context.width * context.height > MOST_PIXELS:
+                raise InputError(
+                    f"video {video}: has frames of {context.height}x{context.width}; the limit is {MOST_PIXELS:,} pixels"
+                )
+            context.options = {"max_pixels": str(MOST_PIXELS)}
+            context.thread_count = 1  # tracklets are decoded side by side
+            yield container, stream
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"video {video}: {why_not(video, error)}") from error
+
+
+def why_not(video: str | StoredVideo, error: Exception) -> str:
+    """Why a video cannot be read, in words."""
+    if isinstance(video, str) and not ADDRESS.match(video):
+        if not os.path.lexists(video) and "%" not in video:
+            return "is missing"
+        if os.path.isdir(video):
+            return "is a folder; wanted a video file"
+        if os.path.isfile(video) and not os.path.getsize(video):
+            return "is empty (0 bytes)"
+    return f"cannot be decoded ({getattr(error, 'strerror', None) or error})"
+
+
+def _source(video: str | StoredVideo) -> str | io.BytesIO:
+    """What FFmpeg opens; a name such as `cam:1.mp4` would be a protocol to it, were it not said to be a file's."""
+    if not isinstance(video, str):
+        return io.BytesIO(video.encoded())
+    return video if ADDRESS.match(video) or "%" in video and not os.path.lexists(video) else f"file:{video}"
