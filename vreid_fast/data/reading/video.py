@@ -17,15 +17,11 @@ from ..tracklets import StoredVideo
 from .upright import UPRIGHT, Turn, may_be_turned, turn_of, upright
 from .video_decoding import Damaged, decode
 from .video_facts import VideoFacts
-from .video_file import opened
-from .video_packets import Packets, read_packets
+from .video_file import is_cover, opened
+from .video_packets import BELIEVED, Packets, read_packets
 
 if TYPE_CHECKING:
     import av
-
-BELIEVED = 10
-"""A header that counts more times the frames that are there is not believed."""
-
 
 @dataclass(frozen=True)
 class Contents:
@@ -81,7 +77,7 @@ def _look(video: str | StoredVideo) -> Contents:
         # Headers count what edit lists hide and what was never written; Matroska and WebM count nothing.
         promised, context, name = stream.frames, stream.codec_context, container.format.name
         codec, width, height, pixels = context.name, context.width, context.height, str(context.pix_fmt)
-        streams = sum(not other.disposition & other.disposition.attached_pic for other in container.streams.video)
+        streams = sum(not is_cover(other) for other in container.streams.video)
         usual = streams == 1 == len(container.streams.video) and _usual_colours(context)
         packets = read_packets(container, stream)
         turn = _turn_of(video, name)
@@ -89,27 +85,35 @@ def _look(video: str | StoredVideo) -> Contents:
     plain = whole and packets.frames == len(packets) and turn == UPRIGHT and usual
     if turn.transpose:
         width, height = height, width
-    frames = readable = packets.frames
     lost, problem = (), None
+    frames = readable = packets.frames
     if not whole:
-        faults: list[str] = []
-        found = {number for number, _ in decode(video, packets, None, faults)}
-        if not faults and packets.lost:
-            faults.append("its packets are gone")
-        if packets.frames and not found:
-            faults.append("none of its frames can be decoded; is their key frame missing?")
-        if faults:
+        packets, found, problem = _survey(video, packets)
+        if problem:
             gone = promised - len(packets) - packets.lost
             frames = packets.frames + (gone if 0 < gone <= BELIEVED * len(packets) and not packets.lost else 0)
             readable = max(found, default=-1) + 1
-            lost, problem = tuple(sorted(set(range(readable)) - found)), faults[-1 if not found else 0]
+            lost = tuple(sorted(set(range(readable)) - found))
         else:
-            packets = packets.only(found)
             frames = readable = packets.frames
     if not frames or not width or not height:
         raise InputError(f"video {video}: holds no frames")
     facts = VideoFacts(codec, frames, width, height, pixels)
     return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams)
+
+
+def _survey(video: str | StoredVideo, packets: Packets) -> tuple[Packets, set[int], str | None]:
+    """Decode all of a video whose packets leave doubts: how they are to be counted, what comes out, what is wrong."""
+    faults: list[str] = []
+    found = {number for number, _ in decode(video, packets, None, faults)}
+    if faults and packets.spaced() is not packets:
+        packets = packets.spaced()
+        found = {number for number, _ in decode(video, packets, None, faults)}
+    if packets.frames and not found:
+        return packets, found, "none of its frames can be decoded; is their key frame missing?"
+    if faults or packets.lost:
+        return packets, found, faults[0] if faults else "parts of the file are gone"
+    return packets.only(found), found, None
 
 
 def _usual_colours(context: av.VideoCodecContext) -> bool:

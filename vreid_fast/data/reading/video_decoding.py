@@ -38,7 +38,7 @@ def decode(
             stream.codec_context.thread_count, stream.codec_context.thread_type = 0, "AUTO"
         needed = None if wanted is None or parallel else packets.needed(wanted)
         given, run, gaps = _Given(packets), _Run(), packets.behind_gaps()
-        for place, packet in enumerate(_each_packet(container, stream, video, faults)):
+        for place, packet in enumerate(_each_packet(container, stream, faults)):
             if needed is not None and packet is not None and not needed[place : place + 1].all():
                 continue
             if place in gaps:
@@ -46,11 +46,11 @@ def decode(
             try:
                 frames = stream.codec_context.decode(packet)
             except Exception as error:
-                faults.append(why_not(video, error))
+                faults.append(why_not(error))
                 run.breaks(place)
                 frames = []
             if packet is not None and packet.is_corrupt:
-                faults.append("cannot be decoded (its packet is damaged)")
+                faults.append("its data is damaged")
                 run.breaks(place)
             if faults and parallel:
                 raise Damaged
@@ -59,7 +59,7 @@ def decode(
             for frame in frames:
                 number, at = given.place(frame, None if parallel else place)
                 if frame.is_corrupt:
-                    faults.append("cannot be decoded (its data is damaged)")
+                    faults.append("its data is damaged")
                     run.breaks(at)
                 if parallel and (faults or number < 0):
                     raise Damaged
@@ -68,13 +68,13 @@ def decode(
 
 
 def _each_packet(
-    container: av.container.InputContainer, stream: av.VideoStream, video: str | StoredVideo, faults: list[str]
+    container: av.container.InputContainer, stream: av.VideoStream, faults: list[str]
 ) -> Iterator[av.Packet | None]:
     """Those that hold something, then None, for the frames that a decoder still keeps."""
     try:
         yield from (packet for packet in container.demux(stream) if packet.size)
     except Exception as error:
-        faults.append(why_not(video, error))
+        faults.append(why_not(error))
     yield None
 
 

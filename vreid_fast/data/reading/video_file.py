@@ -25,7 +25,7 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 @contextmanager
 def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """A video and the stream of it that FFmpeg takes for the main one: never a cover picture beside a film.
+    """A video and its main stream, as the ffmpeg command chooses it: the default one, else the largest picture.
 
     Raises:
         InputError: also for all that goes wrong in the block, as hostile files make PyAV raise anything.
@@ -37,12 +37,12 @@ def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContain
         with av.open(_source(video), metadata_errors="replace") as container:
             if set(container.format.name.split(",")) & PLAYLISTS:
                 raise InputError(f"video {video}: is a list of other files ({container.format.name}), not a video")
-            stream = container.streams.best("video")
-            if stream is None:
+            if not container.streams.video:
                 raise InputError(f"video {video}: holds no video stream")
+            stream = max(container.streams.video, key=_rank)
             context = stream.codec_context
             if context is None:
-                raise InputError(f"video {video}: cannot be decoded (its codec is not known)")
+                raise InputError(f"video {video}: cannot be decoded, its codec is not known")
             if context.width * context.height > MOST_PIXELS:
                 raise InputError(
                     f"video {video}: has frames of {context.height}x{context.width}; the limit is {MOST_PIXELS:,} pixels"
@@ -53,19 +53,36 @@ def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContain
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"video {video}: {why_not(video, error)}") from error
+        raise InputError(f"video {video}: {_missing(video) or f'cannot be decoded ({why_not(error)})'}") from error
 
 
-def why_not(video: str | StoredVideo, error: Exception) -> str:
-    """Why a video cannot be read, in words."""
-    if isinstance(video, str) and not ADDRESS.match(video):
-        if not os.path.lexists(video) and "%" not in video:
-            return "is missing"
-        if os.path.isdir(video):
-            return "is a folder; wanted a video file"
-        if os.path.isfile(video) and not os.path.getsize(video):
-            return "is empty (0 bytes)"
-    return f"cannot be decoded ({getattr(error, 'strerror', None) or error})"
+def is_cover(stream: av.VideoStream) -> bool:
+    """Whether it is a picture that stands for a film, and no film."""
+    return bool(stream.disposition & stream.disposition.attached_pic)
+
+
+def _rank(stream: av.VideoStream) -> tuple[bool, bool, int, int]:
+    context = stream.codec_context
+    area = context.width * context.height if context else 0
+    return context is not None and not is_cover(stream), bool(
+        stream.disposition & stream.disposition.default
+    ), area, -stream.index
+
+
+def why_not(error: Exception) -> str:
+    """What PyAV raised, in FFmpeg's own words where it has some."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _missing(video: str | StoredVideo) -> str | None:
+    """What is the matter with a path that is no file, or an empty one."""
+    if not isinstance(video, str) or ADDRESS.match(video):
+        return None
+    if not os.path.lexists(video):
+        return None if "%" in video else "is missing"
+    if os.path.isdir(video):
+        return "is a folder; wanted a video file"
+    return "is empty (0 bytes)" if os.path.isfile(video) and not os.path.getsize(video) else None
 
 
 def _source(video: str | StoredVideo) -> str | io.BytesIO:

@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     import av
 
+BELIEVED = 10
+"""A file that speaks of more times the frames that are there is not believed."""
 IN_ORDER = ("vp8", "vp9", "mjpeg")
 """Codecs whose frames are shown in the order of their packets, and that begin anew at each key frame."""
 
@@ -48,6 +50,26 @@ class Packets:
         asked = np.flatnonzero(np.isin(self.numbers, list(wanted)))
         np.maximum.at(ends, runs[asked], asked)
         return places <= ends[runs]
+
+    def spaced(self) -> Packets:
+        """With room for packets that are gone, where the time between frames tells of them; for damaged videos."""
+        if self.numbers is None or self.lost or self.frames < 3:
+            return self
+        shown = self.numbers >= 0
+        steps = np.diff(np.sort(self.times[shown]))
+        step = int(np.median(steps))
+        # A steady rate, as of cameras: a longer step is a frame that is not there. Milliseconds are rounded.
+        counts = np.rint(steps / max(step, 1)).astype(np.int64)
+        steady = np.abs(steps - counts * step) <= 0.1 * step
+        if step <= 0 or not steady.all() or np.mean(counts == 1) < 0.8 or counts.min() < 1:
+            return self
+        at = np.concatenate([[0], np.cumsum(counts)])
+        frames = int(at[-1]) + 1
+        if frames > BELIEVED * self.frames:
+            return self
+        numbers = self.numbers.copy()
+        numbers[shown] = at[numbers[shown]]
+        return replace(self, numbers=numbers, frames=frames, lost=frames - self.frames)
 
     def behind_gaps(self) -> set[int]:
         """Places of the packets that follow one that is gone."""
@@ -101,17 +123,17 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     ranks[order] = np.arange(len(seen))
     numbers = np.full(len(bits), -1)
     numbers[shown] = ranks
-    return _with_lost(replace(found, numbers=numbers), np.array(places, np.int64), shown, container, stream)
+    return _by_index(replace(found, numbers=numbers), np.array(places, np.int64), shown, container, stream)
 
 
-def _with_lost(
+def _by_index(
     found: Packets,
     places: np.ndarray,
     shown: np.ndarray,
     container: av.container.InputContainer,
     stream: av.VideoStream,
 ) -> Packets:
-    """Numbers that leave room for packets that are gone, where an AVI's index or the time between frames tells them."""
+    """Numbers that leave room for packets that are gone, where an AVI's index knows of them."""
     numbers = found.numbers
     if container.format.name == "avi" and len(places) < stream.frames:
         entries = np.array([entry.pos for entry in stream.index_entries if entry.size], np.int64)
@@ -120,25 +142,8 @@ def _with_lost(
         if len(entries) > len(places) and np.array_equal(entries[np.minimum(at, len(entries) - 1)], chunks):
             numbers = numbers.copy()
             numbers[shown] = at if found.in_order else np.sort(at)[numbers[shown]]
-            return _spaced(found, numbers, len(entries))
-    if found.corrupt.any() and found.frames > 2:
-        ordered = np.sort(found.times[shown])
-        steps = np.diff(ordered)
-        step = int(np.median(steps))
-        # A steady rate, as of cameras: a longer step is a frame that is not there.
-        if step > 0 and np.mean(steps == step) > 0.8 and (steps % step == 0).all() and (steps > 0).all():
-            at = np.concatenate([[0], np.cumsum(steps // step)])
-            numbers = numbers.copy()
-            numbers[shown] = at[numbers[shown]]
-            return _spaced(found, numbers, int(at[-1]) + 1)
+            return replace(found, numbers=numbers, frames=len(entries), lost=len(entries) - found.frames, whole=False)
     return found
-
-
-def _spaced(found: Packets, numbers: np.ndarray, frames: int) -> Packets:
-    lost = frames - found.frames
-    if frames > 10 * found.frames:  # no gaps, but a lie
-        return found
-    return replace(found, numbers=numbers, frames=frames, lost=lost, whole=found.whole and not lost)
 
 
 def _first_bits(codec: str, packet: av.Packet) -> tuple[bool, bool]:
