@@ -138,9 +138,9 @@ def _turn_of(video: str | StoredVideo, container: str) -> Turn:
 class CutVideo(InputError):
     """Frames of a video that cannot be decoded, though others of it may."""
 
-    def __init__(self, message: str, frames: Iterable[int]):
+    def __init__(self, message: str, frames: Iterable[int], why: str):
         super().__init__(message)
-        self.frames = tuple(frames)
+        self.frames, self.why = tuple(frames), why
 
 
 def decode_video(video: str | StoredVideo, frames: Sequence[int]) -> np.ndarray:
@@ -189,7 +189,7 @@ def each_frame(
         except Damaged:
             faults.clear()
     why = next(iter(faults), found.problem or "the file may be cut short")
-    raise CutVideo(f"video {video}: frame {min(lacking)} cannot be decoded; {why}", sorted(lacking))
+    raise CutVideo(f"video {video}: frame {min(lacking)} cannot be decoded; {why}", sorted(lacking), why)
 
 
 def to_rgb(frame: av.VideoFrame) -> np.ndarray:

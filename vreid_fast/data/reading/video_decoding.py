@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vreid_fast.errors import InputError
+
 from ..tracklets import StoredVideo
 from .video_file import opened, why_not
 from .video_packets import Packets
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     import av
 
 
-class Damaged(Exception):
+class Damaged(InputError):
     """A pass that several threads made met damage; one thread finds out which frames are hit."""
 
 
@@ -41,6 +43,8 @@ def decode(
         for place, packet in enumerate(_each_packet(container, stream, faults)):
             if needed is not None and packet is not None and not needed[place : place + 1].all():
                 continue
+            if packets.in_order and not parallel and packet is not None and packets.keys[place : place + 1].any():
+                stream.codec_context.flush_buffers()  # so that a pass that begins here sees the same
             if place in gaps:
                 run.breaks(place - 1)
             try:
@@ -53,7 +57,7 @@ def decode(
                 faults.append("its data is damaged")
                 run.breaks(place)
             if faults and parallel:
-                raise Damaged
+                raise Damaged(f"video {video}: is damaged")
             if faults and packets.numbers is None:
                 return  # what comes behind has no number
             for frame in frames:
@@ -62,7 +66,7 @@ def decode(
                     faults.append("its data is damaged")
                     run.breaks(at)
                 if parallel and (faults or number < 0):
-                    raise Damaged
+                    raise Damaged(f"video {video}: is damaged")
                 if number >= 0 and run.sound(frame, at):
                     yield number, frame
 

@@ -92,11 +92,15 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     import av
 
     codec, whole = stream.codec_context.name, True
-    times, places, flags = array("q"), array("q"), bytearray()
+    times, places, flags, tables = array("q"), array("q"), bytearray(), None
     try:
         for packet in container.demux(stream):
             if packet.size:
                 key, visible = _first_bits(codec, packet)
+                if codec == "mjpeg":
+                    own = _tables(packet)
+                    tables = own if tables is None else tables
+                    key = own == tables != ()
                 shown, known = visible and not packet.is_discard, packet.pts is not None
                 whole = whole and visible and not packet.is_corrupt
                 times.append(packet.pts if known else 0)
@@ -152,7 +156,7 @@ def _first_bits(codec: str, packet: av.Packet) -> tuple[bool, bool]:
     Of those codecs the frame's own header is believed, as decoders do, and not the container.
     """
     if codec not in ("vp8", "vp9"):
-        return packet.is_keyframe or codec == "mjpeg", True
+        return packet.is_keyframe, True
     content = memoryview(packet)
     first = content[0]
     if codec == "vp8":
@@ -161,3 +165,16 @@ def _first_bits(codec: str, packet: av.Packet) -> tuple[bool, bool]:
     again, inter, shown = f"{first:08b}"[5 if first & 0x30 == 0x30 else 4 :][:3]
     several = content[-1] & 0xE0 == 0xC0  # of which the last is shown
     return again == "0" and inter == "0", several or again == "1" or shown == "1"
+
+
+def _tables(packet: av.Packet) -> tuple:
+    """What segments a JPEG begins with: what one lacks, a decoder takes from the one before."""
+    content, at, found = memoryview(packet), 2, []
+    while at + 5 <= len(content) and content[at] == 0xFF:
+        kind, length = content[at + 1], content[at + 2] << 8 | content[at + 3]
+        if kind == 0xDA:  # the scan
+            return tuple(found)
+        if kind == 0xDB or 0xC0 <= kind <= 0xCF:
+            found.append((kind, length, content[at + 4]))
+        at += 2 + length
+    return ()
