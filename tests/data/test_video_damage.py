@@ -1,4 +1,4 @@
-"""Videos that are damaged or lie: what is sound is read under its true number, the rest is named, nothing else falls."""
+"""Videos that are damaged or lie: what is sound is read under its true number, the rest is named."""
 
 import random
 import subprocess
@@ -104,12 +104,14 @@ def test_frames_of_too_many_pixels_are_refused(tmp_path):
         at = data.find(b"\xff\xc0", start)
         data[at + 5 : at + 9] = (14_000).to_bytes(2, "big") * 2
     path.write_bytes(data)
-    assert 14_000**2 > MOST_PIXELS
+    assert MOST_PIXELS < 14_000**2
     with pytest.raises(InputError, match="a.avi: .*14000x14000"):
         probe(str(path))
 
 
-@pytest.mark.parametrize("content", ["ffconcat version 1.0\nfile b.webm\n", "#EXTM3U\n#EXT-X-TARGETDURATION:1\nb.webm\n"])
+@pytest.mark.parametrize(
+    "content", ["ffconcat version 1.0\nfile b.webm\n", "#EXTM3U\n#EXT-X-TARGETDURATION:1\nb.webm\n"]
+)
 def test_a_list_of_other_files_is_no_video(tmp_path, content):
     write_video(tmp_path / "b.webm", 3)
     (tmp_path / "a.mp4").write_text(content)
@@ -148,21 +150,30 @@ print("sound")
 
 @pytest.mark.parametrize("name", ["mjpeg.avi", "h264.mp4", "vp9.webm", "vp9.mp4"])
 def test_damage_of_every_kind_ends_no_process_and_divides_no_loaders(tmp_path, name):
+    pytest.importorskip("nvidia.dali")
     path = write_video(tmp_path / name, 12, codec=KINDS[name], gop=4, height=64, width=48)
     clean, rng = path.read_bytes(), random.Random(3)
     (tmp_path / "set").mkdir()
     for number in range(36):
         data, at = bytearray(clean), rng.randrange(len(clean))
         match number % 6:
-            case 0: data[at] ^= 1 << rng.randrange(8)
-            case 1: data[at : at + 16] = rng.randbytes(16)
-            case 2: data[at:at] = rng.randbytes(7)
-            case 3: del data[at : at + 9]
-            case 4: data[at : at + 32] = bytes(len(data[at : at + 32]))
-            case 5: del data[at:]
+            case 0:
+                data[at] ^= 1 << rng.randrange(8)
+            case 1:
+                data[at : at + 16] = rng.randbytes(16)
+            case 2:
+                data[at:at] = rng.randbytes(7)
+            case 3:
+                del data[at : at + 9]
+            case 4:
+                data[at : at + 32] = bytes(len(data[at : at + 32]))
+            case 5:
+                del data[at:]
         (tmp_path / "set" / f"{number:02d}{path.suffix}").write_bytes(data)
-    backends = ["torch"] if pytest.importorskip("nvidia.dali") is None else ["torch", "dali"]
     ran = subprocess.run(
-        [sys.executable, "-c", FUZZ, str(tmp_path / "set"), *backends], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", FUZZ, str(tmp_path / "set"), "torch", "dali"],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert ran.returncode == 0 and ran.stdout.endswith("sound\n"), ran.stderr[-2000:]

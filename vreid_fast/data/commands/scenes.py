@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-
 from ..formats.leftovers import LeftOut
 from ..formats.tables import list_images
 from ..reading.images import read_frames

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
-from ..tracklets import StoredVideo, Tracklet
+from ..tracklets import Tracklet
 from .decoder import Decoder, ReadingOptions, Wanted
 from .images import read_encoded, read_frames, read_video
 from .video import contents, probe

@@ -23,6 +23,7 @@ from .video_packets import BELIEVED, Packets, read_packets
 if TYPE_CHECKING:
     import av
 
+
 @dataclass(frozen=True)
 class Contents:
     """What a look through a video's packets tells; what they leave in doubt was decoded once."""

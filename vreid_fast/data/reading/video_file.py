@@ -44,9 +44,8 @@ def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContain
             if context is None:
                 raise InputError(f"video {video}: cannot be decoded, its codec is not known")
             if context.width * context.height > MOST_PIXELS:
-                raise InputError(
-                    f"video {video}: has frames of {context.height}x{context.width}; the limit is {MOST_PIXELS:,} pixels"
-                )
+                size = f"{context.height}x{context.width}"
+                raise InputError(f"video {video}: has frames of {size}; the limit is {MOST_PIXELS:,} pixels")
             context.options = {"max_pixels": str(MOST_PIXELS)}
             context.thread_count = 1  # tracklets are decoded side by side
             yield container, stream
@@ -64,9 +63,12 @@ def is_cover(stream: av.VideoStream) -> bool:
 def _rank(stream: av.VideoStream) -> tuple[bool, bool, int, int]:
     context = stream.codec_context
     area = context.width * context.height if context else 0
-    return context is not None and not is_cover(stream), bool(
-        stream.disposition & stream.disposition.default
-    ), area, -stream.index
+    return (
+        context is not None and not is_cover(stream),
+        bool(stream.disposition & stream.disposition.default),
+        area,
+        -stream.index,
+    )
 
 
 def why_not(error: Exception) -> str:
@@ -89,4 +91,4 @@ def _source(video: str | StoredVideo) -> str | io.BytesIO:
     """What FFmpeg opens; a name such as `cam:1.mp4` would be a protocol to it, were it not said to be a file's."""
     if not isinstance(video, str):
         return io.BytesIO(video.encoded())
-    return video if ADDRESS.match(video) or "%" in video and not os.path.lexists(video) else f"file:{video}"
+    return video if ADDRESS.match(video) or ("%" in video and not os.path.lexists(video)) else f"file:{video}"
