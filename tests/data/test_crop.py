@@ -165,9 +165,57 @@ def test_boxes_beyond_the_end_and_missing_videos(video, tracks, tmp_path):
         run(crop, tmp_path / "none.avi", tracks, tmp_path / "out")
     cut_short = tmp_path / "cut.avi"
     cut_short.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
-    with pytest.raises(InputError, match="cut.avi: (frame .* cannot be decoded|cannot be decoded)"):
+    cut_short.write_bytes(cut_short.read_bytes()[:600])
+    with pytest.raises(InputError, match="cut.avi: (holds no|cannot be decoded)"):
         run(crop, cut_short, tracks, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_frames_behind_the_end_of_a_cut_file_are_lost_and_named(video, tracks, tmp_path, capsys):
+    cut_short = tmp_path / "cut.avi"
+    cut_short.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    assert run(crop, cut_short, tracks, tmp_path / "out", "--min_length", 1) == 0
+    said = capsys.readouterr().out
+    frames = len(read_dataset(f"folder:{tmp_path / 'out'}").train[-1])
+    assert 3 < frames < 12 and f"{20 - frames} frames with boxes are lost: {frames + 1} to 20 (the first is 1)" in said
+    assert "in frames that cannot be decoded" in said
+
+
+def test_a_folder_of_frames_is_the_video(tracks, tmp_path, capsys):
+    scene = tmp_path / "img1"
+    scene.mkdir()
+    for number in range(20):
+        Image.fromarray(picture(number, **SIZE)).save(scene / f"{number + 1}.jpg", quality=100)
+    (scene / "seqinfo.ini").write_text("[Sequence]")
+    (scene / "5.jpg").write_bytes(b"")
+    assert run(crop, scene, tracks, tmp_path / "out", "--min_length", 1, "--quality", 100) == 0
+    assert "1 frames with boxes are lost: 5 (the first is 1): image" in capsys.readouterr().out
+    tracklet = read_dataset(f"folder:{tmp_path / 'out'}").train[1]
+    names = [int(os.path.basename(name)[1:7]) for name in tracklet.frames]
+    assert names == [*range(4), *range(5, 20)]
+    for number, image in zip(names, read_frames(tracklet, range(19)), strict=True):
+        wanted = picture(number, **SIZE)[10:50, 2 * number : 2 * number + 24]
+        assert np.abs(image.mean((0, 1)) - wanted.mean((0, 1))).max() < 2, number
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="crop: .*none holds no images"):
+        run(crop, tmp_path / "none", tracks, tmp_path / "out2")
+
+
+def test_tracks_in_a_folder_are_refused(video, tmp_path):
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(InputError, match="labels: is a folder; wanted one file of tracks"):
+        run(crop, video, tmp_path / "labels", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["2026-11-25T10:00:00.avi", "cam:main.avi", "file:x.avi", "concat:a.avi", "%03d.avi"])
+def test_names_that_ffmpeg_takes_for_protocols(video, tracks, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(video.read_bytes())
+    assert run(crop, name, tracks, "out") == 0
+    Path(name).unlink()
+    for missing in {name, "concat:other.avi"} - {"%03d.avi"}:
+        with pytest.raises(InputError, match="is missing"):
+            run(crop, missing, tracks, "out2")
 
 
 @pytest.mark.parametrize(

@@ -40,18 +40,52 @@ def test_on_a_gpu_it_gets_jpegs_that_were_decoded_once_without_a_fault(tmp_path,
     assert kinds(decoder, tracklet, [2, 0]) == ["images"]
 
 
-class Failing:
+class Pipeline:
+    """In the place of DALI's for videos, which needs a GPU; `frames` of None are an error."""
+
     max_batch_size = 99
 
+    def __init__(self, frames):
+        self._frames = frames
+
     def feed_input(self, *_):
-        raise RuntimeError("Error in CPU operator decoders.video")
+        if self._frames is None:
+            raise RuntimeError("Error in CPU operator decoders.video")
+
+    def schedule_run(self):
+        pass
+
+    def outputs(self, **_):
+        return (Clips([torch.from_numpy(self._frames)]),)
 
 
-def test_what_dali_fails_on_is_decoded_without_it_from_then_on(tmp_path, decoder):
+class Clips(list):
+    def is_dense_tensor(self):
+        return False
+
+
+@pytest.fixture
+def with_videos(decoder, monkeypatch):
+    """The decoder, as on a GPU where DALI decodes videos: into what is given."""
+
+    def made(frames):
+        decoder._pipelines["videos"] = Pipeline(frames)
+        monkeypatch.setattr(
+            decoder, "_kind", lambda tracklet, _: "frames" if tracklet.name in decoder._refused else "videos"
+        )
+        return decoder
+
+    return made
+
+
+BLACK = np.zeros((2, *SIZE, 3), np.uint8)
+
+
+@pytest.mark.parametrize("frames", [None, BLACK], ids=["an error", "black"])
+def test_what_dali_fails_on_is_decoded_without_it_from_then_on(tmp_path, with_videos, frames):
     tracklet = video(tmp_path / "a.webm", 6, height=48, width=32)
-    wanted = [(tracklet, np.array([0, 5]))]
-    decoder._pipelines["videos"] = Failing()
-    encoded = decoder.read(wanted)
+    decoder = with_videos(frames)
+    encoded = decoder.read([(tracklet, np.array([0, 5]))])
     assert [part.kind for part in encoded.parts] == ["videos"]
     pixels, rows = decoder.decode(encoded)
     for frame, number in zip(pixels.numpy()[rows], (0, 5)):
@@ -59,7 +93,14 @@ def test_what_dali_fails_on_is_decoded_without_it_from_then_on(tmp_path, decoder
     assert kinds(decoder, tracklet, [1]) == ["frames"]
 
 
+def test_what_it_decodes_is_taken_as_it_is(tmp_path, with_videos):
+    tracklet = video(tmp_path / "a.webm", 6, height=48, width=32)
+    decoder = with_videos(BLACK + 7)
+    pixels, rows = decoder.decode(decoder.read([(tracklet, np.array([0, 5]))]))
+    assert (pixels.numpy()[rows] == 7).all() and kinds(decoder, tracklet, [1]) == ["videos"]
+
+
 def test_its_own_faults_are_not_hidden(tmp_path, decoder):
-    decoder._pipelines["frames"] = Failing()
+    decoder._pipelines["frames"] = Pipeline(None)
     with pytest.raises(RuntimeError, match="decoders.video"):
         decoder.decode(decoder.read([(images(tmp_path / "a", 2), np.array([0]))]))

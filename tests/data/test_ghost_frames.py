@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from ghosts import LACKING, SIZE, avi, cut, hide, make_invisible, mp4, with_a_second_stream, without_start
 from loading import all_batches
 from media import picture, write_video
@@ -220,20 +221,23 @@ def test_boxes_of_hidden_frames_are_refused(tmp_path):
     ],
 )
 def test_no_whole_file_is_decoded_to_be_counted(tmp_path, monkeypatch, make):
-    monkeypatch.setattr(reading_video, "_count", lambda video: pytest.fail(f"{video} was decoded"))
+    monkeypatch.setattr(reading_video, "decode", lambda video, *_: pytest.fail(f"{video} was decoded"))
     assert probe(str(make(tmp_path))).frames
 
 
-def test_whole_files_are_decoded_by_dali_and_others_noted(tmp_path):
-    pytest.importorskip("nvidia.dali")
+def test_only_whole_files_of_common_colours_are_for_the_gpu(tmp_path):
+    dali = pytest.importorskip("vreid_fast.data.reading.dali")
     paths = [
-        mp4(tmp_path / "a", "libvpx-vp9"), avi(tmp_path / "b"),
+        write_video(tmp_path / "a.mp4", 30, codec="libx264", **SIZE),
+        avi(tmp_path / "b"),
         make_invisible(write_video(tmp_path / "c.webm", 30, codec="libvpx", **SIZE), {10}),
-    ]  # fmt: skip
+    ]
     tracklets = [Tracklet(range(probe(str(path)).frames), video=str(path)) for path in paths]
-    decoder = make_decoder(ReadingOptions(size=(128, 64), backend="dali"))
-    encoded = decoder.read([(tracklet, np.array([0, len(tracklet) - 1])) for tracklet in tracklets])
-    assert [(part.kind, len(part.inputs["encoded"])) for part in encoded.parts] == [("frames", 2), ("videos", 2)]
-    (note,) = decoder.notes(tracklets)
-    assert f"1 of 3 videos, as {paths[2]}, are decoded by PyAV" in note and decoder.notes(tracklets[:2]) == ()
-    decoder.close()
+    for device, kinds in (("cuda", ["videos", "frames", "frames"]), ("cpu", ["frames"] * 3)):
+        decoder = dali.DaliDecoder(ReadingOptions(size=(128, 64), device=torch.device(device)))
+        assert [decoder._kind(tracklet, np.array([0, len(tracklet) - 1])) for tracklet in tracklets] == kinds
+        decoder.close()
+    codecs, files = dali.video_notes(tracklets, torch.device("cuda"))
+    assert "mjpeg video is decoded by PyAV" in codecs
+    assert f"1 of 3 videos, as {paths[2]}, are decoded by PyAV" in files
+    assert dali.video_notes(tracklets, torch.device("cpu")) == ()

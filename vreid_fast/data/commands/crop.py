@@ -1,4 +1,4 @@
-"""Cut a raw video along given tracks into tracklets, a folder data set: VIDEO TRACKS OUT.
+"""Cut a raw video, or a folder of its frames, along tracks into tracklets, a folder data set: VIDEO TRACKS OUT.
 
 OUT/tracklets/camera1_track7_1/F000123.jpg is frame 123, counted from 0, of the first tracklet of track 7;
 OUT/tracklets.csv lists the tracklets. One run a camera: a run with another video and --camera adds to OUT.
@@ -20,18 +20,21 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from ..reading.video import each_frame, probe
+from ..reading.video import CutVideo
 from ..reading.video_facts import VideoFacts
 from ..table import aligned
 from .cuts import Cut, Limits, cut_tracks
 from .folder_writer import FolderWriter, Row
 from .options import add_option, height_width, number
+from .recording import each, look
 from .tracks import Tracks, read_tracks
+
+SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = partial(add_option, parser)
-    parser.add_argument("video", metavar="VIDEO", help="video file")
+    parser.add_argument("video", metavar="VIDEO", help="video file, or a folder of its frames as images")
     parser.add_argument("tracks", metavar="TRACKS", help="MOT challenge text, or CSV: frame,id,left,top,width,height")
     parser.add_argument("out", metavar="OUT", help="folder to write, or one of other cameras to add to")
     add("camera", type=number(int, 0), default=1, help="number of the camera (%(default)s)")
@@ -53,24 +56,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     limits = Limits(**{field.name: getattr(arguments, field.name) for field in fields(Limits)})
-    facts = probe(arguments.video)
+    facts, notes = look(arguments.video)
+    for note in notes:
+        print(f"note: {note}")
     tracks = read_tracks(arguments.tracks, first_frame=arguments.first_frame)
     _check_end(tracks, facts, arguments)
     cuts, left_out = cut_tracks(tracks, facts.height, facts.width, limits)
     with FolderWriter(arguments.out, arguments.camera) as writer:
         names = [f"camera{arguments.camera}_track{cut.track}_{cut.number}" for cut in cuts]
-        size = write_crops(
+        size, lost = write_crops(
             arguments.video, facts, cuts, [writer.stage / name for name in names], arguments.size, arguments.quality
         )
+        kept = [(name, cut.without(lost.frames)) for name, cut in zip(names, cuts)] if lost else zip(names, cuts)
+        kept = [(name, cut) for name, cut in kept if len(cut)]
+        if not kept:
+            raise InputError(f"{lost}; nothing is left to cut out")
         writer.finish(
             [
                 Row(
                     writer.path(name), cut.track if arguments.identities else "", arguments.camera, len(cut),
                     cut.track, int(cut.frames[0]), int(cut.frames[-1]),
                 )
-                for name, cut in zip(names, cuts)
+                for name, cut in kept
             ]
         )  # fmt: skip
+    if lost:
+        left_out["in frames that cannot be decoded"] = sum(map(len, cuts)) - sum(len(cut) for _, cut in kept)
+        print(f"note: {lost_note(lost, arguments.first_frame)}")
+    cuts = [cut for _, cut in kept]
     lengths = [len(cut) for cut in cuts]
     print(
         aligned(
@@ -98,6 +111,15 @@ def _check_end(tracks: Tracks, facts: VideoFacts, arguments: argparse.Namespace)
         )
 
 
+def lost_note(lost: CutVideo, first_frame: int) -> str:
+    """Which frames were lost, numbered as the tracks are."""
+    numbers = np.array(sorted(lost.frames)) + first_frame
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    words = [f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    named = ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more stretches" if len(words) > SHOWN else "")
+    return f"{len(numbers):,} frames with boxes are lost: {named} (the first is {first_frame}): {lost.why}"
+
+
 def write_crops(
     video: str,
     facts: VideoFacts,
@@ -105,13 +127,13 @@ def write_crops(
     folders: Sequence[Path],
     size: tuple[int, int] | None,
     quality: int,
-) -> int:
+) -> tuple[int, CutVideo | None]:
     """Write the images of each cut to its folder, in one pass over the video that holds one frame at a time.
 
     Returns:
-        Bytes written.
+        Bytes written, and which frames could not be decoded, if any.
     Raises:
-        InputError: a video that cannot be decoded up to the last frame wanted, or an image that cannot be written.
+        InputError: a video that cannot be read, or an image that cannot be written.
     """
     from tqdm import tqdm
 
@@ -125,16 +147,14 @@ def write_crops(
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(wanted), unit="frame", dynamic_ncols=True, disable=None) as bar,
     ):
-        for number, pixels in each_frame(video, wanted, parallel=True):
-            if pixels.shape[:2] != (facts.height, facts.width):
-                found = "x".join(map(str, pixels.shape[:2]))
-                raise InputError(
-                    f"video {video}: frame {number} has {found} pixels, the video {facts.height}x{facts.width}"
-                )
-            jobs = [(pixels, crop, size, quality, file) for file, crop in wanted.pop(number)]
-            written += sum(pool.map(_write, *zip(*jobs)))
-            bar.update()
-    return written
+        try:
+            for number, pixels in each(video, facts, wanted):
+                jobs = [(pixels, crop, size, quality, file) for file, crop in wanted.pop(number)]
+                written += sum(pool.map(_write, *zip(*jobs)))
+                bar.update()
+        except CutVideo as lost:
+            return written, lost
+    return written, None
 
 
 def _write(pixels: np.ndarray, crop: np.ndarray, size: tuple[int, int] | None, quality: int, file: Path) -> int:

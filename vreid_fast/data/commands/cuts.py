@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +45,11 @@ class Cut:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def without(self, frames: Iterable[int]) -> Cut:
+        """But for those frames."""
+        kept = ~np.isin(self.frames, list(frames))
+        return replace(self, frames=self.frames[kept], crops=self.crops[kept])
 
 
 def cut_tracks(tracks: Tracks, height: int, width: int, limits: Limits) -> tuple[list[Cut], dict[str, int]]:

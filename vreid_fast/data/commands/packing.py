@@ -173,11 +173,15 @@ def _read(piece: Piece, tracklet: Tracklet, encoder: VideoEncoder | None, skip: 
 
 
 def _video_facts(piece: Piece, tracklet: Tracklet, skip: bool) -> VideoFacts:
-    """Facts of a video with the frames that come out of it; the piece notes why others do not."""
+    """Facts of a video with the frames up to the last that comes out; the piece notes why others do not.
+
+    Damaged ones in its middle stay in the pack, as a video is packed as it is, and are met when they are read.
+    """
     found = contents(tracklet.video)
-    if found.readable < len(tracklet):
+    readable = found.readable - len(found.lost)
+    if readable < len(tracklet):
         why = f": {found.problem}" if found.problem else ""
-        problem = f"video of {tracklet}: {found.readable} of {len(tracklet)} frames can be decoded{why}"
+        problem = f"video of {tracklet}: {readable} of {len(tracklet)} frames can be decoded{why}"
         if not skip or not found.readable:
             raise InputError(f"{problem}; --on_bad_frame skip leaves the others out" if found.readable else problem)
         piece.bad.append(problem)

@@ -65,6 +65,8 @@ def read_tracks(path: str | os.PathLike, *, first_frame: int = 1) -> Tracks:
             table = _read(path, each_row(file), first_frame)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; wanted tracks as MOT challenge text or CSV") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; wanted one file of tracks, MOT challenge text or CSV") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table ({error})") from error
     lines, frames, ids = (np.array(column, kind) for column, kind in zip(table.whole, (np.int64, np.int64, np.uint64)))

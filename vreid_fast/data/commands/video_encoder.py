@@ -12,7 +12,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from ..reading.video import probe, to_rgb
+from ..reading.video import each_frame, probe
 from ..reading.video_facts import VideoFacts
 from ..tracklets import Tracklet
 
@@ -112,17 +112,10 @@ def video_images(tracklet: Tracklet) -> Iterator[np.ndarray]:
     """All frames of a tracklet's video as (H, W, 3) uint8 RGB, one after the other.
 
     Raises:
-        InputError: fewer frames can be decoded than it should have, or more.
+        InputError: frames of it cannot be decoded.
     """
-    import av
-
-    number, video = 0, tracklet.video
     try:
-        with av.open(video if isinstance(video, str) else io.BytesIO(video.encoded())) as container:
-            for frame in container.decode(video=0):
-                yield to_rgb(frame)
-                number += 1
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"video of {tracklet}: frame {number} cannot be decoded ({error})") from error
-    if number != probe(video).frames:
-        raise InputError(f"video of {tracklet}: {number} of {probe(video).frames} frames can be decoded")
+        for _, pixels in each_frame(tracklet.video, range(probe(tracklet.video).frames)):
+            yield pixels
+    except InputError as error:
+        raise InputError(f"{error}; it is {tracklet}") from error

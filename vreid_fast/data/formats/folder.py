@@ -46,7 +46,7 @@ def read_folder(path: str) -> Dataset:
     if not tracklets:
         raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
     notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
-    return Dataset(f"folder:{path}", tracklets, [], [], (*notes, *_hidden(f"folder:{path}", tracklets)))
+    return Dataset(f"folder:{path}", tracklets, [], [], (*notes, *_on_videos(f"folder:{path}", tracklets)))
 
 
 def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
@@ -69,14 +69,21 @@ def _video(path: str, **known) -> Tracklet:
     return Tracklet(range(probe(path).frames), video=path, **known)
 
 
-def _hidden(spec: str, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
-    """A note on videos of which fewer frames come out than their headers count."""
-    found = [(tracklet, contents(tracklet.video).promised) for tracklet in tracklets if tracklet.video is not None]
+def _on_videos(spec: str, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
+    """A note on files that hold several videos, and one on those of which fewer frames come out than are counted."""
+    videos = [tracklet for tracklet in tracklets if tracklet.video is not None]
+    several = [tracklet.video for tracklet in videos if contents(tracklet.video).streams > 1]
+    notes = ()
+    if several:
+        those = "1 file holds" if len(several) == 1 else f"{len(several)} files hold"
+        notes = (f"{spec}: {those} several videos, as {several[0]}: the default one is read, else the largest",)
+    found = [(tracklet, contents(tracklet.video).promised) for tracklet in videos]
     found = [(tracklet, promised) for tracklet, promised in found if len(tracklet) < promised]
     if not found:
-        return ()
+        return notes
     (first, promised), those = found[0], "1 video has" if len(found) == 1 else f"{len(found)} videos have"
     return (
+        *notes,
         f"{spec}: {those} fewer frames than the header counts, as {first.video}: {len(first)} of {promised} come out "
         "(the others are hidden by an edit list, were dropped, or the file is cut short)",
     )
@@ -100,7 +107,7 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
     if identities.count(None) == len(identities):
         notes.append(f"{spec}: {TABLE} gives no identities: nothing can be scored")
     every = {id(tracklet): tracklet for subset in subsets.values() for tracklet in subset}
-    return Dataset(spec, *subsets.values(), (*notes, *left_out.notes(spec), *_hidden(spec, every.values())))
+    return Dataset(spec, *subsets.values(), (*notes, *left_out.notes(spec), *_on_videos(spec, every.values())))
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:

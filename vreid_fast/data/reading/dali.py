@@ -1,9 +1,9 @@
 """The DALI decoder: decoding and resizing in one pipeline, on the CPU or on the GPU.
 
-DALI may take the process down, or show what its memory held before, where a file is not what it says it is. So it is
-given only what has been looked at: plain videos, and on a GPU sound JPEGs. All else is decoded as without DALI (images
-on a CPU are, no slower, by the same library) and then fitted and brought to the device by DALI. Each kind of input has
-its own pipeline, built when first needed; all but the decoder is the same.
+DALI may take the process down, or show what its memory held before, where a file is not what it says it is; and of
+colours of video it knows only BT.601's. So it is given only what has been looked at, and on a GPU alone: plain videos
+and sound JPEGs. All else is decoded as without DALI (no slower on a CPU), then fitted and brought to the device by it.
+Each kind of input has its own pipeline, built when first needed; all but the decoder is the same.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from torch import Tensor
 
 from vreid_fast.errors import InputError
 
-from ..tracklets import StoredVideo, Tracklet
+from ..tracklets import Tracklet
 from .decoder import Decoder, ReadingOptions, Wanted
 from .images import decode_image, read_encoded, read_frames, read_video
 from .jpeg import is_jpeg
-from .video import Contents, contents, probe
+from .video import contents, probe
 from .video_facts import VideoFacts
 
 Kind = Literal["images", "videos", "frames"]
 """Of a pipeline's input: encoded images, encoded videos, or frames that are decoded already."""
 
-CPU_CODECS = ("vp8", "vp9", "mjpeg")
 # With the least width and height that NVDEC takes (its programming guide); crops of people can be smaller.
-GPU_CODECS = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128, 128), "mjpeg": (64, 64)}
+GPU_CODECS = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128, 128)}
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,9 @@ class Encoded:
     rows: np.ndarray
     """(n,) rows of the wanted frames in the parts' frames, one part after the other."""
 
+    def has_videos(self) -> bool:
+        return any(part.kind == "videos" for part in self.parts)
+
 
 class DaliDecoder(Decoder):
     """See `Decoder`. `read` reads files (and decodes what DALI does not), DALI's threads or the GPU do the rest."""
@@ -58,7 +60,6 @@ class DaliDecoder(Decoder):
     def __init__(self, reading: ReadingOptions):
         super().__init__(reading)
         self._pipelines: dict[Kind, Pipeline] = {}
-        self._packed: dict[str, Contents] = {}
         self._sound: set[str] = set()
         """Images that were decoded once without a fault."""
         self._refused: set[str] = set()
@@ -87,16 +88,16 @@ class DaliDecoder(Decoder):
         return Encoded(wanted, parts, rows)
 
     def _kind(self, tracklet: Tracklet, frames: np.ndarray) -> Kind:
-        if tracklet.name in self._refused:
+        if self._device.type == "cpu" or tracklet.name in self._refused:
             return "frames"
         if tracklet.video is None:
-            return "images" if self._device.type == "cuda" and self._are_sound(tracklet, frames) else "frames"
+            return "images" if self._are_sound(tracklet, frames) else "frames"
         try:
-            found = self._contents(tracklet.video)
+            found = contents(tracklet.video)  # what a pack says of a video may be what its header said
         except InputError:
             return "frames"
         sure = found.plain and np.max(frames, initial=0) < found.facts.frames
-        return "videos" if sure and decodes(found.facts, self._device) else "frames"
+        return "videos" if sure and decodes(found.facts) else "frames"
 
     def _are_sound(self, tracklet: Tracklet, frames: np.ndarray) -> bool:
         """Whether all are JPEGs without a fault, by decoding each once."""
@@ -109,15 +110,6 @@ class DaliDecoder(Decoder):
                 decode_image(encoded, tracklet, index)
                 self._sound.add(name)
         return True
-
-    def _contents(self, video: str | StoredVideo) -> Contents:
-        if isinstance(video, str):
-            return contents(video)
-        # What a pack says of a video may be what its header said.
-        name = str(video)
-        if name not in self._packed:
-            self._packed[name] = contents(video)
-        return self._packed[name]
 
     def _inputs(self, kind: Kind, wanted: Wanted) -> dict[str, Sequence[np.ndarray]]:
         if kind == "videos":
@@ -145,8 +137,11 @@ class DaliDecoder(Decoder):
             self._refused |= {tracklet.name for tracklet, _ in encoded.wanted}
             return self.decode(self.read(encoded.wanted))
         pixels = frames[0] if len(frames) == 1 else torch.cat(frames)
-        if any(part.kind == "videos" for part in encoded.parts):
-            _check_black(pixels, encoded)
+        black = _black_videos(pixels, encoded) - self._refused if encoded.has_videos() else set()
+        if black:
+            # So is DALI's new memory, where it could not decode and says nothing.
+            self._refused |= black
+            return self.decode(self.read(encoded.wanted))
         return pixels, encoded.rows
 
     def _frames(self, output) -> Tensor:
@@ -167,7 +162,6 @@ class DaliDecoder(Decoder):
 def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: torch.device, threads: int) -> Pipeline:
     """A pipeline from `encoded` (videos: also `frames`) to frames (H, W, 3), or clips (T, H, W, 3), uint8."""
     gpu = device.type == "cuda"
-    decoder = "mixed" if gpu else "cpu"
     index = (torch.cuda.current_device() if device.index is None else device.index) if gpu else None
 
     # One step is fed at a time; with the dynamic executor a batch's memory lives as long as its tensor.
@@ -179,13 +173,13 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
         if kind == "frames":
             frames = fn.external_source(name="encoded", dtype=types.UINT8, layout="HWC")
             frames = frames.gpu() if gpu else frames
-        else:
+        else:  # on a GPU alone
             encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
             if kind == "images":
-                frames = fn.decoders.image(encoded, device=decoder, output_type=types.RGB)
+                frames = fn.decoders.image(encoded, device="mixed", output_type=types.RGB)
             else:
                 numbers = fn.external_source(name="frames", dtype=types.INT32, ndim=1)
-                frames = fn.decoders.video(encoded, frames=numbers, device=decoder)
+                frames = fn.decoders.video(encoded, frames=numbers, device="mixed")
         shape = frames.shape()
         if (shape[-3] == size[0]) & (shape[-2] == size[1]):
             fitted = frames  # resizing takes longer than decoding, even to the same size
@@ -202,16 +196,16 @@ def _read_encoded(tracklet: Tracklet, frames: Iterable[int]) -> list[np.ndarray]
     return [read_encoded(tracklet, index) for index in frames]
 
 
-def decodes(facts: VideoFacts, device: torch.device) -> bool:
-    """Whether DALI decodes such a video on the device."""
-    if device.type == "cpu":
-        return facts.codec in CPU_CODECS
+def decodes(facts: VideoFacts) -> bool:
+    """Whether DALI decodes such a video on a GPU."""
     width, height = GPU_CODECS.get(facts.codec, (np.inf, np.inf))
-    return facts.width >= width and facts.height >= height and facts.pixels in ("yuv420p", "yuvj420p")
+    return facts.width >= width and facts.height >= height and facts.pixels == "yuv420p"
 
 
 def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[str, ...]:
-    """One note a codec that PyAV has to decode, and one on files of which DALI would show the wrong frames."""
+    """Of a GPU: one note a codec that PyAV has to decode, and one on files of which DALI would show other frames."""
+    if device.type == "cpu":
+        return ()
     videos = {str(tracklet.video): tracklet.video for tracklet in tracklets if tracklet.video is not None}
     codecs, files = set(), []
     for name, video in videos.items():
@@ -221,35 +215,26 @@ def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[st
             plain = contents(name).plain if video == name else True
         except InputError:
             continue  # an error when it is wanted
-        if not decodes(facts, device):
+        if not decodes(facts):
             codecs.add(facts.codec)
         elif not plain:
             files.append(name)
-    if device.type == "cpu":
-        why = "DALI decodes VP8, VP9 and MJPEG on the CPU"
-    else:
-        why = "the GPU decodes 8-bit 4:2:0 video of {}".format(
-            ", ".join(f"{codec} from {width}x{height}" for codec, (width, height) in GPU_CODECS.items())
-        )
+    why = "the GPU decodes 8-bit 4:2:0 video of {}".format(
+        ", ".join(f"{codec} from {width}x{height}" for codec, (width, height) in GPU_CODECS.items())
+    )
     notes = [f"{codec} video is decoded by PyAV: {why}" for codec in sorted(codecs)]
     if files:
         notes.append(
             f"{len(files)} of {len(videos)} videos, as {files[0]}, are decoded by PyAV: they hide or lack frames that "
-            "their headers count, are damaged, or say that their frames are to be turned"
+            "their headers count, are damaged, hold several videos, or say that their frames are to be turned or have "
+            "colours of their own"
         )
     return tuple(notes)
 
 
-def _check_black(pixels: Tensor, encoded: Encoded) -> None:
-    """Look again at frames of videos that seem black: DALI's memory is, where it could not decode and says nothing.
-
-    Only new memory is black. That frames are there is known before DALI is asked, see `DaliDecoder._kind`; this is
-    for damage that packets do not show.
-    """
+def _black_videos(pixels: Tensor, encoded: Encoded) -> set[str]:
+    """Names of the videos that seem to have a black frame."""
     black = (pixels[:, ::8, ::8] == 0).flatten(1).all(1).cpu().numpy()[encoded.rows]
     ends = np.cumsum([len(frames) for _, frames in encoded.wanted])
-    for tracklet, frames in (
-        encoded.wanted[clip] for clip in np.unique(np.searchsorted(ends, np.flatnonzero(black), "right"))
-    ):
-        if tracklet.video is not None:
-            read_frames(tracklet, frames)
+    clips = np.unique(np.searchsorted(ends, np.flatnonzero(black), "right"))
+    return {encoded.wanted[clip][0].name for clip in clips if encoded.wanted[clip][0].video is not None}

@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .limits import LEAST_SIDE, MOST_PIXELS
+
 if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "GIF")
 """By content, whatever a file is called."""
-MOST_PIXELS = 1 << 26
-"""Of an image: 67 million, such as 8192 x 8192; a small file may hold many more, and take all memory."""
-LEAST_SIDE = 4
-"""Pixels; what is smaller is an empty box of a detector, and would be enlarged to one plain colour."""
-
 ORIENTATION = 0x0112
 """Exif's tag."""
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from vreid_fast.errors import InputError
 
 from ..tracklets import StoredVideo
 from .upright import UPRIGHT, Turn, may_be_turned, turn_of, upright
+from .video_decoding import Damaged, decode
 from .video_facts import VideoFacts
+from .video_file import is_cover, opened
+from .video_packets import BELIEVED, Packets, read_packets
 
 if TYPE_CHECKING:
     import av
@@ -26,14 +29,19 @@ class Contents:
     """What a look through a video's packets tells; what they leave in doubt was decoded once."""
 
     facts: VideoFacts
+    packets: Packets
     plain: bool
     """Every packet is one frame, shown as it is, and the header counts as many: to every decoder they are the same."""
     promised: int
     """Frames by the header, where it counts them; more than come out, if some are hidden or were dropped."""
     readable: int
-    """Frames that come out, as far as is known without decoding every file."""
+    """Frames up to the last that comes out, as far as is known without decoding every file."""
+    lost: tuple[int, ...] = ()
+    """Those before it that do not, as far as is known."""
     problem: str | None = None
-    """Why decoding ended early; `facts` then counts the frames promised, so that those lost can be named."""
+    """Why not all come out; `facts` then counts the frames promised, so that those lost can be named."""
+    streams: int = 1
+    """Videos in the file, without cover pictures."""
 
 
 def probe(video: str | StoredVideo) -> VideoFacts:
@@ -46,13 +54,13 @@ def probe(video: str | StoredVideo) -> VideoFacts:
 
 
 def contents(video: str | StoredVideo) -> Contents:
-    """What really is in a video; known of a file until it changes, found out again for a video in a pack.
+    """What really is in a video; known of a file until it changes.
 
     Raises:
         InputError: no such file, no video in it, or no frames.
     """
     if not isinstance(video, str):
-        return _look(video)
+        return _probe(video, 0, 0)
     try:
         status = os.stat(video)
     except OSError:
@@ -61,117 +69,79 @@ def contents(video: str | StoredVideo) -> Contents:
 
 
 @cache
-def _probe(path: str, size: int, changed: int) -> Contents:
-    return _look(path)
+def _probe(video: str | StoredVideo, size: int, changed: int) -> Contents:
+    return _look(video)
 
 
 def _look(video: str | StoredVideo) -> Contents:
-    import av
-
-    try:
-        with av.open(_source(video)) as container:
-            if not container.streams.video:
-                raise InputError(f"video {video}: holds no video stream")
-            stream = container.streams.video[0]
-            # Headers count what edit lists hide and what was never written; Matroska and WebM count nothing.
-            promised, context = stream.frames, stream.codec_context
-            codec, width, height, pixels = context.name, context.width, context.height, str(context.pix_fmt)
-            packets, whole = _packets(container, stream)
-            turn = _turn_of(video, container.format.name)
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"video {video}: {_problem(video, error)}") from error
-    shown = [packet.time for packet in packets if packet.shown]
-    known = [time for time in shown if time is not None]
-    # Frames before the first key frame, or shown before it though they follow it, may not come out.
-    whole = whole and promised in (0, len(packets)) and bool(packets) and packets[0].key
-    whole = whole and (not known or known[0] == min(known)) and len(set(known)) == len(known)
-    plain = whole and len(known) == len(packets) and turn == UPRIGHT
+    with opened(video) as (container, stream):
+        # Headers count what edit lists hide and what was never written; Matroska and WebM count nothing.
+        promised, context, name = stream.frames, stream.codec_context, container.format.name
+        codec, width, height, pixels = context.name, context.width, context.height, str(context.pix_fmt)
+        streams = sum(not is_cover(other) for other in container.streams.video)
+        usual = streams == 1 == len(container.streams.video) and _usual_colours(context)
+        packets = read_packets(container, stream)
+        turn = _turn_of(video, name)
+    whole = packets.whole and promised in (0, len(packets))
+    plain = whole and packets.frames == len(packets) and turn == UPRIGHT and usual
     if turn.transpose:
         width, height = height, width
-    readable, problem = (len(shown), None) if whole else _count(video)
-    if shown and not readable:
-        problem = problem or "none of its frames can be decoded; is their key frame missing?"
-    frames = (promised or len(shown)) if problem else readable
+    lost, problem = (), None
+    frames = readable = packets.frames
+    if not whole:
+        packets, found, problem = _survey(video, packets)
+        if problem:
+            gone = promised - len(packets) - packets.lost
+            frames = packets.frames + (gone if 0 < gone <= BELIEVED * len(packets) and not packets.lost else 0)
+            readable = max(found, default=-1) + 1
+            lost = tuple(sorted(set(range(readable)) - found))
+        else:
+            frames = readable = packets.frames
     if not frames or not width or not height:
         raise InputError(f"video {video}: holds no frames")
-    return Contents(VideoFacts(codec, frames, width, height, pixels), plain, promised or frames, readable, problem)
+    facts = VideoFacts(codec, frames, width, height, pixels)
+    return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams)
+
+
+def _survey(video: str | StoredVideo, packets: Packets) -> tuple[Packets, set[int], str | None]:
+    """Decode all of a video whose packets leave doubts: how they are to be counted, what comes out, what is wrong."""
+    faults: list[str] = []
+    found = {number for number, _ in decode(video, packets, None, faults)}
+    if faults and packets.spaced() is not packets:
+        packets = packets.spaced()
+        found = {number for number, _ in decode(video, packets, None, faults)}
+    if packets.frames and not found:
+        return packets, found, "none of its frames can be decoded; is their key frame missing?"
+    if faults or packets.lost:
+        return packets, found, faults[0] if faults else "parts of the file are gone"
+    return packets.only(found), found, None
+
+
+def _usual_colours(context: av.VideoCodecContext) -> bool:
+    """Whether nothing says that the colours are others than most decoders take them for."""
+    full = context.pix_fmt is not None and context.pix_fmt.startswith("yuvj")
+    # Of H.273: matrix 2 is unspecified, 5 and 6 are BT.601; range 0 is unspecified, 1 limited, 2 full.
+    return context.colorspace in (2, 5, 6) and context.color_range in ((0, 2) if full else (0, 1))
 
 
 def _turn_of(video: str | StoredVideo, container: str) -> Turn:
     """How the first frame is to be turned; nothing is decoded where the header says that it is not."""
-    import av
-
     try:
-        with open(video, "rb") if isinstance(video, str) else _source(video) as file:
+        with open(video, "rb") if isinstance(video, str) else io.BytesIO(video.encoded()) as file:
             if not may_be_turned(file, container):
                 return UPRIGHT
-        with av.open(_source(video)) as opened:
-            return turn_of(next(opened.decode(video=0)))
-    except (av.FFmpegError, OSError, StopIteration):
+        with opened(video) as (opened_again, stream):
+            return turn_of(next(opened_again.decode(stream)))
+    except (InputError, OSError):
         return UPRIGHT
-
-
-class _Packet(NamedTuple):
-    key: bool
-    shown: bool
-    """Not hidden by an edit list."""
-    time: int | None
-
-
-def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[list[_Packet], bool]:
-    """The packets that hold something, and whether each of them should give a frame."""
-    import av
-
-    packets, whole, codec = [], True, stream.codec_context.name
-    try:
-        for packet in container.demux(stream):
-            if packet.size:
-                packets.append(_Packet(packet.is_keyframe, not packet.is_discard, packet.pts))
-                whole = whole and not packet.is_corrupt and not _invisible(codec, packet)
-    except av.FFmpegError:
-        whole = False
-    return packets, whole
-
-
-def _invisible(codec: str, packet: av.Packet) -> bool:
-    """Whether a packet of VP8 or VP9 holds nothing but a frame that only others refer to, by its first bits."""
-    if codec not in ("vp8", "vp9"):
-        return False
-    content = memoryview(packet)
-    first = content[0]
-    if codec == "vp8":
-        return not first & 0x10
-    if content[-1] & 0xE0 == 0xC0:  # several frames, of which the last is shown
-        return False
-    # Two bits each of marker and profile (the fourth profile has one more), then: shown again, no key frame, shown.
-    bits = f"{first:08b}"[5 if first & 0x30 == 0x30 else 4 :]
-    return bits[0] == "0" and bits[2] == "0"
-
-
-def _count(video: str | StoredVideo) -> tuple[int, str | None]:
-    """How many frames come out, and why not more do, if that is an error."""
-    import av
-
-    count = 0
-    try:
-        with av.open(_source(video)) as container:
-            for _ in container.decode(video=0):
-                count += 1
-    except (av.FFmpegError, OSError) as error:
-        return count, _problem(video, error)
-    return count, None
-
-
-def _source(video: str | StoredVideo) -> str | io.BytesIO:
-    return video if isinstance(video, str) else io.BytesIO(video.encoded())
 
 
 class CutVideo(InputError):
     """Frames of a video that cannot be decoded, though others of it may."""
 
-    def __init__(self, message: str, frames: Iterable[int]):
+    def __init__(self, message: str, frames: Iterable[int], why: str):
         super().__init__(message)
-        self.frames = tuple(frames)
+        self.frames, self.why = tuple(frames), why
 
 
 def decode_video(video: str | StoredVideo, frames: Sequence[int]) -> np.ndarray:
@@ -196,26 +166,31 @@ def each_frame(
         CutVideo: a file that cannot be decoded up to the last frame wanted, after the frames that can.
         InputError: a file that cannot be read at all.
     """
-    import av
-
-    lacking, opened, why = set(map(int, frames)), False, "the file may be cut short"
-    try:
-        with av.open(_source(video)) as container:
-            opened = True
-            if parallel:
-                container.streams.video[0].thread_type = "AUTO"
-            for number, frame in enumerate(container.decode(video=0)):
+    lacking = set(map(int, frames))
+    if not lacking:
+        return
+    found, faults = contents(video), []
+    size = found.facts.height, found.facts.width
+    # Damage in frames that several threads decode at once cannot be told from frame to frame: then one does.
+    for threads in (True, False) if parallel and found.problem is None else (False,):
+        try:
+            for number, frame in decode(video, found.packets, lacking, faults, parallel=threads):
                 if number in lacking:
-                    yield number, to_rgb(frame)
+                    pixels = to_rgb(frame)
+                    if pixels.shape[:2] != size:
+                        faults.append(
+                            f"it has {pixels.shape[0]}x{pixels.shape[1]} pixels, the video {size[0]}x{size[1]}"
+                        )
+                        continue
                     lacking.remove(number)
+                    yield number, pixels
                     if not lacking:
-                        break
-    except (av.FFmpegError, OSError) as error:
-        why = _problem(video, error)
-        if not opened:
-            raise InputError(f"video {video}: {why}") from error
-    if lacking:
-        raise CutVideo(f"video {video}: frame {min(lacking)} cannot be decoded; {why}", sorted(lacking))
+                        return
+            break
+        except Damaged:
+            faults.clear()
+    why = next(iter(faults), found.problem or "the file may be cut short")
+    raise CutVideo(f"video {video}: frame {min(lacking)} cannot be decoded; {why}", sorted(lacking), why)
 
 
 def to_rgb(frame: av.VideoFrame) -> np.ndarray:
@@ -225,11 +200,3 @@ def to_rgb(frame: av.VideoFrame) -> np.ndarray:
     # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
     conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
     return upright(frame.to_ndarray(format="rgb24", interpolation=conversion), turn_of(frame))
-
-
-def _problem(video: str | StoredVideo, error: Exception) -> str:
-    if isinstance(video, str) and not os.path.exists(video):
-        return "is missing"
-    if isinstance(video, str) and not os.path.getsize(video):
-        return "is empty (0 bytes)"
-    return f"cannot be decoded ({error.strerror or error})"

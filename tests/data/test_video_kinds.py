@@ -1,0 +1,155 @@
+"""Kinds of videos through every reader: the same pixels, within 6 levels, or refused by all of them."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from media import picture
+from packs import run_pack
+
+from vreid_fast.data import read_dataset, read_frames
+from vreid_fast.data.reading.decoder import ReadingOptions
+from vreid_fast.data.reading.loader import make_decoder
+from vreid_fast.errors import InputError
+
+HEIGHT, WIDTH, FRAMES = 128, 64, 6
+VP9, X264 = ("libvpx-vp9", {"crf": "5", "b": "0"}), ("libx264", {"crf": "5"})
+COLOURS = {  # matrix, primaries and range as in H.273
+    "unflagged": (2, 0), "601": (5, 1), "601 full": (6, 2), "709": (1, 1), "709 full": (1, 2), "2020": (9, 1),
+    "fcc": (4, 1), "240m": (7, 1),
+}  # fmt: skip
+KINDS = {
+    **{f"vp9 {name}": (*VP9, "yuv420p", "webm", colours) for name, colours in COLOURS.items()},
+    **{f"vp9 mp4 {name}": (*VP9, "yuv420p", "mp4", colours) for name, colours in COLOURS.items()},
+    **{f"h264 {name}": (*X264, "yuv420p", "mp4", colours) for name, colours in COLOURS.items()},
+    **{
+        f"{name} {pixels}": (codec, options, pixels, ending, (2, 0))
+        for name, codec, options, ending, formats in (
+            ("vp9", *VP9, "webm", ["yuv444p", "yuv422p", "gbrp", "yuva420p"]),
+            ("h264", *X264, "mp4", ["yuv422p", "yuv444p", "yuv420p10le", "gray", "yuvj420p"]),
+            ("mjpeg", "mjpeg", {"q": "2"}, "avi", ["yuvj420p", "yuvj422p", "yuvj444p"]),
+            ("ffv1", "ffv1", {}, "mkv", ["yuv420p", "bgra", "gray", "gray16le", "yuv420p16le"]),
+            ("vp8", "libvpx", {"crf": "4", "b": "4M"}, "webm", ["yuv420p"]),
+        )
+        for pixels in formats
+    },
+    "mpeg4": ("mpeg4", {"q": "2"}, "yuv420p", "avi", (2, 0)),
+    "mpeg2": ("mpeg2video", {"q": "2"}, "yuv420p", "mkv", (2, 0)),
+    "h264 interlaced": ("libx264", {"crf": "5", "x264-params": "interlaced=1"}, "yuv420p", "mp4", (2, 0)),
+    "h264 odd": (*X264, "yuv444p", "mp4", (2, 0), 127, 63),
+    "vp9 odd": (*VP9, "yuv420p", "webm", (2, 0), 127, 63),
+    "vp8 odd": ("libvpx", {"crf": "4", "b": "4M"}, "yuv420p", "webm", (2, 0), 127, 63),
+    "mjpeg odd": ("mjpeg", {"q": "2"}, "yuvj420p", "avi", (2, 0), 127, 63),
+    "h264 pixels twice as wide": (*X264, "yuv420p", "mp4", (2, 0), HEIGHT, WIDTH, 2),
+}  # fmt: skip
+
+
+def coloured(number, height, width):
+    """`picture`, with a red and a blue corner that another colour matrix shows otherwise."""
+    pixels = picture(number, height, width)
+    pixels[: height // 4, : width // 2] = 200, 40, 40
+    pixels[: height // 4, width // 2 :] = 40, 40, 200
+    return pixels
+
+
+def write(path, codec, options, pixels, ending, colours, height=HEIGHT, width=WIDTH, aspect=1):
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
+    matrix, levels = colours
+    full = levels == 2 or pixels.startswith("yuvj")
+    path = path.with_suffix(f".{ending}")
+    spaces = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: 9}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = height, width, pixels
+        stream.codec_context.sample_aspect_ratio = aspect
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, levels
+        for number in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(coloured(number, height, width), format="rgb24").reformat(
+                format=pixels, dst_colorspace=spaces.get(matrix, Colorspace.ITU601),
+                dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            )  # fmt: skip
+            frame.pts, frame.colorspace, frame.color_range = number, matrix, levels
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def by_reader(folder):
+    """What each reader makes of the only tracklet of a folder, (T, H, W, 3), or the words of its refusal."""
+
+    def loader(backend, spec):
+        (tracklet,) = read_dataset(spec).train
+        height, width = read_frames(tracklet, [0])[0].shape[:2]
+        decoder = make_decoder(ReadingOptions(size=(height, width), backend=backend))
+        try:
+            pixels, rows = decoder.decode(decoder.read([(tracklet, np.arange(len(tracklet)))]))
+            return pixels.numpy()[rows]
+        finally:
+            decoder.close()
+
+    def frames():
+        (tracklet,) = read_dataset(f"folder:{folder}").train
+        return np.stack(read_frames(tracklet, range(len(tracklet))))
+
+    readers = {
+        "frames": frames,
+        "torch": lambda: loader("torch", f"folder:{folder}"),
+        "dali": lambda: loader("dali", f"folder:{folder}"),
+        "pack": lambda: loader("torch", run_pack(f"folder:{folder}", folder.parent / "pack")),
+    }
+    found = {}
+    for name, read in readers.items():
+        try:
+            found[name] = read().astype(int)
+        except InputError as error:
+            found[name] = str(error)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_reader_sees_the_same(tmp_path, kind):
+    pytest.importorskip("nvidia.dali")
+    (tmp_path / "set").mkdir()
+    codec, options, pixels, ending, colours, *size = KINDS[kind]
+    write(tmp_path / "set" / "a", codec, options, pixels, ending, colours, *size)
+    found = by_reader(tmp_path / "set")
+    one = found.pop("frames")
+    assert len(one) == FRAMES and one.shape[1:3] == tuple(size[:2] or (HEIGHT, WIDTH))
+    for name, other in found.items():
+        assert not isinstance(other, str), (name, other)
+        assert np.abs(one - other).max() <= 6, name
+    if "gray" not in pixels:
+        middle = one[:, 4:28, 4:28].mean((0, 1, 2)), one[:, 4:28, 36:60].mean((0, 1, 2))
+        assert np.abs(np.array(middle) - [[200, 40, 40], [40, 40, 200]]).max() < 9
+
+
+def test_a_size_that_changes_on_the_way_is_refused_by_all(tmp_path):
+    import av
+
+    pytest.importorskip("nvidia.dali")
+    (tmp_path / "set").mkdir()
+    with av.open(str(tmp_path / "set" / "a.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25, options={"q": "2"})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuvj420p"
+        for number, side in enumerate([WIDTH] * 3 + [WIDTH // 2] * 3):
+            encoder = av.CodecContext.create("mjpeg", "w")
+            encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = (
+                HEIGHT,
+                side,
+                "yuvj420p",
+                Fraction(1, 25),
+            )
+            encoder.framerate = 25
+            frame = av.VideoFrame.from_ndarray(coloured(number, HEIGHT, side), format="rgb24")
+            if not number:
+                container.mux(stream.encode(frame))
+                continue
+            for packet in [*encoder.encode(frame), *encoder.encode(None)]:
+                packet.stream, packet.pts, packet.dts = stream, number * 40, number * 40
+                container.mux(packet)
+    found = by_reader(tmp_path / "set")
+    assert len(found) == 4
+    for words in found.values():
+        assert "frame 3 cannot be decoded; it has 128x32 pixels, the video 128x64" in words
