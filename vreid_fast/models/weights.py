@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vreid_fast.errors import InputError
-from vreid_fast.torch_files import read_torch
 
 from .convert import author_places, check_convertible, is_whole, rename
 from .network import VideoNetwork
 from .state import few, misfit, spoiled
+from .torch_files import read_torch
 from .weight_search import Place, equals, keys_of, places
 
 

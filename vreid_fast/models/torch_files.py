@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .errors import InputError
+from vreid_fast.errors import InputError
 
 # Of other files: how they begin, and what to say of them.
 BEGINNINGS = (

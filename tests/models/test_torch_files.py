@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vreid_fast.errors import InputError
-from vreid_fast.torch_files import read_torch
+from vreid_fast.models.torch_files import read_torch
 
 
 def archive(*names):
