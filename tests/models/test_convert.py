@@ -44,7 +44,9 @@ def test_containers(sinet_state, contain):
         "container": {"state_dict": sinet_state, "rank1": 0.5, "epoch": 3},
         "parallel": {"state_dict": {f"module.{key}": value for key, value in sinet_state.items()}},
         "fork": {"state_dict": sinet_state, "attn_state_dict": {"x": torch.zeros(1)}, "rank1": 0.5, "epoch": 3},
-        "compiled": {"ema": {f"net._orig_mod.{key}": value for key, value in sinet_state.items()} | {"x": torch.ones(2)}},
+        "compiled": {
+            "ema": {f"net._orig_mod.{key}": value for key, value in sinet_state.items()} | {"x": torch.ones(2)}
+        },
     }[contain]
     network = build("sinet", identities=5, frames=4, size=SIZE)
     network.load_state_dict(convert("sinet", given))

@@ -46,7 +46,7 @@ def scripted():
 
 OTHERS = {
     "empty": (b"", r"empty \(0 bytes\)"),
-    "git_lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n", "a Git LFS pointer.*git lfs pull"),
+    "git_lfs": (b"version https://git-lfs.github.com/spec/v1\nsize 4\n", "a Git LFS pointer.*git lfs pull"),
     "annex": (b"/annex/objects/SHA256E-s1--0.pth\n", "a git-annex pointer"),
     "html": (b"\n<!DOCTYPE html><html><title>Quota exceeded</title></html>", "an HTML page"),
     "html_bom": (b"\xef\xbb\xbf<HTML>", "an HTML page"),

@@ -28,7 +28,8 @@ def misfit(name: str, value: object, own: Tensor) -> str | None:
         return f"{name} has shape {tuple(value.shape)}, wanted {tuple(own.shape)}"
     if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
         return f"{name} is {value.dtype}, {value.layout}, on {value.device}, wanted plain numbers"
-    if value.dtype.is_complex or value.dtype.is_floating_point != own.dtype.is_floating_point:
+    is_number = value.dtype.is_floating_point and own.dtype.is_floating_point
+    if not is_number and value.dtype != own.dtype:
         return f"{name} is {value.dtype}, wanted {own.dtype}"
     return None
 
@@ -60,4 +61,9 @@ def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
 def few(words: list[str], most: int = 5) -> str:
     """The first of some words, and how many more there are."""
     more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+    return " ".join((", ".join(words[:most]) + more).split())
+
+
+def shown(value: object) -> str:
+    """A value of a file for an error: on one line, and cut where it is long."""
+    return " ".join(repr(value).split())[:60]

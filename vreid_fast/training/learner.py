@@ -10,7 +10,9 @@ import torch
 
 from vreid_fast.losses import LossWeights
 from vreid_fast.models import CameraStatistics, DomainHeads, VideoNetwork
+from vreid_fast.models.state import shown
 
+from .checkpoint_checks import check_optimiser, check_state, check_statistics
 from .consistency import Consistency
 from .teacher import MeanTeacher
 
@@ -101,12 +103,30 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Take a state back; call `start_adaptation` before where the state is of the second stage."""
+        """Take a state back; call `start_adaptation` before where the state is of the second stage.
+
+        Raises:
+            ValueError: parts that are missing, of another network, or not finite.
+        """
+        check_state("student", state["student"], self.student.state_dict())
         self.student.load_state_dict(state["student"])
         for name, part in self._parts().items():
-            if state[name] is not None:
-                part.load_state_dict(state[name])
+            given = state[name]
+            if (part is None) != (given is None) and name != "memory":
+                raise ValueError(
+                    f"{name}: {'there is one' if part is None else 'there is none'} at step {state['step']}"
+                )
+            if isinstance(part, torch.nn.Module):
+                check_state(name, given, part.state_dict())
+            if part is not None and given is not None:
+                part.load_state_dict(given)
+        check_optimiser(state["optimiser"], self.optimiser)
         self.optimiser.load_state_dict(state["optimiser"])
+        networks = self.networks()
+        for name, given in state["statistics"].items():
+            if name not in networks:
+                raise ValueError(f"statistics of {shown(name)}: there is no such network")
+            check_statistics(name, given, networks[name])
         self.step, self.statistics = state["step"], state["statistics"]
 
 

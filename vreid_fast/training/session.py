@@ -15,6 +15,7 @@ from vreid_fast.errors import Diverged, InputError, Stopped
 from vreid_fast.interrupt import StopRequest
 
 from . import checkpoint
+from .checkpoint_checks import ENTRIES, check_state, check_there, reading
 from .learner import Learner
 from .logbook import Logbook, Scalars
 
@@ -191,10 +192,13 @@ class Session:
         if drop_classifier:
             del wanted["identities"]
         checkpoint.check_same(path, state, **wanted)
+        check_there(path, state, "student")
+        own = self.learner.student.state_dict()
         student = state["student"]
         if drop_classifier:
-            own = self.learner.student.state_dict()
-            student = {name: own[name] if name.startswith("classifier.") else value for name, value in student.items()}
+            student = student | {name: value for name, value in own.items() if name.startswith("classifier.")}
+        with reading(path):
+            check_state("student", student, own)
         self.learner.student.load_state_dict(student)
         self.learner.step = self.stages.source_steps
 
@@ -209,12 +213,14 @@ class Session:
         """
         state = checkpoint.load(self.last)
         checkpoint.check_same(self.last, state, **self.signature)
+        check_there(self.last, state, *ENTRIES)
         if state["step"] > self.stages.source_steps:
             start_adaptation()
-        self.learner.load_state_dict(state)
-        self.precision.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] and self.learner.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        with reading(self.last):
+            self.learner.load_state_dict(state)
+            self.precision.scaler.load_state_dict(state["scaler"])
+            torch.set_rng_state(state["random"])
+            if state["random_cuda"] and self.learner.device.type == "cuda":
+                torch.cuda.set_rng_state_all(state["random_cuda"])
         self.scores, self.before, self.finished = state["scores"], state["before"], state["finished"]
         self.saved_step = self.learner.step
