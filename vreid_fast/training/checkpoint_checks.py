@@ -46,9 +46,7 @@ def check_entries(path: str | Path, state: Mapping) -> None:
             raise InputError(f"checkpoint {path}: its config has {shown(name)} = {shown(value)}, wanted a knob{EDITED}")
     for name, scores in state.get("scores", {}).items():
         if type(name) is not str or not isinstance(scores, dict) or not all(type(key) is str for key in scores):
-            raise InputError(
-                f"checkpoint {path}: its scores of {shown(name)} are {shown(scores)}, wanted numbers{EDITED}"
-            )
+            raise InputError(f"checkpoint {path}: its scores of {shown(name)} are {shown(scores)}{EDITED}")
 
 
 def check_there(path: str | Path, state: Mapping, *names: str) -> None:
