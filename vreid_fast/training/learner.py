@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,14 @@ class Learner:
     def networks(self) -> dict[str, VideoNetwork]:
         """Student and, where there is one, teacher."""
         return {"student": self.student, **({"teacher": self.adaptation.teacher.network} if self.adaptation else {})}
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """All that learns, and the buffers of the networks, by name."""
+        modules: dict[str, torch.nn.Module] = dict(self.networks())
+        if self.adaptation is not None:
+            modules |= {"heads": self.adaptation.heads, "weights": self.adaptation.weights}
+        for name, module in modules.items():
+            yield from ((f"{name}.{key}", tensor) for key, tensor in module.state_dict().items())
 
     def _parts(self) -> dict[str, Any]:
         """What the second stage adds, by its name in a checkpoint."""
