@@ -156,6 +156,16 @@ def test_a_file_that_holds_itself_ends(tmp_path, trunk):
     load_trunk_weights(trunk, tmp_path / "w.pth")
 
 
+def test_a_checkpoint_of_a_run_gives_the_trunk_of_its_student(tmp_path):
+    student, teacher = (build("small", identities=3, frames=2, size=(64, 32)) for _ in range(2))
+    state = {"student": student.state_dict(), "teacher": {"network": teacher.state_dict()}, "step": 3, "optimiser": {}}
+    torch.save(state, tmp_path / "last.pt")
+    network = build("small", identities=7, frames=2, size=(64, 32))
+    notes = said(load_weights(network, "small", tmp_path / "last.pt"))
+    assert torch.equal(network.trunk.conv1.weight, student.trunk.conv1.weight)
+    assert '"student", names behind trunk.' in notes and '"teacher.network", names behind trunk. would fit' in notes
+
+
 # Numbers.
 
 

@@ -53,9 +53,10 @@ def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
     """The name of the first tensor with NaN or infinity in it, or None. Waits for the device once where all are
     finite."""
     named = [(name, tensor.detach()) for name, tensor in tensors if tensor.is_floating_point() and tensor.numel()]
-    if not named or torch.nn.utils.get_total_norm([tensor for _, tensor in named], torch.inf).isfinite():
+    # A sum reads a tensor once and writes nothing, as `isfinite` does. Of large numbers it may itself overflow.
+    if not named or torch.stack([tensor.sum(dtype=torch.float32) for _, tensor in named]).isfinite().all():
         return None
-    return next(name for name, tensor in named if not tensor.isfinite().all())
+    return next((name for name, tensor in named if not tensor.isfinite().all()), None)
 
 
 def few(words: list[str], most: int = 5) -> str:
