@@ -162,7 +162,7 @@ def test_and_in_beginning_from_it(tmp_path, name):
         ({"distance": "far"}, "--distance: wanted cosine or euclidean or dot, got 'far'"),
         ({"combined_sizes": [1, "2"]}, "--combined_sizes: wanted"),
         ({"flip": 3.0}, "--flip must be between 0 and 1, got 3.0"),
-        ({"network": "resnet18"}, "student: trunk.layer1.0.conv1.weight is missing"),
+        ({"network": "resnet18"}, "its config has network resnet18, its network tiny"),
         ({"network": "nothing"}, "nothing: unknown"),
     ],
 )
@@ -171,6 +171,22 @@ def test_a_config_that_was_edited_is_named(tmp_path, change, wanted):
     state["config"].update(change)
     torch.save(state, tmp_path / "last.pt")
     with pytest.raises(InputError, match=f"checkpoint .*{wanted}"):
+        load_network(tmp_path / "last.pt")
+
+
+def test_frames_that_are_not_those_of_the_network_are_named(tmp_path):
+    state = make_state(tmp_path, memory)
+    del state["config"]["frames"]
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(InputError, match="its config has frames 4, its network 2; it was damaged"):
+        load_network(tmp_path / "last.pt")
+
+
+def test_a_network_that_is_not_the_one_named_is_refused(tmp_path):
+    state = make_state(tmp_path, memory)
+    state["config"]["network"] = state["network"] = "resnet18"
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(InputError, match="student: trunk.layer1.0.conv1.weight is missing"):
         load_network(tmp_path / "last.pt")
 
 

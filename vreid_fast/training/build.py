@@ -21,7 +21,7 @@ from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
 from .checkpoint import load
-from .checkpoint_checks import check_identities, check_state, check_statistics, check_there, reading
+from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
 from .consistency import Consistency, PaperConsistency, ProxyConsistency
 from .learner import Learner
 from .session import Session
@@ -90,6 +90,7 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
     check_there(path, state, "config", "identities", "step", "student", "statistics")
     with reading(path):
         config = stored(state["config"])
+    check_agreement(path, state, network=config.network.network, frames=config.clip.frames)
     if which == "teacher" and state.get("teacher") is None:
         raise InputError(
             f"checkpoint {path} has no teacher (method {config.stages.method}, step {state['step']}); "

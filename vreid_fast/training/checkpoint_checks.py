@@ -56,6 +56,14 @@ def check_there(path: str | Path, state: Mapping, *names: str) -> None:
         raise InputError(f"checkpoint {path} has no {', '.join(missing)}{EDITED}")
 
 
+def check_agreement(path: str | Path, state: Mapping, **knobs: object) -> None:
+    """Refuse a configuration whose knobs are not the checkpoint's own entries of that name: one that it lacks has its
+    default, which may not be what the network was built with. InputError with both."""
+    for name, value in knobs.items():
+        if state.get(name, value) != value:
+            raise InputError(f"checkpoint {path}: its config has {name} {value}, its network {state[name]}{EDITED}")
+
+
 def check_state(what: str, given: object, own: Mapping[str, Tensor]) -> None:
     """Refuse a state dict that is not one of the network, heads or other whose own is `own`.
 
