@@ -163,7 +163,7 @@ def test_and_in_beginning_from_it(tmp_path, name):
         ({"combined_sizes": [1, "2"]}, "--combined_sizes: wanted"),
         ({"flip": 3.0}, "--flip must be between 0 and 1, got 3.0"),
         ({"network": "resnet18"}, "its config has network resnet18, its network tiny"),
-        ({"network": "nothing"}, "nothing: unknown"),
+        ({"network": "nothing"}, "its config has network nothing, its network tiny"),
     ],
 )
 def test_a_config_that_was_edited_is_named(tmp_path, change, wanted):
