@@ -102,6 +102,13 @@ def test_the_place_that_fits_best_wins_over_every_order(tmp_path, trunk):
     assert torch.equal(trunk.bn1.weight, whole["bn1.weight"])
 
 
+def test_shapes_win_over_names_alone(tmp_path, trunk):
+    right = values_of(trunk)
+    torch.save({"student": {name: value[None] for name, value in right.items()}, "teacher": right}, tmp_path / "w.pth")
+    load_trunk_weights(trunk, tmp_path / "w.pth")
+    assert torch.equal(trunk.bn1.weight, right["bn1.weight"])
+
+
 @pytest.mark.parametrize("name", ["resnet50", "c2d", "sinet"])
 def test_a_trunk_with_a_classifier_of_another_program_loads_its_trunk(tmp_path, name):
     theirs = values_of(build("resnet50", identities=3, frames=4).trunk)

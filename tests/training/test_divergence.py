@@ -51,21 +51,24 @@ def spoil(value):
         value.view(-1)[0] = torch.nan
 
 
-def test_weights_that_turn_nan_in_the_last_step_keep_the_good_checkpoint(data, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("adapt_steps", "last", "good"), [(0, 4, 3), (4, 8, 6)])
+def test_weights_that_turn_nan_in_a_last_step_keep_the_good_checkpoint(
+    data, tmp_path, capsys, monkeypatch, adapt_steps, last, good
+):
     plain = steps_module.Steps._gradient_step
 
     def spoiling(self, loss):
         norm = plain(self, loss)
-        if self.session.learner.step == 3:
+        if self.session.learner.step == last - 1:
             spoil(self.session.learner.student.trunk.conv1.weight)
         return norm
 
     monkeypatch.setattr(steps_module.Steps, "_gradient_step", spoiling)
-    assert main(flags(data, tmp_path / "run", method="source", adapt_steps=0)) == 2
+    assert main(flags(data, tmp_path / "run", method="source", adapt_steps=adapt_steps)) == 2
     line = error_of(capsys)
-    assert "diverged at step 4: student.trunk.conv1.weight is not finite" in line
-    assert "last good checkpoint is" in line and "last.pt (step 3)" in line
-    assert finite(tmp_path / "run") == (3, True)
+    assert f"diverged at step {last}: student.trunk.conv1.weight is not finite" in line
+    assert "last good checkpoint is" in line and f"last.pt (step {good})" in line
+    assert finite(tmp_path / "run") == (good, True)
 
 
 def test_a_poisoned_teacher_is_named_in_its_first_step(data, tmp_path, capsys, monkeypatch):
