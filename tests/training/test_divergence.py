@@ -146,3 +146,13 @@ def test_another_error_of_a_gradient_step_stays_what_it_is(data, tmp_path, monke
     monkeypatch.setattr("vreid_fast.device.Precision.step", broken)
     with pytest.raises(RuntimeError, match="another"):
         main(flags(data, tmp_path / "run"))
+
+
+@pytest.mark.parametrize(("distance", "code"), [("cosine", 0), ("euclidean", 2), ("dot", 2)])
+def test_long_features_are_refused_where_their_distances_overflow(paper_run, data, tmp_path, capsys, distance, code):
+    state = torch.load(paper_run / "last.pt", weights_only=True)
+    state["student"]["neck.weight"].fill_(1e25)
+    torch.save(state, tmp_path / "last.pt")
+    words = ["--checkpoint", str(tmp_path / "last.pt"), "--data", data["target"], "--distance", distance]
+    assert evaluate(words) == code
+    assert code == 0 or "what it computes from them overflows" in error_of(capsys)

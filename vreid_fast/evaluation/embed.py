@@ -47,7 +47,8 @@ def embed(
     `statistics` has them and with its own elsewhere, and is left as it was.
 
     Raises:
-        Diverged: vectors that are not finite, or so long that no distance between them is; with the likely cause.
+        Diverged: vectors that are not finite, or so long that the protocol's distance between them is not; with the
+            likely cause.
     """
     sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
     was_training = network.training
@@ -68,13 +69,15 @@ def embed(
                 counts.index_add_(0, rows, torch.ones(len(rows), 1))
     network.train(was_training)
     vectors = sums / counts
-    _check(vectors, network, tracklets)
+    _check(vectors, network, tracklets, protocol.distance)
     return vectors
 
 
-def _check(vectors: Tensor, network: VideoNetwork, tracklets: Sequence[Tracklet]) -> None:
-    # A squared distance is up to four times the longest vector's square; comparing with NaN gives False.
-    bad = ~(vectors.square().sum(1) < torch.finfo(torch.float32).max / 4)
+def _check(vectors: Tensor, network: VideoNetwork, tracklets: Sequence[Tracklet], distance: str) -> None:
+    bad = ~vectors.isfinite().all(1)
+    if distance != "cosine":
+        # A squared distance is up to four times the longest vector's square; comparing with NaN gives False.
+        bad = ~(vectors.square().sum(1) < torch.finfo(torch.float32).max / 4)
     if not bad.any():
         return
     name = not_finite(network.state_dict().items())
