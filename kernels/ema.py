@@ -177,13 +177,18 @@ class EmaUpdater:
         """Resumes a schedule, in place (a captured graph stays valid).
 
         Raises:
-            ValueError: `state` is not what `state_dict` returned.
+            ValueError: `state` is not what `state_dict` returned: other names or shapes, a decay outside [0, 1].
         """
         if sorted(state) != ["decay", "decay_now", "steps"]:
             raise ValueError(
                 f"ema: state must hold steps, decay, decay_now, got {', '.join(sorted(state)) or 'nothing'}; "
                 "pass what state_dict() returned"
             )
+        for name, value in state.items():
+            if not isinstance(value, Tensor) or value.dim() or not 0 <= value < torch.inf:
+                raise ValueError(f"ema: {name} must be one number from 0, got {value!r:.60}")
+        if state["decay"] > 1:
+            raise ValueError(f"ema: decay must be in [0, 1], got {state['decay'].item()}")
         for name, value in state.items():
             getattr(self, name).copy_(value)
 

@@ -19,7 +19,8 @@ class Failed(RuntimeError):
 
 
 class Diverged(Failed):
-    """A loss became infinite or not a number; the message names the step, the term and the last checkpoint."""
+    """A loss, a weight or a feature became infinite or not a number; the message names it, and in training the step
+    and the last good checkpoint."""
 
 
 class Stopped(Exception):

@@ -17,7 +17,7 @@ from .data.checks import why_unscored
 from .data.formats.tables import integer
 from .data.reading.bad_frames import POLICIES
 from .device import Precision, choose_device
-from .errors import InputError, exit_code
+from .errors import Diverged, InputError, exit_code
 from .evaluation.clothes import clothes_protocols
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits, summarise
@@ -117,14 +117,20 @@ def evaluate_split(
     precision = Precision(config.device.precision, choose_device(arguments.device))
     reading = reading_options(config.replace(on_bad_frame=arguments.on_bad_frame), precision)
     protocol = replace(make_protocol(config, reading), clips=arguments.clips, distance=arguments.distance)
-    evaluation = Evaluation.of(
-        network.to(precision.device), data, protocol, precision, train=bool(data.train), statistics=statistics
-    )
+    try:
+        evaluation = Evaluation.of(
+            network.to(precision.device), data, protocol, precision, train=bool(data.train), statistics=statistics
+        )
+    except Diverged as error:
+        raise Diverged(
+            f"checkpoint {arguments.checkpoint}, {arguments.network}: {error}; its training diverged or it was edited: "
+            "take an earlier checkpoint"
+        ) from None
     scores = {arguments.network: evaluation.scores()}
     try:
         untrained = initial_network(config, network.classifier.out_features)[0].to(precision.device)
         scores = {"untrained": Evaluation.of(untrained, data, protocol, precision).scores(), **scores}
-    except InputError as error:
+    except (InputError, Diverged) as error:
         print(f"note: the untrained network is not scored: {error}")
     print(bad_frames_list(reading.bad_frames.report()), end="")
     if data.train:

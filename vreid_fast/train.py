@@ -37,7 +37,7 @@ def train(config: Config, resume: bool = False) -> dict:
 
     Raises:
         InputError: a knob, a path or data that cannot be used.
-        Diverged: a loss is not finite.
+        Diverged: a loss, a weight or a feature is not finite.
         Stopped: Ctrl-C or SIGTERM; the checkpoint is written.
     """
     device = choose_device(config.device.device)
@@ -69,12 +69,13 @@ def train(config: Config, resume: bool = False) -> dict:
     if session.finished and (folder / "result.json").exists():
         return read_result(folder)
 
-    def evaluate(network: nn.Module, **options) -> Evaluation:
-        return Evaluation.of(network, domains.target_data, protocol, precision, **options)
+    def evaluate(name: str, network: nn.Module, **options) -> Evaluation:
+        with session.watching(name):
+            return Evaluation.of(network, domains.target_data, protocol, precision, **options)
 
     with session:
         if not resume:
-            session.note_scores(untrained=evaluate(learner.student).scores())
+            session.note_scores(untrained=evaluate("untrained network", learner.student).scores())
             if stages.start:
                 session.start_from(stages.start, config.network.drop_classifier)
         with batches.source(learner.step, stages.source_steps) as loader:
@@ -82,7 +83,8 @@ def train(config: Config, resume: bool = False) -> dict:
             for (source,) in loader:
                 steps.source(source)
         if learner.step == stages.source_steps:
-            session.note_scores(source=evaluate(learner.student).scores())
+            session.check()
+            session.note_scores(source=evaluate("student", learner.student).scores())
             session.before = torch.from_numpy(embed_domains(learner.student, domains, protocol, precision)["features"])
             start_adaptation()
             if learner.adaptation is not None:
@@ -92,7 +94,7 @@ def train(config: Config, resume: bool = False) -> dict:
                 for source, target in loader:
                     steps.adapt(source, target)
                     if config.test.select == "authors" and learner.step % config.test.select_every == 0:
-                        session.select(evaluate(learner.student).scores())
+                        session.select(evaluate("student", learner.student).scores())
         else:
             with batches.source(learner.step, session.total) as loader:
                 for (source,) in loader:
@@ -100,14 +102,16 @@ def train(config: Config, resume: bool = False) -> dict:
 
         session.end_steps()
         for name, network in learner.networks().items():
-            if statistics != "running":
-                adopt_target_statistics(network, batches, precision, config.test.bn_batches)
-            if per_camera:
-                learner.statistics[name] = measure_cameras(network, batches, precision)
-        student = evaluate(learner.student, train=True, statistics=learner.statistics.get("student"))
+            with session.watching(name):
+                if statistics != "running":
+                    adopt_target_statistics(network, batches, precision, config.test.bn_batches)
+                if per_camera:
+                    learner.statistics[name] = measure_cameras(network, batches, precision)
+        student = evaluate("student", learner.student, train=True, statistics=learner.statistics.get("student"))
         session.note_scores(student=student.scores(), student_camera=student.camera_scores())
         if learner.adaptation is not None:
-            teacher = evaluate(learner.adaptation.teacher.network, statistics=learner.statistics.get("teacher"))
+            network, own = learner.adaptation.teacher.network, learner.statistics.get("teacher")
+            teacher = evaluate("teacher", network, statistics=own)
             session.note_scores(teacher=teacher.scores())
         session.note_scores(**student.clothes_scores("student"))
         after = embed_domains(learner.student, domains, protocol, precision, learner.statistics.get("student"))

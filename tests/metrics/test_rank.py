@@ -220,7 +220,21 @@ def test_no_match_at_all(queries):
             "gallery_features must be a float matrix",
         ),
         ({"gallery_features": torch.ones(3, 5)}, "same width D, got 4 and 5"),
-        ({"query_features": torch.full((2, 4), torch.nan)}, "distances must be finite"),
+        ({"query_features": torch.full((2, 4), torch.nan)}, "query_features must be finite, .* 2 of 2 rows, .* row 0"),
+        (
+            {"gallery_features": torch.tensor([[0.0], [torch.inf], [0.0]])},
+            "gallery_features must be finite.* row 1",
+        ),
+        ({"query_features": torch.full((2, 4), 1e30), "distance": "euclidean"}, "distances must be finite"),
+        ({"query_features": [["a"], ["b"]]}, "query_features must be numbers in a tensor, array or list, got list"),
+        ({"query_features": torch.ones(2, 4, dtype=torch.complex64)}, "query_features must be a float matrix"),
+        ({"query_features": torch.ones(0, 4)}, r"query_identities must be \(0,\) integers"),
+        ({"query_identities": [None, 1]}, "query_identities must be numbers"),
+        ({"query_identities": ["a", "b"]}, "query_identities must be numbers"),
+        ({"query_identities": torch.ones(2, dtype=torch.complex64)}, r"query_identities must be \(2,\) integers"),
+        ({"query_identities": [[1], [2]]}, r"query_identities must be \(2,\) integers"),
+        ({"ranks": (0, 1)}, "ranks must be integers from 1"),
+        ({"ranks": (1.5,)}, "ranks must be integers from 1"),
         ({"query_identities": [1, 2, 3]}, r"query_identities must be \(2,\) integers"),
         ({"gallery_cameras": [0.0, 1.0, 1.0]}, r"gallery_cameras must be \(3,\) integers"),
         ({"gallery_identities": None}, "gallery_identities must be"),
@@ -315,8 +329,39 @@ def test_standardising_an_unseen_camera_takes_the_global_statistics():
         (torch.ones(5, 4), None, r"reference_features must be \(R, 3\)"),
         (torch.ones(0, 3), None, "R at least 1"),
         (torch.ones(5, 3), [1, 2], r"cameras must be \(6,\)"),
+        (torch.ones(5, 3), [0.5] * 6, r"cameras must be \(6,\) integers"),
+        (torch.ones(5, 3), [torch.nan] * 6, r"cameras must be \(6,\) integers"),
+        (torch.ones(5, 3), [None] * 6, "cameras must be numbers"),
+        (
+            torch.ones(5, 3).index_fill(0, torch.tensor([2]), torch.nan),
+            None,
+            "reference_features must be finite.* row 2",
+        ),
+        (torch.full((5, 3), torch.inf), [0] * 6, "reference_features must be finite, got NaN or infinity in 5 of 5"),
     ],
 )
 def test_standardising_names_what_is_wrong(reference, cameras, message):
     with pytest.raises(ValueError, match=message):
         camera_standardise(torch.ones(6, 3), cameras, reference, torch.zeros(len(reference), dtype=torch.int64))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_every_function_refuses_numbers_that_are_not_finite(value):
+    bad, good, labels = torch.ones(3, 4), torch.ones(3, 4), [1, 2, 3]
+    bad[1, 2] = value
+    for call in (
+        lambda: pairwise_distances(bad, good),
+        lambda: pairwise_distances(good, bad, "euclidean"),
+        lambda: camera_standardise(bad, None, good, None),
+        lambda: camera_standardise(good, labels, bad, labels),
+        lambda: rank_metrics(good, labels, None, bad, labels, None),
+        lambda: rank_distances(bad[:, :3], labels, None, labels, None),
+    ):
+        with pytest.raises(ValueError, match="must be finite, got NaN or infinity in 1 of 3 rows, the first in row 1"):
+            call()
+
+
+def test_standardising_refuses_an_eps_below_zero():
+    for eps in (-1.0, torch.nan):
+        with pytest.raises(ValueError, match="eps must be 0 or more"):
+            camera_standardise(torch.ones(2, 3), None, torch.ones(2, 3), None, eps=eps)

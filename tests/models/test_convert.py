@@ -37,13 +37,16 @@ def test_values_arrive_at_the_right_layer(shared):
     assert torch.equal(converted["neck.running_var"], state["bn.running_var"])
 
 
-@pytest.mark.parametrize("contain", ["plain", "container", "parallel", "fork"])
+@pytest.mark.parametrize("contain", ["plain", "container", "parallel", "fork", "compiled"])
 def test_containers(sinet_state, contain):
     given = {
         "plain": sinet_state,
         "container": {"state_dict": sinet_state, "rank1": 0.5, "epoch": 3},
         "parallel": {"state_dict": {f"module.{key}": value for key, value in sinet_state.items()}},
         "fork": {"state_dict": sinet_state, "attn_state_dict": {"x": torch.zeros(1)}, "rank1": 0.5, "epoch": 3},
+        "compiled": {
+            "ema": {f"net._orig_mod.{key}": value for key, value in sinet_state.items()} | {"x": torch.ones(2)}
+        },
     }[contain]
     network = build("sinet", identities=5, frames=4, size=SIZE)
     network.load_state_dict(convert("sinet", given))
@@ -62,6 +65,21 @@ def test_each_missing_and_unexpected_key_is_named(sinet_state):
     wanted = r"missing layer2.2.thw_expansion.0.bias, bn.bias; unexpected extra.weight, other; give one of sinet"
     with pytest.raises(InputError, match=wanted):
         convert("sinet", {**absent, "extra.weight": torch.zeros(1), "other": torch.zeros(1)})
+
+
+def test_a_file_without_such_names_shows_both_sides():
+    with pytest.raises(InputError, match=r"it holds model.blocks.0; wanted are conv1.weight, conv1.bias, .* more"):
+        convert("c2d", {"model": {"blocks.0": torch.zeros(1)}})
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_are_named(tmp_path, sinet_state, value):
+    bad = {**sinet_state, "bn.weight": torch.full_like(sinet_state["bn.weight"], value)}
+    with pytest.raises(InputError, match="neck.weight holds 2,048 NaN or infinite values"):
+        convert("sinet", bad)
+    torch.save(bad, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="w.pth cannot be used: neck.weight holds 2,048 NaN or infinite values"):
+        load_weights(build("sinet", identities=5, frames=4, size=SIZE), "sinet", tmp_path / "w.pth")
 
 
 def test_kernels_over_time_are_refused(sinet_state):
@@ -83,7 +101,10 @@ def test_a_whole_file_is_recognised(tmp_path, sinet_state):
     torch.save({"state_dict": sinet_state, "attn_state_dict": {}, "rank1": np.float64(0.4), "epoch": 150}, path)
     network = build("sinet", identities=5, frames=4, size=SIZE)
     notes = load_weights(network, "sinet", path)
-    assert notes == [f"weights {path}: attn_state_dict, epoch, rank1 left out, no part of the network"]
+    assert notes == [
+        f'weights {path}: taken from "state_dict"',
+        f"weights {path}: attn_state_dict, epoch, rank1 left out, no part of the network",
+    ]
     assert torch.equal(network.classifier.weight, sinet_state["classifier.weight"])
 
 
@@ -132,7 +153,8 @@ def test_imagenet_weights_go_into_the_trunk(tmp_path):
     assert torch.equal(network.trunk.layer3[5].conv3.weight, imagenet["layer3.5.conv3.weight"])
     assert network.trunk.conv1.bias.abs().max() == 0
     assert all(torch.equal(value, plugins[key]) for key, value in network.trunk.plugins.state_dict().items())
-    assert [note.split(": ", 1)[1] for note in notes if "weights " in note] == [
+    assert [note.split(": ", 1)[1] for note in notes] == [
+        "fc.bias, fc.weight left out, no part of the network",
         "no biases of convolutions, 53 start at zero",
         "nothing for the 5 plug-ins, they start as initialised",
     ]

@@ -14,7 +14,9 @@ from vreid_fast.data import Tracklet
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
 from vreid_fast.device import Precision
+from vreid_fast.errors import Diverged
 from vreid_fast.models import CameraStatistics, VideoNetwork, using_statistics
+from vreid_fast.models.state import not_finite
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ def embed(
 
     The network runs in evaluation mode, with the batch-norm statistics of each tracklet's camera where
     `statistics` has them and with its own elsewhere, and is left as it was.
+
+    Raises:
+        Diverged: vectors that are not finite, or so long that the protocol's distance between them is not; with the
+            likely cause.
     """
     sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
     was_training = network.training
@@ -62,7 +68,21 @@ def embed(
                 sums.index_add_(0, rows, vectors.float().cpu())
                 counts.index_add_(0, rows, torch.ones(len(rows), 1))
     network.train(was_training)
-    return sums / counts
+    vectors = sums / counts
+    _check(vectors, network, tracklets, protocol.distance)
+    return vectors
+
+
+def _check(vectors: Tensor, network: VideoNetwork, tracklets: Sequence[Tracklet], distance: str) -> None:
+    bad = ~vectors.isfinite().all(1)
+    if distance != "cosine":
+        # A squared distance is up to four times the longest vector's square; comparing with NaN gives False.
+        bad = ~(vectors.square().sum(1) < torch.finfo(torch.float32).max / 4)
+    if not bad.any():
+        return
+    name = not_finite(network.state_dict().items())
+    cause = f"{name} is not finite" if name else "its weights are finite, but what it computes from them overflows"
+    raise Diverged(f"features of {int(bad.sum())} of {len(tracklets)} tracklets are not finite: {cause}")
 
 
 def embed_domains(

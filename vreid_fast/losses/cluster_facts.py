@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+
+from vreid_fast.models.state import few, misfits
 
 
 @torch.no_grad()
@@ -41,3 +45,27 @@ def cluster_facts(labels: Tensor, clusters: int, cameras: Tensor | None = None) 
         new[1:] &= pairs[1:] != pairs[:-1]
         found["cameras_per_cluster"] = new.sum() / used.clamp_min(1)
     return found
+
+
+def check_restored(what: str, state: Mapping, wanted: Mapping[str, Tensor | None], clusters: int) -> None:
+    """Refuse a state of clusters that is not of these tracklets, cameras and features.
+
+    Args:
+        what: it is, for the error.
+        wanted: by name a tensor of the right shape and type, or None where there must be none.
+        clusters: K; the state's `labels` are below it, and -1 or more.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    bad = misfits(
+        {name: value for name, value in state.items() if value is not None},
+        {name: value for name, value in wanted.items() if value is not None},
+    )
+    bad += [f"{name} is missing" for name in wanted if name not in state and wanted[name] is None]
+    if not bad and state["labels"] is not None and len(state["labels"]):
+        least, most = int(state["labels"].min()), int(state["labels"].max())
+        if least < -1 or most >= max(clusters, 1):
+            bad = [f"labels are {least} to {most} of {clusters} clusters"]
+    if bad:
+        raise ValueError(f"{what}: {few(bad)}")

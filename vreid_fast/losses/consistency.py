@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vreid_fast.kernels import kmeans, kmeans_assign
 
-from .cluster_facts import cluster_facts
+from .cluster_facts import check_restored, cluster_facts
 
 
 class Assignment(NamedTuple):
@@ -150,5 +150,15 @@ class FeatureMemory:
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+        """Take it back.
+
+        Raises:
+            ValueError: it is of other tracklets, cameras or features, or is not finite.
+        """
+        centroids = state.get("centroids")
+        known = isinstance(centroids, Tensor)
+        clusters = len(centroids) if known and centroids.dim() else 0
+        means = torch.zeros(clusters, self.features.shape[2]) if known else None
+        check_restored("memory", state, {**self.state_dict(), "centroids": means, "means": means}, clusters)
         for name, value in state.items():
             setattr(self, name, value if value is None else value.to(self.features.device))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vreid_fast.kernels import kmeans
 
-from .cluster_facts import cluster_facts
+from .cluster_facts import check_restored, cluster_facts
 
 
 class CameraProxies:
@@ -101,5 +101,21 @@ class CameraProxies:
         return {name: getattr(self, name) for name in ("features", "labels", "proxies", "present")}
 
     def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+        """Take it back.
+
+        Raises:
+            ValueError: it is of other tracklets, cameras or features, or is not finite.
+        """
+        proxies = state.get("proxies")
+        known = isinstance(proxies, Tensor)
+        clusters = len(proxies) // self.groups if known and proxies.dim() else 0
+        rows = clusters * self.groups
+        wanted = {
+            "features": self.features,
+            "labels": torch.zeros(len(self.features), dtype=torch.int64) if known else None,
+            "proxies": torch.zeros(rows, self.features.shape[1]) if known else None,
+            "present": torch.zeros(rows, dtype=torch.bool) if known else None,
+        }
+        check_restored("proxies", state, wanted, clusters)
         for name, value in state.items():
             setattr(self, name, value if value is None else value.to(self.features.device))

@@ -2,7 +2,7 @@
 
 import torch
 
-from .distance import as_features
+from .distance import as_features, as_tensor
 
 
 def camera_standardise(features, cameras, reference_features, reference_cameras, eps: float = 1e-5) -> torch.Tensor:
@@ -23,8 +23,10 @@ def camera_standardise(features, cameras, reference_features, reference_cameras,
         (N, D), float64 when `features` are, else float32, on their device.
 
     Raises:
-        ValueError: a wrong shape, or an empty reference.
+        ValueError: a wrong shape, an empty reference, NaN or infinity in either side, or an `eps` below zero.
     """
+    if not 0 <= eps < float("inf"):
+        raise ValueError(f"camera_standardise: eps must be 0 or more, got {eps}")
     features = as_features("camera_standardise", "features", features)
     reference = as_features("camera_standardise", "reference_features", reference_features).to(features)
     if len(reference) == 0 or reference.shape[1] != features.shape[1]:
@@ -51,10 +53,11 @@ def _standardise(features: torch.Tensor, reference: torch.Tensor, eps: float) ->
 
 
 def _as_cameras(name: str, cameras, features: torch.Tensor) -> torch.Tensor:
-    cameras = torch.as_tensor(cameras, device=features.device)
-    if cameras.shape != features.shape[:1]:
+    cameras = as_tensor("camera_standardise", name, cameras, features.device)
+    integers = not (cameras.is_floating_point() or cameras.is_complex())
+    if cameras.shape != features.shape[:1] or (len(cameras) and not integers):
         raise ValueError(
-            f"camera_standardise: {name} must be ({len(features)},), one for each feature row, "
-            f"got {tuple(cameras.shape)}"
+            f"camera_standardise: {name} must be ({len(features)},) integers, one for each feature row, "
+            f"got {tuple(cameras.shape)} {cameras.dtype}"
         )
     return cameras

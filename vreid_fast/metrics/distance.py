@@ -23,7 +23,7 @@ def pairwise_distances(query_features, gallery_features, distance: str = "cosine
         (Q, G), float64 when either side is float64, else float32; autocast and TF32 have no effect.
 
     Raises:
-        ValueError: features are not two float matrices of one width, or the distance is unknown.
+        ValueError: features are not two float matrices of one width, hold NaN or infinity, or the distance is unknown.
     """
     return distance_rows(query_features, gallery_features, distance)(slice(None))
 
@@ -67,13 +67,31 @@ def distance_rows(query_features, gallery_features, distance: str) -> Callable[[
 
 
 def as_features(function: str, name: str, features) -> torch.Tensor:
-    """(N, D) features as a detached float32 or float64 tensor; ValueError for anything else."""
-    features = torch.as_tensor(features).detach()
+    """(N, D) finite features as a detached float32 or float64 tensor; ValueError for anything else."""
+    features = as_tensor(function, name, features).detach()
     if features.ndim != 2 or not features.is_floating_point():
         raise ValueError(
             f"{function}: {name} must be a float matrix (N, D), got {tuple(features.shape)} {features.dtype}"
         )
+    finite = features.isfinite().all(1)
+    if not finite.all():
+        rows = (~finite).nonzero().flatten()
+        raise ValueError(
+            f"{function}: {name} must be finite, got NaN or infinity in {len(rows)} of {len(features)} rows, "
+            f"the first in row {int(rows[0])}"
+        )
     return features if features.dtype == torch.float64 else features.float()
+
+
+def as_tensor(function: str, name: str, values, device=None) -> torch.Tensor:
+    """`torch.as_tensor`; ValueError that names what cannot become one."""
+    try:
+        return torch.as_tensor(values, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(values).__name__
+        raise ValueError(
+            f"{function}: {name} must be numbers in a tensor, array or list, got {kind}: {error}"
+        ) from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 
 from vreid_fast.errors import InputError
 
-from .distance import as_features, distance_rows
+from .distance import as_features, as_tensor, distance_rows
 
 PROTOCOLS = ("market", "same_clothes", "clothes_change")
 CMC_DEPTH = 50
@@ -35,8 +35,9 @@ class Labels(NamedTuple):
         def column(name, values):
             if values is None:
                 return None
-            values = torch.as_tensor(values, device=device)
-            if values.shape != (count,) or (count and values.is_floating_point()):
+            values = as_tensor("rank_metrics", f"{side}_{name}", values, device)
+            integers = not (values.is_floating_point() or values.is_complex())
+            if values.shape != (count,) or (count and not integers):
                 raise ValueError(
                     f"rank_metrics: {side}_{name} must be ({count},) integers, one for each {side} item, "
                     f"got {tuple(values.shape)} {values.dtype}"
@@ -87,7 +88,7 @@ def rank_metrics(
         over the first min(50, G) ranks.
 
     Raises:
-        ValueError: a wrong shape, dtype, distance or protocol, or features with NaN or infinity.
+        ValueError: a wrong shape, dtype, distance, protocol or rank, or features with NaN or infinity.
         InputError: no query has a match.
     """
     query_features = as_features("rank_metrics", "query_features", query_features)
@@ -174,7 +175,7 @@ def _hits(distances: torch.Tensor, good: torch.Tensor, junk: torch.Tensor) -> tu
     no two are equal, hence no unstable order, and the matches are read off the lowest bit.
     """
     if not distances.isfinite().all():
-        raise ValueError("rank_metrics: distances must be finite, got NaN or infinity; look at the features")
+        raise ValueError("rank_metrics: distances must be finite, got NaN or infinity; are the features too long?")
     # Read as integers, floats keep their order once the lower bits of negative ones are flipped;
     # adding 0.0 turns -0.0 into 0.0.
     bits = (distances.float() + 0.0).view(torch.int32)
@@ -191,6 +192,8 @@ def _hits(distances: torch.Tensor, good: torch.Tensor, junk: torch.Tensor) -> tu
 
 
 def _scores(average_precision: torch.Tensor, first: torch.Tensor, items: int, ranks: tuple[int, ...]) -> dict:
+    if not all(isinstance(k, int) and k >= 1 for k in ranks):
+        raise ValueError(f"rank_metrics: ranks must be integers from 1, got {ranks}")
     matched = ~average_precision.isnan()
     queries = int(matched.sum())
     if queries == 0:

@@ -63,6 +63,11 @@ def camera_statistics(network: nn.Module, batches: Iterable[tuple[int, Tensor]])
     return found
 
 
+def batch_norm_statistics(network: nn.Module) -> Statistics:
+    """Copies of the statistics that a network has."""
+    return _buffers(_norms(network))
+
+
 @contextmanager
 def using_statistics(network: nn.Module, statistics: Statistics | None) -> Iterator[None]:
     """Within, the network's batch norms have these statistics; None: their own."""

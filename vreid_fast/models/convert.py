@@ -11,6 +11,8 @@ from torch import Tensor
 from vreid_fast.errors import InputError
 
 from .sinet import c2d, idnet, sbnet, sinet
+from .state import few, spoiled
+from .weight_search import Place, keys_of, places
 
 CONVERTIBLE = {"sinet": sinet, "sbnet": sbnet, "idnet": idnet, "c2d": c2d}
 """Networks that others have trained, by name."""
@@ -34,20 +36,51 @@ def convert(name: str, state_dict: Mapping) -> dict[str, Tensor]:
 
     Args:
         name: sinet, sbnet, idnet or c2d.
-        state_dict: the authors', or the container that holds it under "state_dict" (what else is in there, as
-            the fork's "attn_state_dict", is no part of the network); keys may start with "module.", and
-            batch-norm counters may be missing.
+        state_dict: the authors', or a file that holds it, in a container and behind a prefix of its names as in
+            `places` (what else is in there, as the fork's "attn_state_dict", is no part of the network).
+            Batch-norm counters may be missing.
 
     Raises:
-        InputError: a network without such checkpoints; missing or unexpected keys, each named.
+        InputError: a network without such checkpoints; missing or unexpected keys, each named; NaN or
+            infinity.
     """
+    check_convertible(name)
+    with torch.device("meta"):
+        own = CONVERTIBLE[name](identities=2, frames=4, size=(256, 128)).state_dict()
+    names = author_names(own)
+    found = author_places(own, state_dict)
+    if not found:
+        raise InputError(
+            f"not a checkpoint of {name}: it holds {keys_of(state_dict)}; wanted are {few([*names.values()], 10)}"
+        )
+    converted = rename(name, own, found[0].tensors)
+    bad = [reason for key, value in converted.items() if (reason := spoiled(key, value, value))]
+    if bad:
+        raise InputError(f"not a usable checkpoint of {name}: {few(bad)}; give one of a training that went well")
+    return converted
+
+
+def check_convertible(name: str) -> None:
+    """Raises InputError for a network of which no authors' checkpoints are known."""
     if name not in CONVERTIBLE:
         raise InputError(
             f"network {name}: no checkpoints of its authors are known; those of {', '.join(CONVERTIBLE)} can be read"
         )
-    given = unwrap(state_dict)
-    with torch.device("meta"):
-        own = CONVERTIBLE[name](identities=2, frames=4, size=(256, 128)).state_dict()
+
+
+def author_places(own: Mapping[str, Tensor], file: object) -> list[Place]:
+    """Where in a file the authors' names of a network stand, the best place first: see `places`.
+
+    Args:
+        own: the state dict of our network.
+    """
+    sizes = {theirs: own[ours].numel() for ours, theirs in author_names(own).items()}
+    return places(file, sizes, lambda name, value: value.numel() == sizes[name])
+
+
+def rename(name: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`given`, under the authors' names, as a state dict of our network `name`, whose own is `own`; raises as
+    `convert`."""
     names = author_names(own)
     missing = [theirs for theirs in names.values() if theirs not in given and not _is_counter(theirs)]
     unexpected = sorted(given.keys() - set(names.values()))
@@ -86,15 +119,9 @@ def author_names(own: Mapping[str, Tensor]) -> dict[str, str]:
     return names
 
 
-def unwrap(state_dict: Mapping) -> dict[str, Tensor]:
-    """The tensors by name, out of their container and without data-parallel prefixes."""
-    inner = state_dict.get("state_dict", state_dict)
-    return {name.removeprefix("module."): value for name, value in inner.items()}
-
-
 def is_whole(state: Mapping[str, Tensor]) -> bool:
-    """Whether an unwrapped state dict is a Re-ID network of the authors', not a trunk of ImageNet weights."""
-    return any(name.split(".")[0] in ("bn", "classifier", "projection") for name in state)
+    """Whether a state dict under the authors' names is a whole Re-ID network, with a neck, not a trunk alone."""
+    return any(name.split(".")[0] in ("bn", "projection") for name in state)
 
 
 def _flatten(value: Tensor, axes: int, name: str) -> Tensor:

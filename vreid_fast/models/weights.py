@@ -2,49 +2,132 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vreid_fast.errors import InputError
 
-from .convert import convert, is_whole, unwrap
+from .convert import author_places, check_convertible, is_whole, rename
 from .network import VideoNetwork
-
-# torchvision's classifier of ImageNet classes, which a Re-ID network has no use for.
-IMAGENET_CLASSIFIER = ("fc.weight", "fc.bias")
+from .state import few, misfit, spoiled
+from .torch_files import read_torch
+from .weight_search import Place, equals, keys_of, places
 
 
 def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classifier: bool = False) -> list[str]:
-    """Fill `network` from a file, in place: its trunk from ImageNet weights, or all of it from its authors' file.
+    """Fill `network` from a file, in place: its trunk from a ResNet of torchvision's names, or all of it from its
+    authors' file.
+
+    Where in the file the weights stand is found out: see `places`.
 
     Args:
         name: of the network, as in `build`.
         drop_classifier: leave out the classifier of an authors' file.
 
     Returns:
-        One line for each thing that was left out or is not in the file.
+        Lines on where in the file the weights were, what was left out and what is not in the file.
 
     Raises:
-        InputError: no such file, not a file of weights, of another network, T, size or number of identities.
+        InputError: no such file, not a file of weights, of another network, T, size or number of identities, or
+            with NaN or infinity in it.
     """
-    container = _read(path)
-    given = unwrap(container)
-    if not is_whole(given):
-        return _fill_trunk(network.trunk, given, path)
+    file = _read(path)
+    trunk = _trunk_places(network.trunk, file)
+    if not trunk or _fit(network.trunk, trunk[0].tensors).bad:
+        whole = author_places(network.state_dict(), file)
+        if whole and is_whole(whole[0].tensors):
+            return _fill_whole(network, name, whole, file, path, drop_classifier)
+    return _fill_trunk(network.trunk, trunk, file, path)
+
+
+def load_trunk_weights(trunk: nn.Module, path: str | Path) -> list[str]:
+    """Fill `trunk` from a file of torchvision-named weights, in place; where in the file they stand is found out.
+
+    All of the trunk must be there. Batch-norm counters may be missing; biases of convolutions, which torchvision
+    has none of, and plug-ins may be missing all together: the first start at zero, the second stay as they are.
+
+    Returns:
+        Lines on where in the file the weights were, what was left out and what is not in the file.
+
+    Raises:
+        InputError: no such file, not a file of weights, or a trunk parameter that the file lacks, or has in another
+            shape or with NaN or infinity.
+    """
+    file = _read(path)
+    return _fill_trunk(trunk, _trunk_places(trunk, file), file, path)
+
+
+def _trunk_places(trunk: nn.Module, file: object) -> list[Place]:
+    own = trunk.state_dict()
+    return places(file, own, lambda name, value: value.shape == own[name].shape)
+
+
+class _Fit(NamedTuple):
+    """What a trunk can take of some tensors."""
+
+    bad: list[str]
+    """A reason for each tensor that it must have and that is missing or of another shape or kind."""
+    taken: dict[str, Tensor]
+    """What it takes, counters only where they fit."""
+    biases: list[str]
+    """Of convolutions, where the file has none at all."""
+    no_plugins: bool
+    """Whether the file has nothing for the plug-ins that there are."""
+
+
+def _fit(trunk: nn.Module, given: Mapping[str, Tensor]) -> _Fit:
+    own = trunk.state_dict()
+    plugins = [name for name in own if name.startswith("plugins.")]
+    convolutions = {f"{name}.bias" for name, module in trunk.named_modules() if isinstance(module, nn.Conv2d)}
+    biases = [name for name in own if name in convolutions and name not in plugins]
+    biases, plugins = ([] if any(name in given for name in group) else group for group in (biases, plugins))
+    wanted = [name for name in own if not _is_counter(name) and name not in {*biases, *plugins}]
+    taken = {name: given[name] for name in own if name in given and not misfit(name, given[name], own[name])}
+    missing = [f"{name} is missing" for name in wanted if name not in given]
+    unlike = [reason for name in wanted if name in given and (reason := misfit(name, given[name], own[name]))]
+    return _Fit(unlike + missing, taken, biases, bool(plugins))
+
+
+def _fill_trunk(trunk: nn.Module, found: list[Place], file: object, path: str | Path) -> list[str]:
+    own = trunk.state_dict()
+    if not found:
+        raise InputError(
+            f"weights {path}: no name in it is one of this network's; it holds {keys_of(file)}; wanted are "
+            f"{few([*own], 10)}; give a file saved from the torchvision ResNet of the same depth, or another --network"
+        )
+    given = found[0].tensors
+    fit = _fit(trunk, given)
+    if fit.bad:
+        strange = found[0].fits < len(own) / 2
+        names = f"; it holds {keys_of(file)}; wanted are {few([*own], 10)}" if strange else ""
+        raise InputError(
+            f"weights {path} do not fit this network: {few(fit.bad)}{names}; "
+            "give a file saved from the torchvision ResNet of the same depth, or another --network"
+        )
+    notes = _account(path, found, own, file)
+    if fit.biases:
+        notes.append(f"weights {path}: no biases of convolutions, {len(fit.biases)} start at zero")
+    if fit.no_plugins:
+        notes.append(f"weights {path}: nothing for the {len(trunk.plugins)} plug-ins, they start as initialised")
+    _check_numbers(path, fit.taken, own)
+    trunk.load_state_dict({**own, **fit.taken, **{name: torch.zeros_like(own[name]) for name in fit.biases}})
+    return notes + _rounded(path, fit.taken, own)
+
+
+def _fill_whole(
+    network: VideoNetwork, name: str, found: list[Place], file: object, path: str | Path, drop_classifier: bool
+) -> list[str]:
+    own = network.state_dict()
     try:
-        converted = convert(name, given)
+        check_convertible(name)
+        converted = rename(name, own, found[0].tensors)
     except InputError as error:
         raise InputError(f"weights {path}: {error}") from error
-    own = network.state_dict()
-    notes = []
-    if "state_dict" in container and len(container) > 1:
-        others = ", ".join(sorted(container.keys() - {"state_dict"}))
-        notes.append(f"weights {path}: {others} left out, no part of the network")
+    notes = _account(path, found, found[0].tensors, file)
     theirs, ours = len(converted["classifier.weight"]), len(own["classifier.weight"])
     if drop_classifier:
         converted = {key: value for key, value in converted.items() if not key.startswith("classifier.")}
@@ -54,87 +137,61 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
             f"weights {path}: its classifier is for {theirs} identities, this source has {ours}; "
             "--drop_classifier true leaves it out"
         )
-    bad = [_wrong_shape(key, value, own[key]) for key, value in converted.items() if own[key].shape != value.shape]
+    bad = [reason for key, value in converted.items() if (reason := misfit(key, value, own[key]))]
     if bad:
         raise InputError(
-            f"weights {path} are of a {name} for other frames: {_few(bad)}; "
+            f"weights {path} are of a {name} for other frames: {few(bad)}; "
             "set --frames, --height and --width as they were when it was trained"
         )
+    _check_numbers(path, converted, own)
     network.load_state_dict({**own, **converted})
-    return notes
+    return notes + _rounded(path, converted, own)
 
 
-def load_trunk_weights(trunk: nn.Module, path: str | Path) -> list[str]:
-    """Fill `trunk` from a file of torchvision-named weights, in place.
-
-    Biases of convolutions, which torchvision has none of, start at zero; plug-ins stay as they are.
-
-    Returns:
-        One line for each key that was left out, with the reason, and for each kind that the file lacks.
-
-    Raises:
-        InputError: no such file, not a file of weights, or a trunk parameter that the file lacks or has in
-            another shape.
-    """
-    return _fill_trunk(trunk, unwrap(_read(path)), path)
-
-
-def _fill_trunk(trunk: nn.Module, given: Mapping[str, Tensor], path: str | Path) -> list[str]:
-    own = trunk.state_dict()
-    notes, bad = [], []
-    for name, value in given.items():
-        if name in IMAGENET_CLASSIFIER:
-            notes.append(f"{name}: left out, the classifier of ImageNet")
-        elif name not in own:
-            notes.append(f"{name}: left out, this trunk has no such key")
-        elif own[name].shape != value.shape:
-            bad.append(_wrong_shape(name, value, own[name]))
-    absent = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
-    plugins = [name for name in absent if name.startswith("plugins.")]
-    biases = [f"{name}.bias" for name, module in trunk.named_modules() if isinstance(module, nn.Conv2d)]
-    biases = [name for name in absent if name in set(biases) - set(plugins)]
-    bad += [f"{name} is missing" for name in absent if name not in {*plugins, *biases}]
+def _check_numbers(path: str | Path, taken: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    bad = [reason for name, value in taken.items() if (reason := spoiled(name, value, own[name]))]
     if bad:
         raise InputError(
-            f"weights {path} do not fit this network: {_few(bad)}; "
-            "give a file saved from the torchvision ResNet of the same depth, or another --network"
+            f"weights {path} cannot be used: {few(bad)}; the training that wrote it went wrong: give an earlier file"
         )
-    if biases:
-        notes.append(f"weights {path}: no biases of convolutions, {len(biases)} start at zero")
-    if plugins:
-        notes.append(f"weights {path}: nothing for the {len(trunk.plugins)} plug-ins, they start as initialised")
-    zeros = {name: torch.zeros_like(own[name]) for name in biases}
-    trunk.load_state_dict({name: given.get(name, own[name]) for name in own} | zeros)
+
+
+def _account(path: str | Path, found: list[Place], known: Collection[str], file: object) -> list[str]:
+    """What was taken, what fits as well, and what is left out, as no part of the network."""
+    place, others = found[0], equals(found, known)
+    notes = []
+    if place.container or place.prefix:
+        notes.append(f"weights {path}: taken from {place}")
+    if others:
+        notes.append(f"weights {path}: {few([str(other) for other in others])} would fit as well and is left out")
+    outside = [
+        str(key)
+        for key in (file if isinstance(file, Mapping) and place.container else ())
+        if not f"{place.container}.".startswith(f"{key}.")
+    ]
+    left = sorted([*outside, *place.beside, *(name for name in place.tensors if name not in known)])
+    if left:
+        notes.append(f"weights {path}: {few(left)} left out, no part of the network")
     return notes
 
 
-def _read(path: str | Path) -> dict:
-    """The file's state dict, or the container that holds it under "state_dict"."""
+def _rounded(path: str | Path, taken: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    lost = [
+        name
+        for name, value in taken.items()
+        if value.dtype == torch.float64 and not torch.equal(value.to(own[name].dtype).double(), value)
+    ]
+    return [f"weights {path}: {len(lost)} tensors of float64 are rounded to float32 ({few(lost, 2)})"] if lost else []
+
+
+def _read(path: str | Path) -> object:
     if not Path(path).is_file():
         raise InputError(f"weights {path}: no such file; give a file of torchvision-named ResNet weights")
-    try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
-            given = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"weights {path}: not a file that torch.load can read safely ({reason})") from error
-    state = given.get("state_dict", given) if isinstance(given, dict) else given
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"weights {path}: wanted a state dict of tensors, got {type(given).__name__}")
-    return given
+    file = read_torch(path, "weights")
+    if not isinstance(file, Mapping):
+        raise InputError(f"weights {path}: wanted a state dict of tensors, got {type(file).__name__}")
+    return file
 
 
-def _numpy_scalars() -> list:
-    """What the scores beside the authors' weights are pickled as, by the numpy of then and of now."""
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = [np.dtype, *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64"))]
-    return [scalar, (scalar, "numpy.core.multiarray.scalar"), *kinds]
-
-
-def _wrong_shape(name: str, value: Tensor, wanted: Tensor) -> str:
-    return f"{name} has shape {tuple(value.shape)}, wanted {tuple(wanted.shape)}"
-
-
-def _few(reasons: list[str], most: int = 5) -> str:
-    more = f" and {len(reasons) - most} more" if len(reasons) > most else ""
-    return ", ".join(reasons[:most]) + more
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vreid_fast.config import Config
+from vreid_fast.config.stored import stored
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.bad_frames import BadFrames
@@ -20,6 +21,7 @@ from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
 from .checkpoint import load
+from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
 from .consistency import Consistency, PaperConsistency, ProxyConsistency
 from .learner import Learner
 from .session import Session
@@ -82,18 +84,26 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
     statistics of the cameras of its target where the run has them.
 
     Raises:
-        InputError: no checkpoint, or one without a teacher.
+        InputError: no checkpoint, one without a teacher, or one that was damaged or edited.
     """
     state = load(path)
-    config = Config.of(**state["config"])
-    if which == "teacher" and state["teacher"] is None:
+    check_there(path, state, "config", "identities", "step", "student", "statistics")
+    with reading(path):
+        config = stored(state["config"])
+    check_agreement(path, state, network=config.network.network, frames=config.clip.frames)
+    if which == "teacher" and state.get("teacher") is None:
         raise InputError(
             f"checkpoint {path} has no teacher (method {config.stages.method}, step {state['step']}); "
             "use --network student"
         )
-    network = _build(config, state["identities"])
-    network.load_state_dict(state["student"] if which == "student" else state["teacher"]["network"])
-    return network.eval(), config, state["statistics"].get(which)
+    given = state["student"] if which == "student" else state["teacher"].get("network")
+    with reading(path):
+        check_identities(given, state["identities"])
+        network = _build(config, state["identities"])
+        check_state(which, given, network.state_dict())
+        network.load_state_dict(given)
+        statistics = check_statistics(which, state["statistics"].get(which), network)
+    return network.eval(), config, statistics
 
 
 def _build(config: Config, identities: int) -> VideoNetwork:

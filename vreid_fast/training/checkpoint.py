@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
 
 from vreid_fast.errors import InputError
 from vreid_fast.files import replacing
+from vreid_fast.models.state import shown
+from vreid_fast.models.torch_files import read_torch
+
+from .checkpoint_checks import check_entries
 
 FORMAT = 2
 
@@ -27,20 +30,17 @@ def load(path: str | Path) -> dict:
     """The state that `save` wrote, on the CPU.
 
     Raises:
-        InputError: no such file, a damaged one, or one of another program.
+        InputError: no such file, a damaged one, one of another program, or one with entries of another kind.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"checkpoint {path}: no such file; name the last.pt of a run")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"checkpoint {path}: cannot be read, it is damaged or no checkpoint ({reason})") from error
+    state = read_torch(path, "checkpoint")
     if not isinstance(state, dict) or "format" not in state:
         raise InputError(f"checkpoint {path}: not written by vreid_fast.train; a file of weights goes to --weights")
-    if state["format"] != FORMAT:
-        raise InputError(f"checkpoint {path}: format {state['format']}, this version reads {FORMAT}")
+    if type(state["format"]) is not int or state["format"] != FORMAT:
+        raise InputError(f"checkpoint {path}: format {shown(state['format'])}, this version reads {FORMAT}")
+    check_entries(path, state)
     return state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 
 from vreid_fast.losses import LossWeights
 from vreid_fast.models import CameraStatistics, DomainHeads, VideoNetwork
+from vreid_fast.models.state import shown
 
+from .checkpoint_checks import check_optimiser, check_state, check_statistics
 from .consistency import Consistency
 from .teacher import MeanTeacher
 
@@ -84,6 +87,14 @@ class Learner:
         """Student and, where there is one, teacher."""
         return {"student": self.student, **({"teacher": self.adaptation.teacher.network} if self.adaptation else {})}
 
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """All that learns, and the buffers of the networks, by name."""
+        modules: dict[str, torch.nn.Module] = dict(self.networks())
+        if self.adaptation is not None:
+            modules |= {"heads": self.adaptation.heads, "weights": self.adaptation.weights}
+        for name, module in modules.items():
+            yield from ((f"{name}.{key}", tensor) for key, tensor in module.state_dict().items())
+
     def _parts(self) -> dict[str, Any]:
         """What the second stage adds, by its name in a checkpoint."""
         if self.adaptation is None:
@@ -101,12 +112,30 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Take a state back; call `start_adaptation` before where the state is of the second stage."""
+        """Take a state back; call `start_adaptation` before where the state is of the second stage.
+
+        Raises:
+            ValueError: parts that are missing, of another network, or not finite.
+        """
+        check_state("student", state["student"], self.student.state_dict())
         self.student.load_state_dict(state["student"])
         for name, part in self._parts().items():
-            if state[name] is not None:
-                part.load_state_dict(state[name])
+            given = state[name]
+            if (part is None) != (given is None) and name != "memory":
+                raise ValueError(
+                    f"{name}: {'there is one' if part is None else 'there is none'} at step {state['step']}"
+                )
+            if isinstance(part, torch.nn.Module):
+                check_state(name, given, part.state_dict())
+            if part is not None and given is not None:
+                part.load_state_dict(given)
+        check_optimiser(state["optimiser"], self.optimiser)
         self.optimiser.load_state_dict(state["optimiser"])
+        networks = self.networks()
+        for name, given in state["statistics"].items():
+            if name not in networks:
+                raise ValueError(f"statistics of {shown(name)}: there is no such network")
+            check_statistics(name, given, networks[name])
         self.step, self.statistics = state["step"], state["statistics"]
 
 

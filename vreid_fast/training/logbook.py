@@ -44,7 +44,7 @@ class Logbook:
         self.started = self.window_started = time.perf_counter()
         self.window_clips = self.clips = 0
         self.training_seconds = 0.0
-        self.pending: list[tuple[int, dict[str, Tensor]]] = []
+        self.pending: list[tuple[int, dict[str, Tensor], dict[str, Tensor]]] = []
 
     def seconds(self) -> float:
         """Seconds of training so far, those before a resume included."""
@@ -54,7 +54,15 @@ class Logbook:
         """Clips trained on per second of training, since the start or the resume; evaluation left out."""
         return self.clips / max(self.training_seconds, 1e-9)
 
-    def step(self, stage: str, step: int, losses: dict[str, Tensor], scalars: Scalars, clips: int) -> None:
+    def step(
+        self,
+        stage: str,
+        step: int,
+        losses: dict[str, Tensor],
+        scalars: Scalars,
+        clips: int,
+        watched: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Note one step.
 
         Args:
@@ -63,12 +71,13 @@ class Logbook:
             scalars: other numbers to log, such as the learning rate, and groups of them by name; read from the
                 device when a row is written.
             clips: clips that the step trained on.
+            watched: other scalars that must be finite, by what they are of; not logged.
 
         Raises:
-            Diverged: a loss since the last row is not finite.
+            Diverged: a loss, or what is watched, since the last row is not finite.
         """
         losses = {name: loss.detach() for name, loss in losses.items()}
-        self.pending.append((step, losses))
+        self.pending.append((step, losses, dict(watched or {})))
         self.window_clips += clips
         self.bar.update()
         if step % self.every == 0:
@@ -79,15 +88,20 @@ class Logbook:
         """Read what is pending from the device.
 
         Raises:
-            Diverged: one of the losses is not finite; the first step and its terms are named.
+            Diverged: one of the losses, or of what is watched, is not finite; the first step and its terms are named.
         """
         pending, self.pending = self.pending, []
         if not pending:
             return
-        finite = torch.stack([torch.stack(list(terms.values())).isfinite().all() for _, terms in pending]).tolist()
+        finite = torch.stack(
+            [torch.stack([*terms.values(), *watched.values()]).isfinite().all() for _, terms, watched in pending]
+        ).tolist()
         if all(finite):
             return
-        step, terms = pending[finite.index(False)]
+        step, terms, watched = pending[finite.index(False)]
+        spoiled = [name for name, value in watched.items() if not value.isfinite()]
+        if spoiled:
+            raise Diverged(f"the {', '.join(spoiled)} are not finite at step {step}")
         bad = [name for name, loss in terms.items() if not loss.isfinite()]
         named = [name for name in bad if name != "total"] or bad
         raise Diverged(f"the loss {', '.join(named)} is not finite at step {step}")
@@ -116,7 +130,7 @@ class Logbook:
             else:
                 self.board.add_scalar(name, row[name], step)
         shown = {name: f"{value:.3f}" for name, value in values.items()}
-        self.bar.set_description_str(stage)
+        self.bar.set_description_str(stage, refresh=False)
         self.bar.set_postfix({**shown, "lr": f"{others.get('learning_rate', 0):.1e}",
                               "clips/s": f"{row['clips_per_second']:.0f}"}, refresh=False)  # fmt: skip
 

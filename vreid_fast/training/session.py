@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,8 +14,10 @@ from vreid_fast.config.knobs import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged, InputError, Stopped
 from vreid_fast.interrupt import StopRequest
+from vreid_fast.models.state import not_finite
 
 from . import checkpoint
+from .checkpoint_checks import ENTRIES, check_state, check_there, reading
 from .learner import Learner
 from .logbook import Logbook, Scalars
 
@@ -103,32 +106,62 @@ class Session:
                 f"--resume {self.folder} scores what is in {self.last}"
             ) from None
 
-    def advance(self, losses: dict[str, Tensor], scalars: Scalars, clips: int) -> None:
+    def diverged(self, reason: str) -> Diverged:
+        """The error of a run that diverged: why, what is left of it, and what may help."""
+        kept = (
+            f"the last good checkpoint is {self.last} (step {self.saved_step})"
+            if self.saved_step
+            else "no checkpoint was written yet"
+        )
+        rate = "source_lr" if self.learner.step <= self.stages.source_steps else "adapt_lr"
+        return Diverged(f"{reason}; {kept}; a lower --{rate} or --precision fp32 may help")
+
+    @contextmanager
+    def watching(self, what: str) -> Iterator[None]:
+        """Within, Diverged says of what network and at which step, and what is left of the run."""
+        try:
+            yield
+        except Diverged as error:
+            raise self.diverged(f"the {what} diverged by step {self.learner.step}: {error}") from None
+
+    def check(self) -> None:
+        """Look whether all losses so far, and all that learns, are finite; waits for the device.
+
+        Raises:
+            Diverged: naming the step and what is not.
+        """
+        try:
+            self.log.flush()
+        except Diverged as error:
+            raise self.diverged(str(error)) from None
+        name = not_finite(self.learner.tensors())
+        if name:
+            raise self.diverged(f"diverged at step {self.learner.step}: {name} is not finite")
+
+    def advance(
+        self, losses: dict[str, Tensor], scalars: Scalars, clips: int, watched: Mapping[str, Tensor] | None = None
+    ) -> None:
         """A step is done: count and log it; save and stop where it is time to.
 
         Args:
             losses: what was minimised as "total", and its terms by name.
             scalars: other numbers to log.
             clips: clips that the loss was computed from.
+            watched: other scalars that must be finite, by what they are of.
 
         Raises:
-            Diverged: a loss is not finite.
+            Diverged: a loss, or what is watched, is not finite; or, before a checkpoint is written, a weight.
             Stopped: Ctrl-C or SIGTERM; the checkpoint is written.
         """
         learner, stage = self.learner, self.stage
         learner.step += 1
         to_save = learner.step % self.run.checkpoint_every == 0
         try:
-            self.log.step(stage, learner.step, losses, scalars, clips)
-            if to_save or self.stop:
-                self.log.flush()
+            self.log.step(stage, learner.step, losses, scalars, clips, watched)
         except Diverged as error:
-            kept = (
-                f"the last good checkpoint is {self.last} (step {self.saved_step})"
-                if self.saved_step
-                else "no checkpoint was written yet"
-            )
-            raise Diverged(f"{error}; {kept}; a lower learning rate or --precision fp32 may help") from None
+            raise self.diverged(str(error)) from None
+        if to_save or self.stop:
+            self.check()
         if self.stop:
             self.save()
             raise Stopped(f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}")
@@ -138,6 +171,7 @@ class Session:
     def end_steps(self) -> None:
         """The last step is done: write a checkpoint. What follows is scoring, which Ctrl-C or SIGTERM ends at once:
         `with session` then raises Stopped, and a resume has nothing but the scoring to do."""
+        self.check()
         self.save()
         self.stop.at_once()
 
@@ -158,6 +192,7 @@ class Session:
     def finish(self) -> None:
         """Write the last checkpoint, whose batch-norm statistics are those that were scored."""
         self.stop.check()
+        self.check()
         self.finished = True
         self.save()
 
@@ -191,10 +226,13 @@ class Session:
         if drop_classifier:
             del wanted["identities"]
         checkpoint.check_same(path, state, **wanted)
+        check_there(path, state, "student")
+        own = self.learner.student.state_dict()
         student = state["student"]
         if drop_classifier:
-            own = self.learner.student.state_dict()
-            student = {name: own[name] if name.startswith("classifier.") else value for name, value in student.items()}
+            student = student | {name: value for name, value in own.items() if name.startswith("classifier.")}
+        with reading(path):
+            check_state("student", student, own)
         self.learner.student.load_state_dict(student)
         self.learner.step = self.stages.source_steps
 
@@ -209,12 +247,14 @@ class Session:
         """
         state = checkpoint.load(self.last)
         checkpoint.check_same(self.last, state, **self.signature)
+        check_there(self.last, state, *ENTRIES)
         if state["step"] > self.stages.source_steps:
             start_adaptation()
-        self.learner.load_state_dict(state)
-        self.precision.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] and self.learner.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        with reading(self.last):
+            self.learner.load_state_dict(state)
+            self.precision.scaler.load_state_dict(state["scaler"])
+            torch.set_rng_state(state["random"])
+            if state["random_cuda"] and self.learner.device.type == "cuda":
+                torch.cuda.set_rng_state_all(state["random_cuda"])
         self.scores, self.before, self.finished = state["scores"], state["before"], state["finished"]
         self.saved_step = self.learner.step

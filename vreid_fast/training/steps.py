@@ -54,7 +54,7 @@ class Steps:
         weights = {name: factors[name] for name in losses}
         norms = self._gradient_norms(losses, weights)
 
-        norm = precision.step(loss, learner.optimiser, self.optimiser.clip_gradient)
+        norm = self._gradient_step(loss)
         scalars: Scalars = {"learning_rate": rate, "weights": weights, **norms, "gradient_norm": norm}
         self.session.advance({**losses, "total": loss}, scalars, clips=len(batch.clips))
 
@@ -66,7 +66,8 @@ class Steps:
         step, steps = self._place()
         rate = self._set_learning_rate()
         learner.reversal.fill_(self.adversarial.reversal * reversal_strength(step / steps))
-        consistency.before_step(step, teacher)
+        with self.session.watching("teacher"):
+            consistency.before_step(step, teacher)
 
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
         with precision.cast():
@@ -94,7 +95,7 @@ class Steps:
         losses = {**identity, **domain, **agreement}
         norms = self._gradient_norms(losses, weights)
 
-        norm = precision.step(loss, learner.optimiser, self.optimiser.clip_gradient)
+        norm = self._gradient_step(loss)
         teacher.follow()
         consistency.after_step(target.tracklets, of_teacher)
         schedules: Scalars = {
@@ -103,7 +104,23 @@ class Steps:
             "ema_decay": teacher.updater.decay_now,
         }
         scalars: Scalars = {**schedules, **accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
-        self.session.advance({**losses, "total": loss}, scalars, clips=len(source.clips) + len(target.clips))
+        self.session.advance(
+            {**losses, "total": loss}, scalars, clips=len(source.clips) + len(target.clips),
+            watched={"features of the teacher": of_teacher.float().sum()},
+        )  # fmt: skip
+
+    def _gradient_step(self, loss: Tensor) -> Tensor:
+        """See `Precision.step`; Diverged where a knob is beyond the weights' numbers."""
+        session = self.session
+        try:
+            return session.precision.step(loss, session.learner.optimiser, self.optimiser.clip_gradient)
+        except RuntimeError as error:
+            # Of torch, which has no class of its own for it.
+            if "without overflow" not in str(error):
+                raise
+            step = session.learner.step + 1
+            reason = "the learning rate or --weight_decay is beyond the largest float32 number"
+            raise session.diverged(f"diverged at step {step}: {reason}") from None
 
     def _identity_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""

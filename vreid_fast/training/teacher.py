@@ -10,6 +10,8 @@ from torch import Tensor
 from vreid_fast.kernels import EmaUpdater
 from vreid_fast.models import VideoNetwork
 
+from .checkpoint_checks import check_state
+
 
 class MeanTeacher:
     """A teacher that starts as a copy of `student`.
@@ -39,5 +41,8 @@ class MeanTeacher:
         return {"network": self.network.state_dict(), "updater": self.updater.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
+        check_state("teacher", state.get("network"), self.network.state_dict())
+        if not isinstance(state.get("updater"), dict):
+            raise ValueError("teacher: its updater is missing")
         self.network.load_state_dict(state["network"])
         self.updater.load_state_dict(state["updater"])
