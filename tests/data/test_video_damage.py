@@ -9,8 +9,8 @@ import pytest
 from ghosts import SIZE, packets
 from media import picture, write_video
 
-from vreid_fast.data.reading.video import CutVideo, contents, decode_video, each_frame, probe
 from vreid_fast.data.reading.limits import MOST_PIXELS
+from vreid_fast.data.reading.video import CutVideo, contents, decode_video, each_frame, probe
 from vreid_fast.errors import InputError
 
 KINDS = {
