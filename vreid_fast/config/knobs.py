@@ -38,6 +38,8 @@ class DataKnobs(KnobGroup):
     """Cut the target's training tracklets into pieces of N frames (authors: 48 LS-VID, 32 DukeMTMC, 64 CCVID)."""
     authors_pieces_test: int = knob(0, at_least(0))
     """Cut query and gallery tracklets likewise, each piece scored as one (authors: 48 LS-VID); 0 = whole."""
+    scenes: bool = False
+    """Take whole scenes, wider than high, as if they were people; without it they are refused."""
 
     def __post_init__(self):
         super().__post_init__()

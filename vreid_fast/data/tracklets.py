@@ -117,6 +117,12 @@ class Dataset:
         return aligned(rows)
 
 
+def distinct(data: Dataset) -> list[Tracklet]:
+    """The tracklets of all subsets, each once."""
+    every = (*data.train, *data.query, *data.gallery)
+    return list({id(tracklet): tracklet for tracklet in every}.values())
+
+
 def all_known(values: Iterable[int | None]) -> list[int] | None:
     """The values, or None where one of them is unknown or there is none."""
     values = list(values)

@@ -36,6 +36,11 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_scenes(parser: argparse.ArgumentParser) -> None:
+    """--scenes, which allows what `scenes.find_scenes` finds."""
+    add_option(parser, "scenes", action="store_true", help="take whole scenes, wider than high, as if they were people")
+
+
 def reading_options(arguments: argparse.Namespace) -> dict:
     """What `add_reading_options` added, as `read_dataset` takes it."""
     return {"seed": arguments.synthetic_seed, "mars_gallery": arguments.mars_gallery}

@@ -137,4 +137,6 @@ def _are_hexadecimal(stems: Sequence[str]) -> bool:
 
 def _common_prefix(stems: Sequence[str]) -> str:
     """The text that all names begin with, without digits at its end."""
-    return os.path.commonprefix(stems).rstrip("0123456789")
+    first, last = min(stems), max(stems)
+    equal = next((at for at, (one, other) in enumerate(zip(first, last)) if one != other), min(len(first), len(last)))
+    return first[:equal].rstrip("0123456789")
