@@ -77,7 +77,7 @@ def test_size_identities_and_a_second_camera(video, tracks, tmp_path):
     assert sorted((t.identity, t.camera) for t in data.query) == [(3, 1), (3, 2), (7, 1), (7, 2)]
     assert read_frames(data.train[0], [0])[0].shape == (128, 64, 3)
     assert run(check, f"folder:{out}", "--no_sheet") == 0
-    with pytest.raises(InputError, match="out holds camera 2 already"):
+    with pytest.raises(InputError, match="out holds camera 2 already; .* --recording, .* --camera"):
         run(crop, video, tracks, out, *options, "--camera", 2)
     assert sorted(os.listdir(out)) == ["tracklets", "tracklets.csv"]
 

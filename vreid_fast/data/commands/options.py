@@ -46,6 +46,13 @@ def reading_options(arguments: argparse.Namespace) -> dict:
     return {"seed": arguments.synthetic_seed, "mars_gallery": arguments.mars_gallery}
 
 
+def word(text: str) -> str:
+    """Letters, digits, dots and dashes: part of a folder's name, without _ that would end it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"wanted letters, digits, dots and dashes, found {text!r}")
+    return text
+
+
 def byte_count(word: str) -> int:
     found = re.fullmatch(r"([1-9]\d*)([KMG]?)", word, re.ASCII)
     if not found:
