@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -33,6 +34,9 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
         work: the command, after its words are known.
         stopped: said after a stop where the work has not said more.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name of bytes that are no UTF-8 is shown with these as \udcff; it is no reason to end.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return work() or 0
     except (InputError, Failed, OSError) as error:

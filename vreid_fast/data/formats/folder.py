@@ -12,7 +12,7 @@ from vreid_fast.errors import InputError
 from ..reading.video import contents, probe
 from ..tracklets import Dataset, FramePaths, Tracklet, Unreadable
 from .labels import notes_on, read_codes, read_integer
-from .listing import IMAGES, VIDEOS, frames_of, list_images, named, natural_key
+from .listing import IMAGES, VIDEOS, frames_of, list_images, named, natural_key, with_ending
 from .remarks import Remarks
 from .tables import inside
 from .tree import walk
@@ -55,8 +55,9 @@ def _find_tracklets(spec: str, root: Path) -> tuple[list[Tracklet], list[Unreada
     tracklets, unreadable, notes, remarks = [], [], [], Remarks(spec, root)
     folders, of_walk = walk(root, remarks)
     for folder in folders:
-        videos = sorted((name for name in folder.files if named(name, VIDEOS)), key=natural_key)
-        images = frames_of(folder.path, [name for name in folder.files if not named(name, VIDEOS)], remarks)
+        videos = sorted(with_ending(folder.files, VIDEOS), key=natural_key)
+        others = list(set(folder.files).difference(videos)) if videos else folder.files
+        images = frames_of(folder.path, others, remarks)
         if images and folder.folders:
             notes.append(f"{folder.path}: {len(images)} images beside folders are no tracklet and are left out")
         elif images:

@@ -6,7 +6,6 @@ hexadecimal counters, or hold decimals (seconds), or signs, only where the other
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -34,12 +33,13 @@ class FrameOrder(NamedTuple):
 
 
 def in_order(names: Sequence[str]) -> FrameOrder:
-    """The names of a folder's frames in the order that they mean; the endings have no part in it."""
+    """The names of a folder's frames, which all have endings, in the order that they mean without these."""
     # Numbers of equal length are in order as words are; the keys of a million names would take seconds.
-    if len({name.translate(DIGITS) for name in names}) < 2 and not any(name[:1] == "-" for name in names[:1]):
+    shapes = {name.translate(DIGITS) for name in names}
+    if len(shapes) < 2 and not any(shape[0] == "-" for shape in shapes):
         return FrameOrder(sorted(names))
-    stems = [os.path.splitext(name)[0].lower() for name in names]
-    forms = {NUMBER.sub("0", stem) for stem in stems}
+    stems = [name[: name.rfind(".")].lower() for name in names]
+    forms = {NUMBER.sub("0", shape[: shape.rfind(".")].lower()) for shape in shapes}
     if len(forms) == 1 and not re.search(r"^-|\d\.\d", min(forms)):
         return _by_numbers(names, [(tuple(map(int, NUMBER.findall(stem))), ()) for stem in stems])
     decimals, doubtful = _decimals(stems)

@@ -36,12 +36,18 @@ def named(name: str, endings: tuple[str, ...]) -> bool:
     return name.lower().endswith(endings) and not name.startswith(".")
 
 
-def frames_of(folder: str | os.PathLike, names: Iterable[str], remarks: Remarks) -> list[str]:
+def with_ending(names: Sequence[str], endings: tuple[str, ...]) -> list[str]:
+    """The names that are `named`; fast where all names of a folder have one ending, or none of the wanted."""
+    if not any(ending.endswith(endings) for ending in {name[name.rfind(".") :].lower() for name in names}):
+        return []
+    return [name for name in names if named(name, endings)]
+
+
+def frames_of(folder: str | os.PathLike, names: Sequence[str], remarks: Remarks) -> list[str]:
     """The frames among the names of a folder's files, in temporal order; what else is there is remarked on."""
-    names = list(names)
-    images = [name for name in names if named(name, IMAGES)]
+    images = with_ending(names, IMAGES)
     if len(images) < len(names):
-        others = [name for name in names if not named(name, IMAGES)]
+        others = sorted(set(names).difference(images))
         if images or any(named(name, OTHER_IMAGES) for name in others):
             remarks.unread(folder, others)
         else:
@@ -65,10 +71,10 @@ def ordered(folder: str | os.PathLike, images: Sequence[str], remarks: Remarks) 
 
 def _without_doubles(folder: str | os.PathLike, images: list[str], remarks: Remarks) -> list[str]:
     """Images without those that have the name of another and an ending that fewer have: masks, say."""
+    if len({name[name.rfind(".") :] for name in images}) < 2:
+        return images
     pairs = [(name, *os.path.splitext(name.lower())) for name in images]
     endings = Counter(ending for *_, ending in pairs)
-    if len(endings) < 2:
-        return images
     rank = {ending: (-count, IMAGES.index(ending)) for ending, count in endings.items()}
     best: dict[str, tuple] = {}
     for _, stem, ending in pairs:
@@ -92,6 +98,9 @@ def list_files(folder: str | os.PathLike, entries: Iterable[os.DirEntry], remark
     """
     names = []
     for entry in entries:
+        if entry.is_file(follow_symlinks=False):
+            names.append(entry.name)
+            continue
         path = os.path.join(folder, entry.name)
         if entry.is_symlink():
             if is_folder(entry):

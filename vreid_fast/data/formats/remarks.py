@@ -36,7 +36,7 @@ class Remarks:
 
     def unread(self, folder: str | os.PathLike, names: Iterable[str]) -> None:
         """Files of a folder that are no frames: those of systems are counted by name, others by ending."""
-        for name in sorted(names):
+        for name in names:
             system = left_behind_file(name)
             if system:
                 self._files[system] += 1

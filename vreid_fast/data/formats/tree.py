@@ -46,6 +46,8 @@ def walk(root: str | os.PathLike, remarks: Remarks) -> tuple[list[Found], list[s
                 continue
             here.files = list_files(path, listing, remarks)
             for entry in listing:
+                if entry.is_file(follow_symlinks=False):
+                    continue
                 name = entry.name
                 if is_folder(entry) and not remarks.leaves_out(name):
                     if entry.is_symlink():
