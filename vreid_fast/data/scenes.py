@@ -84,7 +84,9 @@ def _size(tracklet: Tracklet, number: int) -> tuple[int, int] | None:
         encoded = getattr(tracklet.frames, "encoded", None)
         with Image.open(io.BytesIO(encoded(number).tobytes()) if encoded else tracklet.frames[number]) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in SIDEWAYS
+            # PIL would decode a PNG that has no EXIF at its start, to look for one at its end.
+            decodes = image.format == "PNG" and "exif" not in image.info
+            turned = not decodes and image.getexif().get(ORIENTATION) in SIDEWAYS
             return (width, height) if turned else (height, width)
     except (InputError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None  # the reading of frames will say what is wrong
