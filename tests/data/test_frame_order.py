@@ -33,6 +33,7 @@ ASSUMED = {
     "hexadecimal with zeros": ([f"F_{n:02x}.jpg" for n in range(40)], "hexadecimal numbers"),
     "hexadecimal in capitals": ([f"0x{n:X}.jpg" for n in range(5, 40)], "hexadecimal numbers"),
     "hexadecimal, each third": ([f"frame{n:x}.jpg" for n in range(5, 60, 3)], "hexadecimal numbers"),
+    "hexadecimal of one length": (["x11a.jpg", "x1a1.jpg", "x2b9.jpg"], "hexadecimal numbers"),
     "decimals or counters": (["1.2.jpg", "1.25.jpg", "1.3.jpg"], "decimals"),
     "signs or separators": ([f"{n}.jpg" for n in range(-12, 0)], "negative numbers"),
 }

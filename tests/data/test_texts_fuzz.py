@@ -12,8 +12,8 @@ from vreid_fast.errors import InputError
 DRAWS = 2000
 WORDS = (
     "", " ", "0", "1", "-1", "007", "1.0", "1e3", "1e999", "nan", "inf", "None", "é", "\u0663", "\udcff", "\0",
-    "9" * 30, "9" * 5000, "a" * 300, '"', '"a', "a,b", "train|query", "query", "test", "|", "../a", "/a", "a/../b", "./a",
-    "b/", "a\\b", "a b", "\t", ";", "=1+1", "true", "0x10", "1_000", "--", "cam1", "\ufeff", "1;2",
+    "9" * 30, "9" * 5000, "a" * 300, '"', '"a', "a,b", "train|query", "query", "test", "|", "../a", "/a",
+    "a/../b", "./a", "b/", "a\\b", "a b", "\t", ";", "=1+1", "true", "0x10", "1_000", "--", "cam1", "\ufeff", "1;2",
 )  # fmt: skip
 ENDS = ("\n", "\n", "\r\n", "\r", "\n\n", "", ",\n", ";\n")
 ENCODINGS = ("utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1")
