@@ -26,3 +26,9 @@ def test_bad_input_is_explained(paper_run, tmp_path, capsys):
     assert "no labelled query and gallery" in capsys.readouterr().err
     assert main(["--checkpoint", f"{tmp_path}/none.pt", "--data", f"folder:{target}"]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_scores_that_cannot_be_written_are_never_computed(tmp_path, capsys):
+    file = tmp_path / "nowhere" / "scores.json"
+    assert main(["--checkpoint", f"{tmp_path}/none.pt", "--data", "synthetic", "--json", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: --json {file}: cannot be written (No such file or directory)")

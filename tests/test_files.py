@@ -1,8 +1,11 @@
 """A file is the old one or the new one, never a part."""
 
+import os
+
 import pytest
 
-from vreid_fast.files import replacing, write_text
+from vreid_fast.errors import InputError
+from vreid_fast.files import check_writable, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -25,3 +28,19 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "none" / "a.txt", "x")
+
+
+def test_a_file_that_can_be_written_stays_as_it_is(tmp_path):
+    (tmp_path / "old").write_text("old")
+    check_writable("--json", tmp_path / "old")
+    check_writable("--json", tmp_path / "new")
+    assert (tmp_path / "old").read_text() == "old" and not (tmp_path / "new").exists()
+    os.mkfifo(tmp_path / "pipe")
+    check_writable("--json", tmp_path / "pipe")  # opened it would wait for a reader
+
+
+@pytest.mark.parametrize("place", ["nowhere/file", ".", "old/file"])
+def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path, place):
+    (tmp_path / "old").write_text("old")
+    with pytest.raises(InputError, match=rf"--json {tmp_path}.*: cannot be written \("):
+        check_writable("--json", tmp_path / place)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Callable
+
+LONGEST = 3000
+"""Characters of an error; a path may have 4096 bytes, and few have more than a tenth of it."""
 
 
 class InputError(ValueError):
@@ -11,7 +16,14 @@ class InputError(ValueError):
 
     The message names the thing, what was wanted, what came and what to do. The command lines
     print it as one line and exit with 2; anything else is a bug and keeps its traceback.
+    What it quotes from a file may hold anything: line ends become blanks, other control characters escapes, and
+    the middle of a very long message is left out.
     """
+
+    def __str__(self) -> str:
+        line = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", super().__str__())
+        line = re.sub(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], line)
+        return line if len(line) <= LONGEST else f"{line[: LONGEST * 2 // 3]} ... {line[-LONGEST // 3 :]}"
 
 
 class Failed(RuntimeError):
@@ -34,6 +46,9 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
         work: the command, after its words are known.
         stopped: said after a stop where the work has not said more.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name of bytes that are no UTF-8 is shown with these as \udcff; it is no reason to end.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return work() or 0
     except (InputError, Failed, OSError) as error:

@@ -13,7 +13,7 @@ from torch import nn
 from .config import Config, underscored
 from .config.knobs import DataKnobs
 from .data import read_dataset
-from .data.checks import why_unscored
+from .data.checks import notes_on_scores, why_unscored
 from .data.formats.tables import integer
 from .data.reading.bad_frames import POLICIES
 from .device import Precision, choose_device
@@ -21,6 +21,7 @@ from .errors import Diverged, InputError, exit_code
 from .evaluation.clothes import clothes_protocols
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits, summarise
+from .files import check_writable
 from .models import CameraStatistics
 from .report import bad_frames_list, score_table
 from .training.build import initial_network, load_network, make_protocol, reading_options
@@ -64,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
 
     def work() -> None:
+        if arguments.json:
+            check_writable("--json", arguments.json)
         scores = evaluate(arguments)
         if arguments.json:
             Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
@@ -112,7 +115,7 @@ def evaluate_split(
     if reason:
         raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
     print(f"{data.name}\n{data.table()}")
-    for note in (*data.notes, *clothes_protocols(data)[1]):
+    for note in (*data.notes, *notes_on_scores(data), *clothes_protocols(data)[1]):
         print(f"note: {note}")
     precision = Precision(config.device.precision, choose_device(arguments.device))
     reading = reading_options(config.replace(on_bad_frame=arguments.on_bad_frame), precision)

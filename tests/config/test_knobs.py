@@ -16,7 +16,8 @@ from vreid_fast.errors import InputError
 # What runs, presets and command lines of other people rest on: each name, its default, and the order in files.
 KNOBS = {
     "source": "synthetic", "target": "synthetic:real", "synthetic_seed": 0, "synthetic_cache": None, "split": "0",
-    "mars_gallery": "with_query", "authors_pieces_train": 0, "authors_pieces_test": 0, "height": 64, "width": 32,
+    "mars_gallery": "with_query", "authors_pieces_train": 0, "authors_pieces_test": 0, "scenes": False,
+    "height": 64, "width": 32,
     "frames": 4, "people": 8, "per_person": 2, "target_batch": 16, "flip": 0.5, "erase": 0.5, "pad": 4,
     "loader": "auto", "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small",
     "weights": None, "drop_classifier": False, "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
@@ -59,7 +60,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 80
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 81
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

@@ -2,17 +2,21 @@
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from media import write_images, write_video
 from PIL import Image
 from small_runs import write_people
 
-from vreid_fast.data import Dataset, Tracklet
+from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.checks import why_unscored
-from vreid_fast.data.commands import check
+from vreid_fast.data.commands import check, frame_check
 from vreid_fast.data.commands.contact_sheet import choose_rows, draw_contact_sheet
-from vreid_fast.data.commands.frame_check import read_tracklet, spread
+from vreid_fast.data.commands.frame_check import read_all, read_tracklet, spread
+from vreid_fast.data.reading.video import probe
 from vreid_fast.errors import InputError
 
 
@@ -91,8 +95,9 @@ def test_a_video_is_decoded_once(tmp_path, monkeypatch):
     import av
 
     file, opened = write_video(tmp_path / "walk.webm", 12), []
-    monkeypatch.setattr(av, "open", lambda *given, real=av.open: opened.append(given) or real(*given))
-    reading = read_tracklet(Tracklet(range(12), video=str(file)), range(12))
+    tracklet = Tracklet(range(probe(str(file)).frames), video=str(file))
+    monkeypatch.setattr(av, "open", lambda *given, real=av.open, **more: opened.append(given) or real(*given, **more))
+    reading = read_tracklet(tracklet, range(12))
     assert reading.frames == 12 and len(opened) == 1 and reading.encoded == file.stat().st_size
     assert read_tracklet(Tracklet(range(14), video=str(file)), range(14)).faults[0].frames == [12, 13]
 
@@ -181,3 +186,84 @@ def test_the_sheet_shows_frames_and_crosses_out_what_it_cannot_read(tmp_path):
     assert bad.getpixel(first) == good.getpixel(first) and bad.getpixel(third) == (0xC4, 0x31, 0x4B)
     with pytest.raises(InputError, match="--sheet .*cannot be written"):
         draw_contact_sheet(tmp_path / "none" / "sheet.png", "title", [Tracklet(paths, 1, 1)])
+
+
+def test_every_broken_video_and_link_is_listed(tmp_path, capsys):
+    root = tmp_path / "set"
+    write_images(root / "good", 4)
+    for name, content in (("empty.mp4", b""), ("page.avi", b"<html>"), ("text.mkv", b"version https://git-lfs")):
+        (root / name).write_bytes(content)
+    (root / "gone.mp4").symlink_to("nowhere.mp4")
+    code, found = report(root, tmp_path)
+    said = capsys.readouterr().out
+    assert code == 1 and "4 of 4 frames of 1 tracklets read" in said and "; 4 cannot be read" in said
+    assert [entry["file"] for entry in found["unreadable"]] == [
+        str(root / name) for name in ("empty.mp4", "gone.mp4", "page.avi", "text.mkv")
+    ]
+    assert all(entry["tracklet"] is None and entry["reason"] for entry in found["unreadable"])
+    assert f"video {root}/gone.mp4: is missing" in said and f"video {root}/empty.mp4: is empty (0 bytes)" in said
+    assert "as --target: no: 4 tracklets cannot be read at all" in said
+    with pytest.raises(InputError, match=r"empty.mp4: is empty \(0 bytes\); it is the first of 4 that cannot be read"):
+        read_dataset(f"folder:{root}")
+
+
+def test_rows_without_their_tracklets_are_listed(people, tmp_path):
+    for name in ("0000C0T0", "0001C1T0"):
+        (people / name).rename(tmp_path / name)
+    code, found = report(people, tmp_path)
+    assert code == 1 and [fault["file"] for fault in found["unreadable"]] == [
+        str(people / name) for name in ("0000C0T0", "0001C1T0")
+    ]
+    with pytest.raises(InputError, match="row .*no folder or video .*it is the first of 2"):
+        read_dataset(f"folder:{people}")
+
+
+def test_nothing_but_broken_videos(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.mp4").write_bytes(b"")
+    code, found = report(tmp_path / "set", tmp_path)
+    assert code == 1 and len(found["unreadable"]) == 1
+    with pytest.raises(InputError, match=r"a.mp4: is empty \(0 bytes\)$"):
+        read_dataset(f"folder:{tmp_path / 'set'}")
+
+
+@pytest.mark.parametrize("option", ["--json", "--sheet"])
+def test_a_file_that_cannot_be_written_is_known_before_the_work(people, tmp_path, option, monkeypatch):
+    monkeypatch.setattr(check, "read_dataset", lambda *_, **__: pytest.fail("work"))
+    for place in (tmp_path / "nowhere" / "file", tmp_path):
+        with pytest.raises(InputError, match=f"{option} {place}: cannot be written"):
+            run(f"folder:{people}", option, place)
+
+
+def test_an_interrupt_ends_the_reading_at_once(tmp_path, monkeypatch):
+    write_images(tmp_path / "a", 1)
+    tracklet = Tracklet([f"{tmp_path}/a/F1.jpg"] * 100_000)
+    reading = read_all([Tracklet([f"{tmp_path}/a/F1.jpg"]), tracklet], None, 2)
+    next(reading)
+    started = []
+    monkeypatch.setattr(frame_check, "decode_image", lambda *_: started.append(1))
+    reading.close()  # as an exception in its consumer does
+    assert len(started) < 100_000
+
+
+def test_a_gallery_of_one_person_is_noted(people, tmp_path, capsys):
+    report(people, tmp_path)
+    assert "of one person" not in capsys.readouterr().out
+    write_images(tmp_path / "one" / "a", 2)
+    write_images(tmp_path / "one" / "b", 2)
+    (tmp_path / "one" / "tracklets.csv").write_text("path,identity,camera,split\na,1,1,query\nb,1,2,gallery\n")
+    report(tmp_path / "one", tmp_path)
+    assert "note: folder:" in (said := capsys.readouterr().out) and "its gallery is of one person" in said
+
+
+def test_names_that_are_no_utf_8(tmp_path):
+    root = tmp_path / os.fsdecode(b"n\xffme")
+    write_images(root / os.fsdecode(b"\xe9"), 3)
+    words = ["check", f"folder:{root}", "--sheet", root / "sheet.png", "--json", root / "report.json"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "vreid_fast.data", *words], capture_output=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert b"n\\udcffme" in ran.stdout and b"3 of 3 frames" in ran.stdout
+    assert json.loads((root / "report.json").read_text())["data"] == f"folder:{root}"

@@ -77,7 +77,7 @@ def test_size_identities_and_a_second_camera(video, tracks, tmp_path):
     assert sorted((t.identity, t.camera) for t in data.query) == [(3, 1), (3, 2), (7, 1), (7, 2)]
     assert read_frames(data.train[0], [0])[0].shape == (128, 64, 3)
     assert run(check, f"folder:{out}", "--no_sheet") == 0
-    with pytest.raises(InputError, match="out holds camera 2 already"):
+    with pytest.raises(InputError, match="out holds camera 2 already; .* --recording, .* --camera"):
         run(crop, video, tracks, out, *options, "--camera", 2)
     assert sorted(os.listdir(out)) == ["tracklets", "tracklets.csv"]
 
@@ -277,3 +277,31 @@ def test_real_boxes_give_the_given_crops(shared, tmp_path):
     # JPEG of that quality alone costs 1.2 levels of the mean and 2.2 of the worst.
     assert found == 4362 and np.mean(differences) < 1.6 and max(differences) < 2.5 and min(correlations) > 0.998
     assert run(check, f"folder:{out}", "--no_sheet") == 0
+
+
+def test_several_recordings_of_a_camera(video, tracks, tmp_path):
+    """Each is added once, under a name of its own; the camera stays one."""
+    out, options = tmp_path / "out", ["--min_length", 6]
+    run(crop, video, tracks, out, *options)
+    with pytest.raises(InputError, match="holds camera 1 already; if this is another recording .* --recording"):
+        run(crop, video, tracks, out, *options)
+    with pytest.raises(InputError, match="tracks and frames are those of camera1, which is there already"):
+        run(crop, video, tracks, out, *options, "--recording", "noon")
+    assert len(rows_of(out)) == len(os.listdir(out / "tracklets")) == 2
+    for name, length in (("noon", 7), ("track1", 8)):
+        run(crop, video, tracks, out, "--min_length", length, "--max_length", length, "--recording", name)
+    with pytest.raises(InputError, match="holds recording noon of camera 1 already"):
+        run(crop, video, tracks, out, *options, "--recording", "noon")
+    data = read_dataset(f"folder:{out}")
+    assert {tracklet.camera for tracklet in data.train} == {1}
+    names = [os.path.basename(tracklet.frames.folder) for tracklet in data.train]
+    assert len(set(names)) == len(names) and any(name.startswith("camera1_noon_track") for name in names)
+    assert any(name.startswith("camera1_track1_track") for name in names)
+    assert sum(map(len, data.train)) == sum(len(os.listdir(tracklet.frames.folder)) for tracklet in data.train)
+
+
+@pytest.mark.parametrize("name", ["", "a_b", "../x", "a/b", ".hidden", "é", "x" * 101])
+def test_the_name_of_a_recording(video, tracks, tmp_path, name):
+    with pytest.raises(SystemExit):
+        run(crop, video, tracks, tmp_path / "out", "--recording", name)
+    assert not (tmp_path / "out").exists()

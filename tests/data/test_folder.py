@@ -1,11 +1,13 @@
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from media import write_images, write_video
 
 from vreid_fast.data import read_dataset
-from vreid_fast.data.formats.tables import images_of, natural_key
+from vreid_fast.data.formats.frame_order import in_order
+from vreid_fast.data.formats.listing import natural_key
 from vreid_fast.errors import InputError
 
 
@@ -39,7 +41,11 @@ def test_real_sets_are_read_whole(shared):
 
 
 def test_frames_are_in_natural_order_whatever_the_file_system_says(root, monkeypatch):
-    monkeypatch.setattr(os, "listdir", lambda path, real=os.listdir: sorted(real(path), reverse=True))
+    def turned(path, real=os.scandir):
+        with real(path) as entries:
+            return nullcontext(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+    monkeypatch.setattr(os, "scandir", turned)
     spec = table(root, "path,identity,camera", "tracklets/a,1,1")
     assert names(read_dataset(spec).train[0]) == [f"F{n}.jpg" for n in range(1, 13)]
 
@@ -51,8 +57,8 @@ def test_natural_order():
 
 
 def test_natural_order_of_names_of_one_length():
-    assert images_of(["a10b1.jpg", "a1b10.jpg", "a.txt", ".jpg"]) == ["a1b10.jpg", "a10b1.jpg"]
-    assert images_of(["F3.png", "F1.png", "F2.png"]) == ["F1.png", "F2.png", "F3.png"]
+    assert in_order(["a10b1.jpg", "a1b10.jpg"]).names == ["a1b10.jpg", "a10b1.jpg"]
+    assert in_order(["F3.png", "F1.png", "F2.png"]).names == ["F1.png", "F2.png", "F3.png"]
 
 
 def test_without_a_table_every_leaf_and_video_is_unlabelled(root):

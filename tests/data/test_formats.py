@@ -4,7 +4,7 @@ import types
 import pytest
 from media import write_images
 
-from vreid_fast.data import FORMATS, read_dataset
+from vreid_fast.data import FORMATS, Dataset, read_dataset
 from vreid_fast.errors import InputError
 
 
@@ -33,7 +33,7 @@ def test_a_path_may_hold_colons(tmp_path):
 def test_synthetic_gets_style_seed_and_cache(monkeypatch):
     asked = []
     stand_in = types.ModuleType("vreid_fast.data.synthetic")
-    stand_in.read_synthetic = lambda *arguments: asked.append(arguments)
+    stand_in.read_synthetic = lambda *arguments: asked.append(arguments) or Dataset("synthetic", [], [], [])
     monkeypatch.setitem(sys.modules, "vreid_fast.data.synthetic", stand_in)
     read_dataset("synthetic", seed=3)
     read_dataset("synthetic:real", seed=4, cache="here")

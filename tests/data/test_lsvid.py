@@ -47,7 +47,7 @@ def test_each_directory_is_listed_once(tmp_path, monkeypatch):
     import os
 
     spec, listed = write_lsvid(tmp_path), []
-    monkeypatch.setattr(os, "listdir", lambda path, real=os.listdir: listed.append(path) or real(path))
+    monkeypatch.setattr(os, "scandir", lambda path, real=os.scandir: listed.append(path) or real(path))
     read_dataset(spec)
     assert len(listed) == len(set(listed)) == 4
 

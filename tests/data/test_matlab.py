@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vreid_fast.data.formats.matlab import LARGEST, read_matrix
+from vreid_fast.data.formats.matlab import LARGEST, read_hdf5_matrix, read_matrix
 from vreid_fast.errors import InputError
 
 scipy_io = pytest.importorskip("scipy.io")
@@ -72,3 +72,17 @@ def test_a_variable_that_swells_is_refused(tmp_path):
     scipy_io.savemat(tmp_path / "a.mat", {"a": np.zeros((1, LARGEST // 8 + 1))}, do_compression=True)
     with pytest.raises(InputError, match="cut short, or of more than"):
         read_matrix(tmp_path / "a.mat", "a")
+
+
+def test_files_of_other_versions_say_which_and_how_to_save_them(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    scipy_io.savemat(tmp_path / "old.mat", {"x": np.arange(6.0).reshape(2, 3)}, format="4")
+    for block in (0, 512):  # h5py's own files, and MATLAB's
+        with h5py.File(tmp_path / f"new{block}.mat", "w", userblock_size=block) as file:
+            file["x"] = [[1]]
+    for name, version in (("old", "4"), ("new0", "7.3, which is HDF5"), ("new512", "7.3, which is HDF5")):
+        with pytest.raises(InputError, match=f"{name}.mat: .*MATLAB's version {version}; .* save it .* -v7"):
+            read_matrix(tmp_path / f"{name}.mat", "x")
+    scipy_io.savemat(tmp_path / "five.mat", {"x": np.eye(2)})
+    with pytest.raises(InputError, match=r"five.mat: it is of MATLAB's version 5 to 7; .* -v7.3"):
+        read_hdf5_matrix(tmp_path / "five.mat", "x", 9)

@@ -171,3 +171,31 @@ def test_crop_says_what_was_left_out(tmp_path, capsys):
     words = [*words[:2], str(tmp_path / "other"), "--min_length", "50"]
     with pytest.raises(InputError, match="no tracklet is left of its 40 boxes"):
         crop.run(parser.parse_args(words))
+
+
+def test_ground_truth_of_visdrone(tmp_path):
+    rows = [
+        f"1,{track},{BOX},{flag},{kind},{cut},{hidden}"
+        for track, flag, kind, cut, hidden in (
+            (1, 1, 1, 0, 0), (2, 1, 2, 1, 2), (3, 0, 0, 0, 0), (4, 1, 4, 0, 1), (5, 0, 1, 0, 0), (6, 1, 11, 0, 0),
+        )
+    ]  # fmt: skip
+    tracks = read(tmp_path, *rows)
+    assert tracks.ids.tolist() == [1, 2] and tracks.notes == ()
+    assert tracks.left_out == {
+        "ground truth that is to be ignored (flag 0)": 2,
+        "ground truth of class 4, no person": 1,
+        "ground truth of class 11, no person": 1,
+    }
+    for line in (f"1,7,{BOX},0.5,1,0,0", f"1,7,{BOX},1,1,0,0.5", f"1,7,{BOX},1,-1,-1,-1", f"1,7,{BOX},1,1,1"):
+        assert read(tmp_path, *rows, line).ids.tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_flags_of_mot15_are_named(tmp_path):
+    """They cannot be told from a tracker's confidences, which may be 0 and 1 too."""
+    flags = read(tmp_path, f"1,1,{BOX},1,-1,-1,-1", f"1,2,{BOX},0,-1,-1,-1", f"2,1,{BOX},1,-1,-1,-1")
+    assert len(flags) == 3 and "1 boxes have a confidence of 0" in flags.notes[0]
+    assert "--min_confidence 1" in flags.notes[0]
+    for others in ("1", "0.5", "0"):
+        same = read(tmp_path, *(f"{frame},1,{BOX},{value},-1,-1,-1" for frame, value in ((1, others), (2, others))))
+        assert same.notes == ()

@@ -120,7 +120,13 @@ def test_an_index_that_is_not_the_packs(source, packed, tmp_path, name):
         ("subsets.npy", "row", 0, 6, "subsets.npy, row: does not agree"),
         ("subsets.npy", "split", 0, 1, "subsets.npy, split: does not agree"),
         ("subsets.npy", "subset", 0, 3, "subsets.npy, subset: does not agree"),
-        ("frames.npy", None, None, None, r"frames.npy: wanted rows of .*, found float64 of shape \(2, 2\)"),
+        (
+            "frames.npy",
+            None,
+            None,
+            None,
+            r"frames.npy .*wanted rows of .*, found '<f8' of shape \(2, 2\)\)",
+        ),
         ("frames.npy", None, None, b"no array", r"frames.npy cannot be read"),
     ],
 )
@@ -201,3 +207,25 @@ def test_labels_are_not_read_from_shards(tmp_path):
     shard = tmp_path / "pack" / "00000.tar"
     shard.write_bytes(shard.read_bytes().replace(b'"identity": 5', b'"identity": 6'))
     assert read_dataset(f"pack:{tmp_path / 'pack'}").train[0].identity == 5
+
+
+def test_a_video_of_more_frames_than_bytes(packed):
+    """Its frames would be counted in memory one by one."""
+    table = np.load(packed / "tracklets.npy")
+    row = int((table["codec"] != b"").argmax())
+    more = 2**32 - 1 - int(table["frames"][row])
+    table["frames"][row] += more
+    np.save(packed / "tracklets.npy", table)
+    facts = json.loads((packed / "pack.json").read_text())
+    digest = hashlib.sha256((packed / "tracklets.npy").read_bytes()).hexdigest()
+    describe(packed, index=facts["index"] | {"tracklets.npy": digest}, frames=facts["frames"] + more)
+    with pytest.raises(InputError, match="frames.npy, size: does not agree"):
+        read_dataset(f"pack:{packed}")
+
+
+def test_a_shard_that_is_a_link_out_of_the_pack_is_noted(packed, tmp_path):
+    (packed / "00000.tar").rename(tmp_path / "elsewhere.tar")
+    (packed / "00000.tar").symlink_to(tmp_path / "elsewhere.tar")
+    data = read_dataset(f"pack:{packed}")
+    assert data.notes[-1].endswith(f"1 links lead out of the data set's folder and are followed, as {packed}/00000.tar")
+    assert len(data.train[0].frames.encoded(0))

@@ -110,7 +110,7 @@ def test_a_full_disk(tmp_path, limit, written):
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
         "sys.path.insert(0, 'tests/support'); from pathlib import Path; from packs import run_pack; "
-        "run_pack(f'folder:{sys.argv[2]}/source', Path(sys.argv[2], 'pack'), '--shard_size', sys.argv[3])"
+        "run_pack(f'folder:{sys.argv[2]}/source', Path(sys.argv[2], 'pack'), '--scenes', '--shard_size', sys.argv[3])"
     )
     arguments = [sys.executable, "-c", code, str(limit), tmp_path, shard_size]
     ran = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)

@@ -53,7 +53,8 @@ def test_links_to_elsewhere_are_followed_once_and_in_order(root):
     os.symlink("../data", root.parent / "outside" / "back")
     found, notes = folders(root)
     assert found == ["a", "group/b", "zz"]
-    assert len(notes) == 1 and "1 links lead to folders" in notes[0] and notes[0].endswith("group/a_link/back")
+    assert len(notes) == 2 and "1 links lead to folders" in notes[0] and notes[0].endswith("group/a_link/back")
+    assert notes[1].endswith(f": 2 links lead out of the data set's folder and are followed, as {root}/zz")
     (root / "zz").unlink()
     assert folders(root)[0] == ["a", "group/a_link/c", "group/b"]
 

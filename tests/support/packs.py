@@ -24,6 +24,7 @@ def write_data(root: Path) -> str:
     write_images(root / "png", 3, ending="png")
     write_images(root / "mixed", 2)
     write_images(root / "mixed", 1, ending="bmp")
+    (root / "mixed" / "F1.bmp").rename(root / "mixed" / "F0.bmp")
     (root / "mixed" / "F2.jpg").rename(root / "mixed" / "F2.JPEG")
     write_images(root / "unknown", 40, height=20, width=10)
     write_video(root / "videos" / "vp9.webm", 6)

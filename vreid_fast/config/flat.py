@@ -13,8 +13,8 @@ from vreid_fast.errors import InputError
 
 # In files and checkpoints knobs stand in this order, whatever their groups; one that is not named here comes last.
 WRITTEN = """
-    source target synthetic_seed synthetic_cache split mars_gallery authors_pieces_train authors_pieces_test height
-    width frames people per_person target_batch flip erase pad loader loader_threads cache on_bad_frame network
+    source target synthetic_seed synthetic_cache split mars_gallery authors_pieces_train authors_pieces_test scenes
+    height width frames people per_person target_batch flip erase pad loader loader_threads cache on_bad_frame network
     weights drop_classifier domain_width domain_dropout cross_entropy triplet triplet_distance margin info_nce
     info_nce_temperature l1s l2s l3s reversal combined_groups combined_sizes l1c l2c loss_weights clusters
     cluster_over cluster_every cluster_restarts cluster_temperature camera_aware consistency_ramp proxy

@@ -14,6 +14,9 @@ from .flat import FlatForm
 
 A_SPLIT = Bound(lambda split: re.fullmatch(r"all|[0-9]{1,9}", str(split)), "a number from 0, or all")
 POSITIVE = Bound(lambda sizes: sizes and min(sizes) >= 1, "positive numbers")
+IN_UTF8 = Bound(
+    lambda path: not re.search("[\ud800-\udfff]", path), "a name in UTF-8", "TensorBoard can write to no other folder"
+)
 SOMETHING_LEFT = Bound(lambda part: part < 1, "below 1", "nothing would be left of the domain heads")
 
 
@@ -38,6 +41,8 @@ class DataKnobs(KnobGroup):
     """Cut the target's training tracklets into pieces of N frames (authors: 48 LS-VID, 32 DukeMTMC, 64 CCVID)."""
     authors_pieces_test: int = knob(0, at_least(0))
     """Cut query and gallery tracklets likewise, each piece scored as one (authors: 48 LS-VID); 0 = whole."""
+    scenes: bool = False
+    """Take whole scenes, wider than high, as if they were people; without it they are refused."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -287,7 +292,7 @@ class TestKnobs(KnobGroup):
 class RunKnobs(KnobGroup):
     """Run, its folder and log."""
 
-    run: str = "runs/demo"
+    run: str = knob("runs/demo", IN_UTF8)
     """Folder of everything that a run writes."""
     seed: int = knob(0, at_least(0))
     """Seed of weights, batches and augmentation."""

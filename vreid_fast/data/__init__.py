@@ -18,6 +18,7 @@ __all__ = ["FORMATS", "Dataset", "Tracklet", "identity_labels", "read_dataset", 
 def read_dataset(
     spec: str, *, seed: int = 0, cache: str | PathLike | None = None, split: int = 0,
     mars_gallery: str = "with_query", authors_pieces_train: int = 0, authors_pieces_test: int = 0,
+    keep_unreadable: bool = False,
 ) -> Dataset:  # fmt: skip
     """Read the data set of a SPEC.
 
@@ -29,9 +30,11 @@ def read_dataset(
         mars_gallery: "with_query" (the official protocol) or "without_query".
         authors_pieces_train, authors_pieces_test: cut tracklets into pieces of so many frames, as the paper's
             authors do with some data sets; 0 = leave them whole. See `pieces.in_pieces`.
+        keep_unreadable: return a data set with tracklets that cannot be read at all; they are its `unreadable`.
 
     Raises:
-        InputError: an unknown format, no such path, data that is not what the format says, or no such split.
+        InputError: an unknown format, no such path, data that is not what the format says, no such split, or
+            tracklets that cannot be read at all.
     """
     known = f"known: synthetic, synthetic:STYLE, {', '.join(f'{name}:PATH' for name in FORMATS)}"
     name, _, rest = spec.partition(":")
@@ -50,6 +53,10 @@ def read_dataset(
             raise InputError(f"--mars_gallery {mars_gallery}: {spec} has the gallery it was packed with; pack it so")
         options = {"split": split, "mars_gallery": mars_gallery}
         data = FORMATS[name](rest, **{option: value for option, value in options.items() if _takes(name, option)})
+    if data.unreadable and not keep_unreadable:
+        first, count = data.unreadable[0].reason, len(data.unreadable)
+        more = f"; it is the first of {count:,} that cannot be read: python -m vreid_fast.data check lists all"
+        raise InputError(first + (more if count > 1 else ""))
     return in_pieces(data, authors_pieces_train, authors_pieces_test)
 
 

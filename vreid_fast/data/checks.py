@@ -22,6 +22,12 @@ def why_no_target(data: Dataset) -> str | None:
     return None if data.train else "no training tracklets to adapt to"
 
 
+def why_unreadable(data: Dataset) -> str | None:
+    """Why a data set that was read with `keep_unreadable` serves for nothing, or None when all of it was read."""
+    count = len(data.unreadable)
+    return f"{count:,} tracklets cannot be read at all: mend them or take them out" if count else None
+
+
 def why_unscored(data: Dataset) -> str | None:
     """Why a data set gives no scores, or None when it does."""
     if not data.query or not data.gallery:
@@ -35,3 +41,11 @@ def why_unscored(data: Dataset) -> str | None:
     if not any(cameras.get(tracklet.identity, set()) - {tracklet.camera} for tracklet in data.query):
         return f"{data.name} has no query whose identity is in the gallery under another camera"
     return None
+
+
+def notes_on_scores(data: Dataset) -> list[str]:
+    """A note on scores that say nothing: a gallery of one person, whom nobody can be taken for."""
+    people = {tracklet.identity for tracklet in data.gallery}
+    if len(people) != 1 or why_unscored(data):
+        return []
+    return [f"{data.name}: its gallery is of one person, for whom none can be taken: every network scores 100 % on it"]

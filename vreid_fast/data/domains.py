@@ -10,7 +10,8 @@ from torch import Tensor
 from vreid_fast.errors import InputError
 
 from . import read_dataset
-from .checks import why_no_source, why_no_target
+from .checks import notes_on_scores, why_no_source, why_no_target
+from .scenes import find_scenes
 from .tracklets import Dataset, Tracklet, all_known, identity_labels
 
 
@@ -33,7 +34,7 @@ class Domains:
     def read(
         cls, source: str, target: str, *,
         split: int = 0, mars_gallery: str = "with_query",
-        authors_pieces_train: int = 0, authors_pieces_test: int = 0, **options,
+        authors_pieces_train: int = 0, authors_pieces_test: int = 0, scenes: bool = False, **options,
     ) -> Domains:  # fmt: skip
         """Read two SPECs; `options` as of `read_dataset`.
 
@@ -42,7 +43,7 @@ class Domains:
 
         Raises:
             InputError: a SPEC that cannot be read, a source without identities or with one person only,
-                a target without training tracklets.
+                a target without training tracklets, whole scenes in place of people unless `scenes` allows them.
         """
         of_source = read_dataset(source, **options)
         if split and of_source.splits > 1:
@@ -55,6 +56,12 @@ class Domains:
             raise InputError(f"--source {source}: {reason}")
         if reason := why_no_target(of_target):
             raise InputError(f"--target {target}: {reason}")
+        notes = [*of_source.notes, *of_target.notes, *notes_on_scores(of_target)]
+        for name, data in () if scenes else (("source", of_source), ("target", of_target)):
+            found = find_scenes(data)
+            if found.why:
+                raise InputError(f"--{name} {data.name}: {found.why}")
+            notes += found.notes(data.name)
         classes = identity_labels(of_source.train)
         return cls(
             source_data=of_source,
@@ -63,7 +70,7 @@ class Domains:
             identities=len(classes),
             target_data=of_target,
             target_tracklets=[replace(tracklet, identity=None, clothes=None) for tracklet in of_target.train],
-            notes=[*of_source.notes, *of_target.notes],
+            notes=notes,
         )
 
     def cameras(self) -> Tensor | None:

@@ -85,6 +85,15 @@ class BadFrame(InputError):
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """What is in the place of a tracklet and cannot be read at all."""
+
+    path: str
+    reason: str
+    """Names the path too."""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """The subsets of a data set; a tracklet that is in two of them is the same object."""
 
@@ -99,6 +108,8 @@ class Dataset:
     """Published size of a subset, in words."""
     splits: int = 1
     """How many splits into training and test its format has; this is one of them."""
+    unreadable: tuple[Unreadable, ...] = ()
+    """What is missing in the subsets. `read_dataset` refuses it, unless it is asked for."""
 
     def table(self) -> str:
         """Identities, tracklets and images of each subset, beside published counts where there are any."""
@@ -109,6 +120,12 @@ class Dataset:
             counts = (len(identities), len(tracklets), sum(map(len, tracklets)))
             rows.append((subset, *counts, self.official.get(subset, "")))
         return aligned(rows)
+
+
+def distinct(data: Dataset) -> list[Tracklet]:
+    """The tracklets of all subsets, each once."""
+    every = (*data.train, *data.query, *data.gallery)
+    return list({id(tracklet): tracklet for tracklet in every}.values())
 
 
 def all_known(values: Iterable[int | None]) -> list[int] | None:

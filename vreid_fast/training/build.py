@@ -55,7 +55,7 @@ def read_domains(config: Config) -> Domains:
     return Domains.read(
         knobs.source, knobs.target, seed=knobs.synthetic_seed, cache=knobs.synthetic_cache, split=int(knobs.split),
         mars_gallery=knobs.mars_gallery, authors_pieces_train=knobs.authors_pieces_train,
-        authors_pieces_test=knobs.authors_pieces_test,
+        authors_pieces_test=knobs.authors_pieces_test, scenes=knobs.scenes,
     )  # fmt: skip
 
 

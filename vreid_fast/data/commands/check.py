@@ -14,14 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import check_writable
 
 from .. import read_dataset
-from ..checks import why_no_source, why_no_target, why_unscored
+from ..checks import notes_on_scores, why_no_source, why_no_target, why_unreadable, why_unscored
+from ..scenes import find_scenes
 from ..table import aligned
-from ..tracklets import Dataset, Tracklet
+from ..tracklets import Dataset, Tracklet, distinct
 from .contact_sheet import draw_contact_sheet
-from .frame_check import Tally, read_all, spread
-from .options import add_option, add_reading_options, number, reading_options
+from .frame_check import Fault, Tally, read_all, spread
+from .options import add_option, add_reading_options, add_scenes, number, reading_options
 
 SUBSETS = ("train", "query", "gallery")
 SHOWN = 20
@@ -36,13 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("no_sheet", action="store_true", help="draw none")
     add("json", metavar="FILE", help="write all of it, each unreadable frame too")
     add("split", type=number(int, 0), default=0, help="of a data set that has several (%(default)s)")
+    add_scenes(parser)
     add_reading_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    data = read_dataset(arguments.spec, split=arguments.split, **reading_options(arguments))
-    tracklets = distinct(data)
-    for note in data.notes:
+    sheet = None if arguments.no_sheet else os.path.abspath(arguments.sheet)
+    for option, file in (("--sheet", sheet), ("--json", arguments.json)):
+        if file:
+            check_writable(option, file)
+    data = read_dataset(
+        arguments.spec, split=arguments.split, keep_unreadable=True, **reading_options(arguments)
+    )  # fmt: skip
+    tracklets, scenes = distinct(data), find_scenes(data)
+    for note in (*data.notes, *scenes.notes(data.name), *notes_on_scores(data)):
         print(f"note: {note}")
     print(f"{data.name}\n{data.table()}\n\n{aligned(camera_rows(data))}\n")
     for line in (*clothes_lines(data), *length_lines(tracklets)):
@@ -50,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     reading = read_with_bar(tracklets, arguments.frames, arguments.threads)
     seconds = time.perf_counter() - started
+    reading.faults[:0] = [Fault(None, [], unreadable.path, unreadable.reason) for unreadable in data.unreadable]
     images = sum(map(len, tracklets))
     print(
         f"\n{reading.frames:,} of {images:,} frames of {len(tracklets):,} tracklets read: "
@@ -60,23 +70,21 @@ def run(arguments: argparse.Namespace) -> int:
     if len(reading.faults) > SHOWN:
         rest = "" if arguments.json else "; --json FILE lists all"
         print(f"  and {len(reading.faults) - SHOWN} more{rest}")
-    reasons = {"source": why_no_source(data), "target": why_no_target(data), "scored": why_unscored(data)}
+    unfit = why_unreadable(data) or (None if arguments.scenes else scenes.why)
+    reasons = {
+        "source": why_no_source(data) or unfit, "target": why_no_target(data) or unfit,
+        "scored": why_unscored(data) or why_unreadable(data),
+    }  # fmt: skip
     for use, what in (("source", "as --source"), ("target", "as --target"), ("scored", "for scores")):
         print(f"{what}: {'yes' if reasons[use] is None else f'no: {reasons[use]}'}")
-    sheet = None
-    if tracklets and not arguments.no_sheet:
-        sheet = os.path.abspath(arguments.sheet)
+    sheet = sheet if tracklets else None
+    if sheet:
         draw_contact_sheet(sheet, data.name, tracklets)
         print(f"contact sheet: {sheet}")
     if arguments.json:
         write_json(arguments.json, data, reading, {"uses": reasons, "seconds": seconds, "contact_sheet": sheet})
     usable = reasons["source"] is None or reasons["target"] is None
     return 0 if usable and not reading.faults else 1
-
-
-def distinct(data: Dataset) -> list[Tracklet]:
-    """The tracklets of all subsets, each once."""
-    return list({id(tracklet): tracklet for subset in SUBSETS for tracklet in getattr(data, subset)}.values())
 
 
 def camera_rows(data: Dataset) -> list[tuple]:
@@ -134,10 +142,13 @@ def write_json(file: str, data: Dataset, reading: Tally, more: dict) -> None:
         "bytes_read": reading.encoded,
         **more,
         "unreadable": [
-            {"file": fault.file, "tracklet": str(fault.tracklet), "frames": fault.frames, "reason": fault.reason}
+            {
+                "file": fault.file, "tracklet": fault.tracklet and str(fault.tracklet), "frames": fault.frames,
+                "reason": fault.reason,
+            }
             for fault in reading.faults
         ],
-    }
+    }  # fmt: skip
     try:
         Path(file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

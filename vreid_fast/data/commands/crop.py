@@ -1,7 +1,8 @@
 """Cut a raw video, or a folder of its frames, along tracks into tracklets, a folder data set: VIDEO TRACKS OUT.
 
 OUT/tracklets/camera1_track7_1/F000123.jpg is frame 123, counted from 0, of the first tracklet of track 7;
-OUT/tracklets.csv lists the tracklets. One run a camera: a run with another video and --camera adds to OUT.
+OUT/tracklets.csv lists the tracklets. One run a recording: a run with another video and --camera adds to OUT, and so
+does one with another video of the same camera and --recording.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..reading.video_facts import VideoFacts
 from ..table import aligned
 from .cuts import Cut, Limits, cut_tracks
 from .folder_writer import FolderWriter, Row
-from .options import add_option, height_width, number
+from .options import add_option, height_width, number, word
 from .recording import each, look
 from .tracks import Tracks, read_tracks
 
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tracks", metavar="TRACKS", help="MOT challenge text, or CSV: frame,id,left,top,width,height")
     parser.add_argument("out", metavar="OUT", help="folder to write, or one of other cameras to add to")
     add("camera", type=number(int, 0), default=1, help="number of the camera (%(default)s)")
+    add("recording", type=word, metavar="NAME", help="name of this recording, where the camera has several")
     add("identities", action="store_true", help="track ids are people, the same in all cameras; else unknown")
     add("first_frame", type=int, choices=[0, 1], default=1, help="TRACKS' number of the first frame (%(default)s)")
     add("padding", type=number(float, 0), help="added to each side, fraction of the box (%(default)s)")
@@ -60,10 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     tracks = read_tracks(arguments.tracks, first_frame=arguments.first_frame)
+    for note in tracks.notes:
+        print(f"note: {note}")
     _check_end(tracks, facts, arguments)
     cuts, left_out = cut_tracks(tracks, facts.height, facts.width, limits)
-    with FolderWriter(arguments.out, arguments.camera) as writer:
-        names = [f"camera{arguments.camera}_track{cut.track}_{cut.number}" for cut in cuts]
+    with FolderWriter(arguments.out, arguments.camera, arguments.recording) as writer:
+        names = [writer.name(cut.track, cut.number) for cut in cuts]
         size, lost = write_crops(
             arguments.video, facts, cuts, [writer.stage / name for name in names], arguments.size, arguments.quality
         )

@@ -1,4 +1,4 @@
-"""A `folder` data set on disk that grows by one camera at a time."""
+"""A `folder` data set on disk that grows by one recording of a camera at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import csv
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -39,17 +40,27 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 class FolderWriter:
-    """Adds the tracklets of a camera to a folder, all or none: `with FolderWriter(...) as writer`.
+    """Adds the tracklets of a recording to a folder, all or none: `with FolderWriter(...) as writer`.
 
     Images are written to `writer.stage` NAME/*.jpg, beside what is there; `writer.finish(rows)` gives them their
     place and then the table its rows. Left before that, everything is as it was.
 
+    Args:
+        recording: names it among several of its camera; None = the only one so far.
+
     Raises:
-        InputError: a folder with other things in it, or one that has the camera already.
+        InputError: a folder with other things in it, or one that has the recording already, perhaps under another
+            name.
     """
 
-    def __init__(self, root: str | os.PathLike, camera: int):
-        self.root, self.camera = Path(root), camera
+    def __init__(self, root: str | os.PathLike, camera: int, recording: str | None = None):
+        self.root, self.camera, self.recording = Path(root), camera, recording
+        self._prefix = f"camera{camera}_" + (f"{recording}_" if recording else "")
+        self._own = re.compile(rf"{re.escape(self._prefix)}track\d+_\d+", re.ASCII)
+
+    def name(self, track: int, number: int) -> str:
+        """The name of a tracklet, the `number`-th of a track."""
+        return f"{self._prefix}track{track}_{number}"
 
     def __enter__(self) -> FolderWriter:
         self._read()
@@ -77,8 +88,9 @@ class FolderWriter:
                 self._write([])
             home = self.root / IMAGES
             home.mkdir(exist_ok=True)
-            for left_behind in home.glob(f"camera{self.camera}_track*"):  # by a run that was stopped just here
-                shutil.rmtree(left_behind)
+            self._check_new(before, rows)
+            for left_behind in filter(self._own.fullmatch, os.listdir(home)):  # by a run that was stopped just here
+                shutil.rmtree(home / left_behind)
             for row in rows:
                 os.rename(self.stage / Path(row.path).name, self.root / row.path)
             self._write([*before, *map(astuple, rows)])
@@ -112,11 +124,28 @@ class FolderWriter:
                 f"{file}: wanted the columns {','.join(COLUMNS)} of an earlier crop, found {','.join(header)}; "
                 "write to a new folder"
             )
-        if any(row[COLUMNS.index("camera")] == str(self.camera) for row in rows):
+        if any(self._own.fullmatch(os.path.basename(row[COLUMNS.index("path")])) for row in rows):
+            named = f"recording {self.recording} of camera" if self.recording else "camera"
             raise InputError(
-                f"{self.root} holds camera {self.camera} already; give the number of another --camera, or a new folder"
+                f"{self.root} holds {named} {self.camera} already; if this is another recording of that camera give it "
+                "a name of its own with --recording, if it is another camera its number with --camera"
             )
         return rows
+
+    def _check_new(self, before: Sequence[Sequence[str]], rows: Sequence[Row]) -> None:
+        """InputError where a recording of the camera has the very same tracklets: it is the same one, cut twice."""
+        facts = slice(COLUMNS.index("camera"), None)
+        recordings: dict[str, set[tuple[str, ...]]] = {}
+        for row in before:
+            name = os.path.basename(row[COLUMNS.index("path")]).rpartition("_track")[0]
+            recordings.setdefault(name, set()).add(tuple(row[facts]))
+        own = {tuple(map(str, astuple(row)[facts])) for row in rows}
+        for name, known in recordings.items():
+            if own == known:
+                raise InputError(
+                    f"{self.root}: tracks and frames are those of {name}, which is there already; a recording is "
+                    "added once"
+                )
 
     def _write(self, rows: Sequence[Sequence]) -> None:
         new = self.stage / TABLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,9 +21,10 @@ from ..tracklets import Tracklet
 class Fault:
     """Frames of one file that cannot be read."""
 
-    tracklet: Tracklet
+    tracklet: Tracklet | None
+    """None where not even its length is known."""
     frames: list[int]
-    """Empty for a tracklet without frames."""
+    """Empty for a tracklet without frames, or of unknown length."""
     file: str
     reason: str
     """Names file and tracklet too."""
@@ -62,24 +64,27 @@ def spread(length: int, most: int | None) -> list[int]:
 
 def read_all(tracklets: Sequence[Tracklet], most: int | None, threads: int) -> Iterator[Tally]:
     """Decode at most `most` frames of each tracklet, in threads; what came of each, in their order."""
-    pool = ThreadPoolExecutor(threads)
+    pool, stop = ThreadPoolExecutor(threads), threading.Event()
     try:
-        yield from pool.map(lambda tracklet: read_tracklet(tracklet, spread(len(tracklet), most)), tracklets)
+        yield from pool.map(lambda tracklet: read_tracklet(tracklet, spread(len(tracklet), most), stop), tracklets)
     finally:
+        stop.set()
         pool.shutdown(cancel_futures=True)
 
 
-def read_tracklet(tracklet: Tracklet, frames: Iterable[int]) -> Tally:
-    """Decode frames of a tracklet one at a time; a video is decoded once."""
-    frames = list(frames)
+def read_tracklet(tracklet: Tracklet, frames: Iterable[int], stop: threading.Event | None = None) -> Tally:
+    """Decode frames of a tracklet one at a time, until `stop` is set; a video is decoded once."""
+    frames, stop = list(frames), stop or threading.Event()
     if not frames:
         return Tally(faults=[Fault(tracklet, [], _file(tracklet), f"{tracklet} cannot be trained on")])
-    return (_read_images if tracklet.video is None else _read_video)(tracklet, frames)
+    return (_read_images if tracklet.video is None else _read_video)(tracklet, frames, stop)
 
 
-def _read_images(tracklet: Tracklet, frames: list[int]) -> Tally:
+def _read_images(tracklet: Tracklet, frames: list[int], stop: threading.Event) -> Tally:
     tally = Tally()
     for index in frames:
+        if stop.is_set():
+            break
         try:
             encoded = read_encoded(tracklet, index)
             tally.encoded += encoded.nbytes
@@ -90,12 +95,14 @@ def _read_images(tracklet: Tracklet, frames: list[int]) -> Tally:
     return tally
 
 
-def _read_video(tracklet: Tracklet, frames: list[int]) -> Tally:
+def _read_video(tracklet: Tracklet, frames: list[int], stop: threading.Event) -> Tally:
     tally, lacking = Tally(), dict.fromkeys(frames)
     try:
         for number, _ in each_frame(tracklet.video, frames):
             del lacking[number]
             tally.frames += 1
+            if stop.is_set():
+                return tally
         video = tracklet.video
         tally.encoded = os.path.getsize(video) if isinstance(video, str) else video.encoded().nbytes
     except InputError as error:

@@ -6,17 +6,33 @@ import csv
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 LEAST = 6
 """Cells of a row: frame, id, left, top, width, height."""
-TRUTH = 9
-"""Cells of a row of MOT16, MOT17 and MOT20's ground truth: flag, class and visibility behind the box."""
-FLAG, CLASS, VISIBILITY = 6, 7, 8
-PEOPLE = (1, 2, 7)
-"""Classes that are people: pedestrian, person on a vehicle, static person."""
+FLAG, CLASS = 6, 7
+"""Columns of ground truth behind the box."""
+
+
+class Truth(NamedTuple):
+    """A kind of ground truth."""
+
+    holds: Callable[..., bool]
+    """Of class and what follows it, whether a row can be of this kind; the flag before them is 0 or 1."""
+    people: tuple[int, ...]
+    """Classes that are people."""
+
+
+TRUTHS = {
+    # MOT16, MOT17 and MOT20: class, visibility. Pedestrian, person on a vehicle, static person.
+    9: Truth(lambda kind, seen: kind >= 1 and kind.is_integer() and 0 <= seen <= 1, (1, 2, 7)),
+    # VisDrone: class, of which 0 is a region to ignore, truncation, occlusion. Pedestrian, other person.
+    10: Truth(lambda kind, cut, hidden: kind in range(12) and cut in (0, 1) and hidden in (0, 1, 2), (1, 2)),
+}
+"""By the number of cells in a row."""
 UNTRACKED = (2**32 - 1, 2**64 - 1)
 """What -1 becomes in a tracker that keeps unsigned numbers."""
 LARGEST = 2**64 - 1
@@ -75,27 +91,29 @@ def track_id(word: str) -> int | None:
 
 
 def truth_cells(cells: list[str]) -> tuple[float, float, float] | None:
-    """Flag, class and visibility of a row that can be ground truth, or None.
+    """Flag and class of a row that can be ground truth, and its number of cells, or None.
 
-    Such a row has nine cells: a flag of 0 or 1, a class from 1, a visibility from 0 to 1. A tracker's rows have a
-    confidence in place of the flag and -1, or positions, in place of the others.
+    A tracker's rows have a confidence in place of the flag, and -1, or positions, in place of the others.
     """
-    if len(cells) != TRUTH:
+    if len(cells) not in TRUTHS:
         return None
     try:
-        flag, kind, visibility = (float(cells[column]) for column in (FLAG, CLASS, VISIBILITY))
+        flag, *others = (float(cell) for cell in cells[FLAG:])
     except ValueError:
         return None
-    if flag in (0, 1) and kind >= 1 and kind.is_integer() and 0 <= visibility <= 1:
-        return flag, kind, visibility
-    return None
+    return (flag, others[0], len(cells)) if flag in (0, 1) and TRUTHS[len(cells)].holds(*others) else None
 
 
-def no_people(flags: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+def no_people(flags: np.ndarray, kinds: np.ndarray, cells: int) -> tuple[np.ndarray, dict[str, int]]:
     """Which rows of ground truth are people to look at, (N,) bool, and how many are not, by reason."""
     ignored = flags == 0
-    others = ~ignored & ~np.isin(kinds, PEOPLE)
+    others = ~ignored & ~np.isin(kinds, TRUTHS[cells].people)
     left_out = {"ground truth that is to be ignored (flag 0)": int(ignored.sum())} if ignored.any() else {}
     for kind, count in zip(*np.unique(kinds[others].astype(np.int64), return_counts=True)):
         left_out[f"ground truth of class {kind}, no person"] = int(count)
     return ~ignored & ~others, left_out
+
+
+def may_be_flags(confidence: np.ndarray) -> bool:
+    """Whether a confidence may be the flag of ground truth that has no classes, as MOT15's: 0 and 1, both there."""
+    return set(np.unique(confidence).tolist()) == {0.0, 1.0}

@@ -36,9 +36,21 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_scenes(parser: argparse.ArgumentParser) -> None:
+    """--scenes, which allows what `scenes.find_scenes` finds."""
+    add_option(parser, "scenes", action="store_true", help="take whole scenes, wider than high, as if they were people")
+
+
 def reading_options(arguments: argparse.Namespace) -> dict:
     """What `add_reading_options` added, as `read_dataset` takes it."""
     return {"seed": arguments.synthetic_seed, "mars_gallery": arguments.mars_gallery}
+
+
+def word(text: str) -> str:
+    """Letters, digits, dots and dashes: part of a folder's name, without _ that would end it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"wanted letters, digits, dots and dashes, found {text!r}")
+    return text
 
 
 def byte_count(word: str) -> int:

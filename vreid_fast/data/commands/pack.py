@@ -15,7 +15,16 @@ from vreid_fast.errors import InputError
 
 from .. import read_dataset
 from ..reading.bad_frames import POLICIES
-from .options import add_option, add_reading_options, byte_count, even_height_width, number, reading_options
+from ..scenes import find_scenes
+from .options import (
+    add_option,
+    add_reading_options,
+    add_scenes,
+    byte_count,
+    even_height_width,
+    number,
+    reading_options,
+)  # fmt: skip
 from .packing import write_pack
 from .video_encoder import CODECS, VideoEncoder
 
@@ -36,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("threads", type=number(int, 1), default=os.cpu_count(), help="that read and encode (%(default)s, all cores)")
     add("overwrite", action="store_true", help="replace the pack OUT when the new one is complete")
+    add_scenes(parser)
     add_reading_options(parser)
 
 
@@ -44,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     options = reading_options(arguments)
     data = read_dataset(arguments.spec, **options)
+    if not arguments.scenes and (why := find_scenes(data).why):
+        raise InputError(f"{data.name}: {why}")
     writer, bad = write_pack(
         [data, *(read_dataset(arguments.spec, split=split, **options) for split in range(1, data.splits))],
         arguments.out,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..formats.leftovers import LeftOut
-from ..formats.tables import list_images
+from ..formats.listing import list_images
+from ..formats.remarks import Remarks
 from ..reading.images import read_frames
 from ..reading.video import CutVideo, contents, each_frame
 from ..reading.video_facts import VideoFacts
@@ -22,9 +22,10 @@ def look(scene: str) -> tuple[VideoFacts, list[str]]:
         InputError: no such file or folder, or nothing in it that can be read.
     """
     if os.path.isdir(scene):
-        images = _images(scene)
+        remarks = Remarks("crop", scene)
+        images = _images(scene, remarks)
         height, width = read_frames(images, [0])[0].shape[:2]
-        return VideoFacts("images", len(images), width, height, "rgb24"), []
+        return VideoFacts("images", len(images), width, height, "rgb24"), remarks.notes()
     found = contents(scene)
     notes = []
     if found.streams > 1:
@@ -46,7 +47,7 @@ def each(scene: str, facts: VideoFacts, frames: Iterable[int]) -> Iterator[tuple
     if not os.path.isdir(scene):
         yield from each_frame(scene, frames, parallel=True)
         return
-    images, lost = _images(scene), {}
+    images, lost = _images(scene, Remarks("crop", scene)), {}
     for number in sorted(frames):
         try:
             (pixels,) = read_frames(images, [number])
@@ -65,5 +66,5 @@ def each(scene: str, facts: VideoFacts, frames: Iterable[int]) -> Iterator[tuple
         raise CutVideo(first, lost, first)
 
 
-def _images(folder: str) -> Tracklet:
-    return Tracklet(FramePaths(folder, list_images(folder, "crop", LeftOut())))
+def _images(folder: str, remarks: Remarks) -> Tracklet:
+    return Tracklet(FramePaths(folder, list_images(folder, "crop", remarks)))

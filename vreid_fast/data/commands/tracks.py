@@ -14,7 +14,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
-from .mot_text import LARGEST, each_row, no_people, track_id, truth_cells
+from .mot_text import LARGEST, each_row, may_be_flags, no_people, track_id, truth_cells
 
 REQUIRED = ("frame", "id", "left", "top", "width", "height")
 CONFIDENCE = "confidence"
@@ -38,6 +38,8 @@ class Tracks:
     """(N,) int64 line of the file, from 1."""
     left_out: dict[str, int] = field(default_factory=dict)
     """How many boxes of the file are none of these, by reason."""
+    notes: tuple[str, ...] = ()
+    """What a user should be told."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,7 +53,7 @@ def read_tracks(path: str | os.PathLike, *, first_frame: int = 1) -> Tracks:
     Cells are separated by commas, semicolons, tabs or blanks.
 
     Boxes of no track (id -1, or -1 as an unsigned number) are left out. MOT challenge text is ground truth where
-    each row has nine cells and could be one (`truth_cells`); what is flagged 0 or is no person is then left out.
+    each row has nine or ten cells and could be one (`truth_cells`); what is flagged 0 or is no person is then left out.
 
     Args:
         first_frame: number that the file gives to the first frame of the video; 1 in the MOT challenge.
@@ -73,7 +75,8 @@ def read_tracks(path: str | os.PathLike, *, first_frame: int = 1) -> Tracks:
     values = np.array(table.values, np.float64).reshape(len(ids), table.width)
     left_out = dict(table.untracked)
     if table.truth and len(ids):
-        people, reasons = no_people(*np.frombuffer(table.truth).reshape(-1, 3)[:, :2].T)
+        flags, kinds, cells = np.frombuffer(table.truth).reshape(-1, 3).T
+        people, reasons = no_people(flags, kinds, int(cells[0]))
         left_out |= reasons
         lines, frames, ids, values = lines[people], frames[people], ids[people], values[people]
     if not len(ids):
@@ -94,7 +97,13 @@ def read_tracks(path: str | os.PathLike, *, first_frame: int = 1) -> Tracks:
             f"{lines[first]}"
         )
     confidence = values[:, 4] if values.shape[1] > 4 else None
-    return Tracks(path, ids, frames - first_frame, values[:, :4], confidence, lines, left_out)
+    notes = ()
+    if confidence is not None and may_be_flags(confidence):
+        notes = (
+            f"{path}: {int((confidence == 0).sum()):,} boxes have a confidence of 0 and all others of 1; if these are "
+            "the flags of MOT15's ground truth, --min_confidence 1 leaves out what is to be ignored",
+        )
+    return Tracks(path, ids, frames - first_frame, values[:, :4], confidence, lines, left_out, notes)
 
 
 @dataclass
@@ -107,7 +116,7 @@ class _Table:
     """Left, top, width, height and, where there is one, the confidence of each row."""
     width: int = 4
     truth: array | None = field(default_factory=lambda: array("d"))
-    """Flag, class and visibility of each row; None where a row cannot be ground truth."""
+    """Flag, class and number of cells of each row; None where a row cannot be ground truth."""
     untracked: Counter[str] = field(default_factory=Counter)
     first_untracked: str | None = None
     """Of the rows without a track, what is wrong with the first."""
@@ -138,8 +147,8 @@ def _read(path: str, rows: Iterator[tuple[int, list[str]]], first_frame: int) ->
                 "frames count from 0 or 1"
             )
         truth = None if table.truth is None else truth_cells(cells)
-        if truth is None:
-            table.truth = None
+        if truth is None or (table.truth and table.truth[-1] != truth[-1]):
+            table.truth = truth = None
         if track < 0:
             word = cells[columns["id"]].strip()
             table.untracked[f"of no track (id {word})"] += 1

@@ -18,8 +18,8 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset
-from .leftovers import LeftOut
 from .lists import Row, read_list, tracklets_of
+from .remarks import Remarks
 
 SUBSETS = ("train", "query", "gallery")
 DIRECTIONS = 12
@@ -38,12 +38,12 @@ def read_ccvid(path: str) -> Dataset:
     if root is None:
         raise InputError(f"ccvid:{path}: no train.txt, and none in image; wanted the folder that holds the lists")
     lists = tuple(read_list(root / f"{subset}.txt") for subset in SUBSETS)
-    left_out = LeftOut()
-    subsets = tracklets_of(root, lists, _camera, left_out)
+    remarks = Remarks(f"ccvid:{path}", root)
+    subsets = tracklets_of(root, lists, _camera, remarks)
     return Dataset(
         f"ccvid:{path}",
         *subsets,
-        tuple(left_out.notes(f"ccvid:{path}")),
+        tuple(remarks.notes()),
         official={
             "train": "75 identities, 948 tracklets", "query": "151 identities, 834 tracklets",
             "gallery": "151 identities, 1,074 tracklets",

@@ -17,8 +17,9 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
-from .leftovers import LeftOut
-from .tables import integer, list_folders, list_images, require_folders
+from .listing import list_folders, list_images
+from .remarks import Remarks
+from .tables import integer, require_folders
 
 SUBSETS = ("train", "query", "gallery")
 NAME = re.compile(r"(\d{1,9})_?C(\d{1,9})_?F(\d{1,9})_?X(\d{1,18})\.\w+", re.ASCII)
@@ -35,13 +36,13 @@ def read_dukemtmc_videoreid(path: str) -> Dataset:
     """
     spec, root = f"dukemtmc-videoreid:{path}", Path(path)
     require_folders(spec, root, *SUBSETS)
-    left_out = LeftOut()
-    train, query, gallery = (_read_subset(root / subset, left_out) for subset in SUBSETS)
+    remarks = Remarks(spec, root)
+    train, query, gallery = (_read_subset(root / subset, remarks) for subset in SUBSETS)
     first = {tracklet.frames.names[0] for tracklet in gallery}
     repeated = sum(tracklet.frames.names[0] in first for tracklet in query)
     note = f"{spec}: gallery holds {repeated or 'none'} of the {len(query)} queries too"
     return Dataset(
-        spec, train, query, gallery, (note, *left_out.notes(spec)),
+        spec, train, query, gallery, (note, *remarks.notes()),
         official={
             "train": "702 identities, 2,196 tracklets", "query": "702 identities, 702 tracklets",
             "gallery": "2,636 test tracklets",
@@ -49,23 +50,23 @@ def read_dukemtmc_videoreid(path: str) -> Dataset:
     )  # fmt: skip
 
 
-def _read_subset(folder: Path, left_out: LeftOut) -> list[Tracklet]:
+def _read_subset(folder: Path, remarks: Remarks) -> list[Tracklet]:
     tracklets = []
-    for person in list_folders(folder, str(folder), left_out):
+    for person in list_folders(folder, str(folder), remarks):
         where = f"{folder}: directory {person}"
         identity = integer(where, person, least=0)
-        found = list_folders(folder / person, where, left_out)
+        found = list_folders(folder / person, where, remarks)
         if not found:
             raise InputError(f"{where} holds no tracklets")
-        tracklets += [_read_tracklet(folder / person / name, identity, left_out) for name in found]
+        tracklets += [_read_tracklet(folder / person / name, identity, remarks) for name in found]
     if not tracklets:
         raise InputError(f"{folder}: holds no person directories")
     return tracklets
 
 
-def _read_tracklet(folder: Path, identity: int, left_out: LeftOut) -> Tracklet:
+def _read_tracklet(folder: Path, identity: int, remarks: Remarks) -> Tracklet:
     places, cameras = [], set()
-    for name in list_images(folder, str(folder), left_out):
+    for name in list_images(folder, str(folder), remarks):
         fields = NAME.fullmatch(name)
         if not fields or int(fields[1]) != identity:
             raise InputError(f"{folder}: image {name}; wanted a name such as {identity:04d}_C6_F0099_X30823.jpg")

@@ -10,13 +10,13 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..reading.video import contents, probe
-from ..tracklets import Dataset, FramePaths, Tracklet
+from ..tracklets import Dataset, FramePaths, Tracklet, Unreadable
 from .labels import notes_on, read_codes, read_integer
-from .leftovers import LeftOut
-from .tables import IMAGES, images_of, inside, list_images, named, natural_key
+from .listing import IMAGES, VIDEOS, frames_of, list_images, named, natural_key, with_ending
+from .remarks import Remarks
+from .tables import inside
 from .tree import walk
 
-VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
 TABLE = "tracklets.csv"
 REQUIRED = ("path", "identity", "camera")
 SUBSETS = ("train", "query", "gallery")
@@ -32,37 +32,43 @@ def read_folder(path: str) -> Dataset:
     only. Other columns are ignored. Without the table, every folder that holds images and no folders, and every
     video, is an unlabelled training tracklet. What systems leave in folders (`leftovers`) is left out and noted.
 
-    Frames are in natural order: F2 before F10, whatever the file system says.
+    Frames are in the order that their names mean (`frame_order`), whatever the file system says.
 
     Raises:
-        InputError: no such folder, no tracklets, or a table that does not hold.
+        InputError: no such folder, no tracklets, or a table that does not hold. Tracklets that cannot be read at
+            all, such as broken videos, are `unreadable` in what is returned.
     """
     root = Path(path)
     if not root.is_dir():
         raise InputError(f"folder:{path}: wanted a folder, found {'a file' if root.exists() else 'nothing'}")
     if (root / TABLE).exists():
         return _read_labelled(f"folder:{path}", root)
-    tracklets, notes = _find_tracklets(root)
-    if not tracklets:
+    tracklets, unreadable, notes = _find_tracklets(f"folder:{path}", root)
+    if not tracklets and not unreadable:
         raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
     notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
-    return Dataset(f"folder:{path}", tracklets, [], [], (*notes, *_on_videos(f"folder:{path}", tracklets)))
+    notes += _on_videos(f"folder:{path}", tracklets)
+    return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes), unreadable=tuple(unreadable))
 
 
-def _find_tracklets(root: Path) -> tuple[list[Tracklet], list[str]]:
-    tracklets, notes, left_out = [], [], LeftOut()
-    folders, of_walk = walk(root, left_out)
+def _find_tracklets(spec: str, root: Path) -> tuple[list[Tracklet], list[Unreadable], list[str]]:
+    tracklets, unreadable, notes, remarks = [], [], [], Remarks(spec, root)
+    folders, of_walk = walk(root, remarks)
     for folder in folders:
-        images = images_of(folder.files)
-        if len(images) < len(folder.files):
-            left_out.count_files(folder.files)
+        videos = sorted(with_ending(folder.files, VIDEOS), key=natural_key)
+        others = list(set(folder.files).difference(videos)) if videos else folder.files
+        images = frames_of(folder.path, others, remarks)
         if images and folder.folders:
             notes.append(f"{folder.path}: {len(images)} images beside folders are no tracklet and are left out")
         elif images:
             tracklets.append(Tracklet(FramePaths(folder.path, images)))
-        videos = sorted((name for name in folder.files if named(name, VIDEOS)), key=natural_key)
-        tracklets += [_video(os.path.join(folder.path, name)) for name in videos]
-    return tracklets, [*notes, *of_walk, *left_out.notes(f"folder:{root}")]
+        for video in videos:
+            path = os.path.join(folder.path, video)
+            try:
+                tracklets.append(_video(path))
+            except InputError as error:
+                unreadable.append(Unreadable(path, str(error)))
+    return tracklets, unreadable, [*notes, *of_walk, *remarks.notes()]
 
 
 def _video(path: str, **known) -> Tracklet:
@@ -95,19 +101,25 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
     identities, clothes = read_codes(words["identity"]), read_codes(words["clothes"])
     subsets: dict[str, list[Tracklet]] = {subset: [] for subset in SUBSETS}
     seen: dict[str, int] = {}
-    left_out = LeftOut()
+    remarks, unreadable = Remarks(spec, root), []
     for (line, row), identity, outfit in zip(rows, identities, clothes):
         where = f"{root / TABLE}: row {line}"
         camera = _number(where, "camera", row)
         path = _path(where, root, row, seen, line)
-        tracklet = _tracklet(where, path, row, left_out, identity=identity, camera=camera, clothes=outfit)
-        for subset in _subsets(where, row, identity):
+        own = _subsets(where, row, identity)
+        try:
+            tracklet = _tracklet(where, path, row, remarks, identity=identity, camera=camera, clothes=outfit)
+        except InputError as error:
+            unreadable.append(Unreadable(path, str(error)))
+            continue
+        for subset in own:
             subsets[subset].append(tracklet)
     notes = [note for column in words for note in notes_on(f"{spec}: {TABLE}, column {column}", words[column])]
     if identities.count(None) == len(identities):
         notes.append(f"{spec}: {TABLE} gives no identities: nothing can be scored")
     every = {id(tracklet): tracklet for subset in subsets.values() for tracklet in subset}
-    return Dataset(spec, *subsets.values(), (*notes, *left_out.notes(spec), *_on_videos(spec, every.values())))
+    notes += [*remarks.notes(), *_on_videos(spec, every.values())]
+    return Dataset(spec, *subsets.values(), tuple(notes), unreadable=tuple(unreadable))
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
@@ -147,15 +159,17 @@ def _path(where: str, root: Path, row: dict, seen: dict[str, int], line: int) ->
     return path
 
 
-def _tracklet(where: str, path: str, row: dict, left_out: LeftOut, **known) -> Tracklet:
+def _tracklet(where: str, path: str, row: dict, remarks: Remarks, **known) -> Tracklet:
     if os.path.isfile(path) and named(os.path.basename(path), IMAGES):
         raise InputError(f"{where}, column path: wanted a folder of images or a video, found the image {path}")
     if os.path.isfile(path):
+        remarks.link(path)
         tracklet = _video(path, **known)
     elif os.path.isdir(path):
-        tracklet = Tracklet(FramePaths(path, list_images(path, f"{where}, column path", left_out)), **known)
+        tracklet = Tracklet(FramePaths(path, list_images(path, f"{where}, column path", remarks)), **known)
     else:
-        raise InputError(f"{where}, column path: no folder or video {path}")
+        found = "there is something else" if os.path.exists(path) else "there is none"
+        raise InputError(f"{where}, column path: no folder or video {path}; {found}")
     frames = _number(where, "frames", row)
     if frames is not None and frames != len(tracklet):
         raise InputError(f"{where}, column frames: {frames} there, but {path} has {len(tracklet)}")

@@ -17,8 +17,8 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset
-from .leftovers import LeftOut
 from .matlab import read_matrix
+from .remarks import Remarks
 from .tables import require_folders
 from .two_cameras import SPLITS, assemble, check_split, people_of
 
@@ -38,8 +38,8 @@ def read_ilidsvid(path: str, *, split: int = 0) -> Dataset:
     check_split(spec, split)
     sequences = root / "i-LIDS-VID" / "sequences"
     cameras = (sequences / "cam1", sequences / "cam2")
-    left_out = LeftOut()
-    people, others = (people_of(camera, "person", left_out) for camera in cameras)
+    remarks = Remarks(spec, root)
+    people, others = (people_of(camera, "person", remarks) for camera in cameras)
     alone = sorted(people.keys() ^ others.keys())
     if alone:
         raise InputError(f"{sequences}: {alone[0]} is before one camera only; wanted all people in cam1 and cam2")
@@ -47,7 +47,7 @@ def read_ilidsvid(path: str, *, split: int = 0) -> Dataset:
     row = _read_splits(root / "train-test people splits" / "train_test_splits_ilidsvid.mat", len(names))[split]
     chosen = [names[place - 1] for place in row.tolist()]
     half = len(names) // 2
-    return assemble(spec, cameras, people, left_out, train=chosen[half:], test=chosen[:half], half=150)
+    return assemble(spec, cameras, people, remarks, train=chosen[half:], test=chosen[:half], half=150)
 
 
 def _read_splits(file: Path, people: int) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from vreid_fast.errors import InputError
 
 from ..tracklets import FramePaths, Tracklet
-from .leftovers import LeftOut
-from .tables import inside, integer, list_images, read_columns
+from .listing import list_images
+from .remarks import Remarks
+from .tables import inside, integer, read_columns
 
 
 class Row(NamedTuple):
@@ -33,7 +34,7 @@ def read_list(file: Path) -> list[Row]:
 
 
 def tracklets_of(
-    root: Path, lists: tuple[list[Row], ...], camera: Callable[[Row], int], left_out: LeftOut
+    root: Path, lists: tuple[list[Row], ...], camera: Callable[[Row], int], remarks: Remarks
 ) -> tuple[list[Tracklet], ...]:
     """Tracklets of each list, with clothes numbered over all of them.
 
@@ -41,7 +42,7 @@ def tracklets_of(
         root: where the directories are.
         lists: of the subsets of one data set.
         camera: gives a row's camera.
-        left_out: counts what systems left in the directories.
+        remarks: take what is worth a note in the directories.
 
     Raises:
         InputError: a directory that leaves the root, is missing or holds no images, or is in two lists with
@@ -54,7 +55,7 @@ def tracklets_of(
     def of(row: Row) -> Tracklet:
         folder = inside(root, row.path, row.where)
         if folder not in known:
-            frames = FramePaths(folder, list_images(folder, row.where, left_out))
+            frames = FramePaths(folder, list_images(folder, row.where, remarks))
             suit = numbers[row.identity, row.label]
             known[folder] = row, Tracklet(frames, row.identity, camera(row), suit)
         earlier, tracklet = known[folder]

@@ -17,9 +17,10 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
-from .leftovers import LeftOut
+from .listing import list_images, ordered
 from .matlab import check_rows, read_hdf5_matrix
-from .tables import images_of, inside, integer, list_images, read_columns, require_folders
+from .remarks import Remarks
+from .tables import inside, integer, read_columns, require_folders
 
 
 def read_lsvid(path: str) -> Dataset:
@@ -33,8 +34,8 @@ def read_lsvid(path: str) -> Dataset:
     """
     root = Path(path)
     require_folders(f"lsvid:{path}", root, "list_sequence", "test")
-    left_out = LeftOut()
-    train, test = (_read_tracklets(root, part, left_out) for part in ("train", "test"))
+    remarks = Remarks(f"lsvid:{path}", root)
+    train, test = (_read_tracklets(root, part, remarks) for part in ("train", "test"))
     file = root / "test" / "data" / "info_test.mat"
     queries = read_hdf5_matrix(file, "query", largest=len(test)).ravel()
     check_rows(file, queries, len(test))
@@ -46,21 +47,21 @@ def read_lsvid(path: str) -> Dataset:
         train=train,
         query=[test[row] for row in (queries - 1).tolist()],
         gallery=[tracklet for row, tracklet in enumerate(test) if row not in rows],
-        notes=tuple(left_out.notes(f"lsvid:{path}")),
+        notes=tuple(remarks.notes()),
         official={
             "train": "842 identities, 2,831 tracklets", "query": "3,504 tracklets", "gallery": "7,829 tracklets",
         },
     )  # fmt: skip
 
 
-def _read_tracklets(root: Path, part: str, left_out: LeftOut) -> list[Tracklet]:
+def _read_tracklets(root: Path, part: str, remarks: Remarks) -> list[Tracklet]:
     listings: dict[str, list[str]] = {}
     tracklets = []
     for where, (prefix, person) in read_columns(root / "list_sequence" / f"list_seq_{part}.txt", "path", "person"):
         folder, start = os.path.split(inside(root, prefix, where))
         if folder not in listings:
-            listings[folder] = sorted(list_images(folder, where, left_out))
-        names = _beginning_with(start, listings[folder])
+            listings[folder] = sorted(list_images(folder, where, remarks))
+        names = ordered(folder, _beginning_with(start, listings[folder]), remarks)
         if not names:
             raise InputError(f"{where}: no images {os.path.join(folder, start)}*")
         tracklets.append(Tracklet(FramePaths(folder, names), integer(where, person, least=0), _camera(where, names)))
@@ -68,11 +69,11 @@ def _read_tracklets(root: Path, part: str, left_out: LeftOut) -> list[Tracklet]:
 
 
 def _beginning_with(start: str, listing: list[str]) -> list[str]:
-    """Names of a sorted listing that begin with `start`, in temporal order; 0000_1 does not begin 0000_10."""
+    """Names of a sorted listing that begin with `start`; 0000_1 does not begin 0000_10."""
     first = bisect.bisect_left(listing, start)
     last = bisect.bisect_left(listing, start + "\U0010ffff")
     whole = start[-1:].isdigit()
-    return images_of(name for name in listing[first:last] if not (whole and name[len(start)].isdigit()))
+    return [name for name in listing[first:last] if not (whole and name[len(start)].isdigit())]
 
 
 def _camera(where: str, names: list[str]) -> int:

@@ -18,6 +18,7 @@ from vreid_fast.errors import InputError
 HEADER = 128
 COMPRESSED, MATRIX = 15, 14
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+HDF5 = b"\x89HDF\r\n\x1a\n"
 FIRST_NUMERIC_CLASS = 6  # below are cells, structures, objects, characters and sparse matrices
 COMPLEX = 0x0800
 LARGEST = 1 << 26  # bytes of a variable; the tables of data sets are far smaller, a damaged one may promise more
@@ -52,6 +53,10 @@ def read_hdf5_matrix(file: Path, key: str, largest: int) -> np.ndarray:
     if not file.exists():
         raise InputError(f"{file} is missing; it is part of the data set")
     try:
+        with open(file, "rb") as start:
+            begin = start.read(HEADER)
+        if begin.startswith(b"MATLAB 5.0"):
+            raise InputError(f"{file}: it is of MATLAB's version 5 to 7; load it there and save it with -v7.3")
         with h5py.File(file, "r") as content:
             found = ", ".join(content) or "nothing"
             table = content.get(key)
@@ -71,6 +76,9 @@ def read_hdf5_matrix(file: Path, key: str, largest: int) -> np.ndarray:
 def _variables(content: bytes) -> dict[str, np.ndarray | None]:
     """Variables by name, in the order of the file; None for what is not a matrix of real numbers."""
     order = {b"IM": "<", b"MI": ">"}.get(content[HEADER - 2 : HEADER])
+    other = _other_version(content)
+    if other:
+        raise ValueError(f"it is of MATLAB's version {other}; load it there and save it with the option -v7")
     if order is None:
         raise ValueError("it does not begin as MATLAB's format 5 does")
     variables = {}
@@ -85,6 +93,23 @@ def _variables(content: bytes) -> dict[str, np.ndarray | None]:
             name, matrix = _matrix(data, order)
             variables[name] = matrix
     return variables
+
+
+def _other_version(content: bytes) -> str | None:
+    """MATLAB's version of a file that is read there and not here, or None."""
+    if HDF5 in (content[:8], content[512:520]):
+        return "7.3, which is HDF5"
+    if len(content) <= 20:
+        return None
+    # Version 4 begins with the type, four decimal digits of which the second is 0, rows, columns, whether the
+    # numbers are complex, and the length of the name, which ends with a zero byte.
+    for order, first in ("<", 0), (">", 1):
+        kind, rows, columns, imaginary, length = struct.unpack_from(f"{order}5i", content)
+        name = content[20 : 20 + max(0, length)]
+        of_version_4 = kind // 100 == 10 * first and kind % 100 <= 52 and kind % 10 <= 2
+        if of_version_4 and min(rows, columns) >= 0 and imaginary in (0, 1) and 1 < length < 256 and name[-1:] == b"\0":
+            return "4"
+    return None
 
 
 def _matrix(data: bytes, order: str) -> tuple[str, np.ndarray | None]:

@@ -17,6 +17,7 @@ from ..reading import packed
 from ..reading.packed import DESCRIPTION, INDEX, SUBSETS, Pack, PackedFrames, PackedVideo
 from ..reading.video_facts import VideoFacts
 from ..tracklets import Dataset, Tracklet
+from .remarks import Remarks
 
 
 def _is_count(value) -> bool:
@@ -82,6 +83,10 @@ def read_pack(path: str, *, split: int = 0) -> Dataset:
     _check_shards(folder, facts["shards"])
     _check_rows(folder, facts, tracklets, pack.frames, subsets)
 
+    remarks = Remarks(f"pack:{path}", folder)
+    for name in (DESCRIPTION, *INDEX, *(shard["name"] for shard in facts["shards"])):
+        if (folder / name).is_symlink():
+            remarks.link(os.path.join(folder, name))
     subsets = subsets[subsets["split"] == split]
     rows = [subsets["row"][subsets["subset"] == subset].tolist() for subset in range(len(SUBSETS))]
     wanted = np.unique(subsets["row"])
@@ -89,7 +94,7 @@ def read_pack(path: str, *, split: int = 0) -> Dataset:
     return Dataset(
         f"pack:{path}",
         *([found[row] for row in own] for own in rows),
-        tuple(facts["notes"]),
+        (*facts["notes"], *remarks.notes()),
         facts["official"],
         facts["splits"],
     )
@@ -150,9 +155,6 @@ def _check_shards(folder: Path, shards: list[dict]) -> None:
 
 def _check_rows(folder: Path, facts: dict, tracklets: np.ndarray, frames: np.ndarray, subsets: np.ndarray) -> None:
     """That the index agrees with itself and pack.json; a digest only says that it is what was written."""
-    for (name, kind), table in zip(INDEX.items(), (tracklets, frames, subsets)):
-        if table.dtype != kind or table.ndim != 1:
-            raise InputError(f"{folder / name}: wanted rows of {kind}, found {table.dtype} of shape {table.shape}")
     members = np.where(tracklets["codec"] == b"", tracklets["frames"], 1).astype(np.uint64)
     ends = np.cumsum(members, dtype=np.uint64)
     sizes = np.array([shard["bytes"] for shard in facts["shards"]], dtype=np.uint64)
@@ -171,6 +173,9 @@ def _check_rows(folder: Path, facts: dict, tracklets: np.ndarray, frames: np.nda
     ):
         if not holds:
             raise InputError(f"{folder / name}, {column}: does not agree with {DESCRIPTION} or the rest of the index")
+    videos = tracklets[tracklets["codec"] != b""]
+    if (frames["size"][videos["first"]] < videos["frames"]).any():
+        raise InputError(f"{folder / 'frames.npy'}, size: does not agree with the number of a video's frames")
     room = np.repeat(sizes[tracklets["shard"]], members.astype(np.int64))
     if (frames["size"] > room).any() or (frames["offset"] > room - frames["size"]).any():
         raise InputError(f"{folder / 'frames.npy'}, offset: lies beyond the end of a shard")

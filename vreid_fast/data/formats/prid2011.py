@@ -14,7 +14,7 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset
-from .leftovers import LeftOut
+from .remarks import Remarks
 from .tables import read_json, require_folders
 from .two_cameras import SPLITS, assemble, check_split, people_of
 
@@ -36,10 +36,10 @@ def read_prid2011(path: str, *, split: int = 0) -> Dataset:
     check_split(spec, split)
     shots = root / "prid_2011" / "multi_shot"
     cameras = (shots / "cam_a", shots / "cam_b")
-    left_out = LeftOut()
-    people, others = (people_of(camera, "person_", left_out) for camera in cameras)
+    remarks = Remarks(spec, root)
+    people, others = (people_of(camera, "person_", remarks) for camera in cameras)
     sides = _read_splits(root / "splits_prid2011.json", people.keys() & others.keys())[split]
-    return assemble(spec, cameras, people, left_out, train=sides["train"], test=sides["test"], half=89)
+    return assemble(spec, cameras, people, remarks, train=sides["train"], test=sides["test"], half=89)
 
 
 def _read_splits(file: Path, people: set[str]) -> list[dict[str, list[str]]]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset
-from .leftovers import LeftOut
 from .lists import Row, read_list, tracklets_of
+from .remarks import Remarks
 from .tables import integer
 
 PLACES = ("SVReID", "V3DGait_VIS", ".")
@@ -57,9 +57,9 @@ def _read(name: str, path: str) -> Dataset:
         lists.append(read_list(root / f"{subset}.txt") if found else [])
         if not found:
             notes.append(f"{name}:{path} has no {subset}.txt: it serves for training, nothing can be scored")
-    left_out = LeftOut()
-    tracklets = tracklets_of(root, tuple(lists), _camera, left_out)
-    notes += left_out.notes(f"{name}:{path}")
+    remarks = Remarks(f"{name}:{path}", root)
+    tracklets = tracklets_of(root, tuple(lists), _camera, remarks)
+    notes += remarks.notes()
     return Dataset(f"{name}:{path}", *tracklets, tuple(notes), official=OFFICIAL.get(name, {}))
 
 

@@ -1,20 +1,14 @@
-"""What the readers share: lists and split files, listings of directories, paths that stay inside."""
+"""What the readers share: lists and split files, and paths that stay inside."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from vreid_fast.errors import InputError
-
-from .leftovers import LeftOut
-
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
-DIGITS = str.maketrans("123456789", "000000000")
 
 
 def require_folders(spec: str, root: Path, *parts: str) -> None:
@@ -31,58 +25,6 @@ def inside(root: str | os.PathLike, relative: str, where: str) -> str:
     if not relative or "\0" in path or os.path.isabs(path) or path.split(os.sep)[0] == os.pardir:
         raise InputError(f"{where}: wanted a path inside {root}, found {relative!r}")
     return os.path.join(root, path)
-
-
-def natural_key(name: str) -> tuple:
-    """Sort key in which numbers count as numbers: F2 before F10."""
-    parts = re.split(r"(\d+)", name, flags=re.ASCII)
-    return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], name
-
-
-def named(name: str, endings: tuple[str, ...]) -> bool:
-    """Whether a file has one of the endings, in small letters or capitals, and is not hidden."""
-    return name.lower().endswith(endings) and not name.startswith(".")
-
-
-def images_of(names: Iterable[str]) -> list[str]:
-    """The names of images in natural order, which is temporal order in every format."""
-    found = [name for name in names if named(name, IMAGES)]
-    # Numbers of equal length are in order as words are; the keys of a million names would take seconds.
-    equal = len({name.translate(DIGITS) for name in found}) < 2
-    return sorted(found) if equal else sorted(found, key=natural_key)
-
-
-def list_images(folder: str | os.PathLike, where: str, left_out: LeftOut) -> list[str]:
-    """Names of a directory's images in temporal order; `where` begins the InputError for one without any."""
-    try:
-        listing = os.listdir(folder)
-    except OSError as error:
-        raise InputError(f"{where}: no folder {folder} ({error.strerror})") from None
-    names = images_of(listing)
-    if len(names) < len(listing):
-        left_out.count_files(listing)
-    if not names:
-        raise InputError(f"{where}: {folder} holds no images ({' '.join(IMAGES)})")
-    return names
-
-
-def list_folders(folder: str | os.PathLike, where: str, left_out: LeftOut) -> list[str]:
-    """Names of a directory's directories, sorted; hidden ones and what systems leave behind are left out."""
-    try:
-        with os.scandir(folder) as entries:
-            listing = [(entry.name, is_folder(entry)) for entry in entries]
-    except OSError as error:
-        raise InputError(f"{where}: no folder {folder} ({error.strerror})") from None
-    left_out.count_files(name for name, folder in listing if not folder)
-    return sorted(name for name, folder in listing if folder and not left_out.folder(name))
-
-
-def is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry is a folder or a link to one; a link that leads nowhere, or to itself, is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def integer(where: str, word: str, least: int | None = None) -> int:

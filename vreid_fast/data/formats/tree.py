@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from .leftovers import LeftOut
-from .tables import is_folder, natural_key
+from .listing import is_folder, list_files, natural_key
+from .remarks import Remarks
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Found:
     files: list[str] = field(default_factory=list)
 
 
-def walk(root: str | os.PathLike, left_out: LeftOut) -> tuple[list[Found], list[str]]:
+def walk(root: str | os.PathLike, remarks: Remarks) -> tuple[list[Found], list[str]]:
     """The folders below a root, itself first, in natural order, without what systems leave behind.
 
     Links to folders are followed, but to none that is visited anyway, and to none that holds the root or the link.
@@ -40,15 +40,17 @@ def walk(root: str | os.PathLike, left_out: LeftOut) -> tuple[list[Found], list[
             here = found[real] = Found(path, real)
             try:
                 with os.scandir(path) as entries:
-                    listing = [(entry.name, is_folder(entry), entry.is_symlink()) for entry in entries]
+                    listing = list(entries)
             except OSError as error:
                 notes.append(f"{_printable(path)} cannot be read ({error.strerror}) and is left out")
                 continue
-            for name, below, is_link in listing:
-                if not below:
-                    here.files.append(name)
-                elif not left_out.folder(name):
-                    if is_link:
+            here.files = list_files(path, listing, remarks)
+            for entry in listing:
+                if entry.is_file(follow_symlinks=False):
+                    continue
+                name = entry.name
+                if is_folder(entry) and not remarks.leaves_out(name):
+                    if entry.is_symlink():
                         links.append((real, name))
                     elif os.path.join(real, name) not in found:
                         here.folders.append(name)
@@ -64,6 +66,7 @@ def walk(root: str | os.PathLike, left_out: LeftOut) -> tuple[list[Found], list[
             if real in found or _holds(real, holder) or _holds(real, top):
                 skipped.append(path)
             else:
+                remarks.link(path)
                 found[holder].folders.append(name)
                 visit(path, real)
     if skipped:

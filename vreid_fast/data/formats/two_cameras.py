@@ -7,8 +7,9 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..tracklets import Dataset, FramePaths, Tracklet
-from .leftovers import LeftOut
-from .tables import integer, list_folders, list_images
+from .listing import list_folders, list_images
+from .remarks import Remarks
+from .tables import integer
 
 SPLITS = 10
 
@@ -19,14 +20,14 @@ def check_split(spec: str, split: int) -> None:
         raise InputError(f"--split {split}: {spec} has {SPLITS} splits, 0 to {SPLITS - 1}, or all")
 
 
-def people_of(folder: Path, prefix: str, left_out: LeftOut) -> dict[str, int]:
+def people_of(folder: Path, prefix: str, remarks: Remarks) -> dict[str, int]:
     """Number of a person by the name of the directory, person001 or person_0001, in sorted order.
 
     Raises:
         InputError: no such folder, or a directory of another name.
     """
     people = {}
-    for name in list_folders(folder, str(folder), left_out):
+    for name in list_folders(folder, str(folder), remarks):
         if not name.startswith(prefix):
             raise InputError(f"{folder}: directory {name}; wanted {prefix}NUMBER")
         people[name] = integer(f"{folder}: directory {name}", name.removeprefix(prefix), least=0)
@@ -37,7 +38,7 @@ def assemble(
     spec: str,
     cameras: tuple[Path, Path],
     people: dict[str, int],
-    left_out: LeftOut,
+    remarks: Remarks,
     *,
     train: list[str],
     test: list[str],
@@ -48,14 +49,14 @@ def assemble(
     Args:
         cameras: the folder of each camera.
         people: number of a person by directory name.
-        left_out: of the folders so far; becomes a note.
+        remarks: of the folders so far; becomes a note.
         train, test: directory names.
         half: people on each side, as published.
     """
 
     def of(person: str, camera: int) -> Tracklet:
         folder = cameras[camera - 1] / person
-        return Tracklet(FramePaths(folder, list_images(folder, spec, left_out)), people[person], camera)
+        return Tracklet(FramePaths(folder, list_images(folder, spec, remarks)), people[person], camera)
 
     subsets = {
         "train": [of(person, camera) for person in train for camera in (1, 2)],
@@ -65,7 +66,7 @@ def assemble(
     return Dataset(
         name=spec,
         **subsets,
-        notes=tuple(left_out.notes(spec)),
+        notes=tuple(remarks.notes()),
         official={
             "train": f"{half} identities, {2 * half} tracklets",
             "query": f"{half} identities, {half} tracklets",

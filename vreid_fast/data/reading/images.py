@@ -12,7 +12,7 @@ from vreid_fast.errors import InputError
 
 from ..tracklets import BadFrame, Tracklet
 from .jpeg import decode_jpeg, is_jpeg, size_and_exif
-from .pillow import check_size, decode_other, orientation
+from .pillow import check_size, decode_other, orientation, size_of_other
 from .upright import turn_by_exif, upright
 from .video import CutVideo, decode_video
 
@@ -104,6 +104,21 @@ def decode(content: bytes) -> np.ndarray:
         return upright(decode_jpeg(content), turn_by_exif(orientation(exif)))
     pixels, turned = decode_other(content)
     return upright(pixels, turn_by_exif(turned))
+
+
+def image_size(content: bytes) -> tuple[int, int]:
+    """(H, W) of an encoded image, upright, by its header.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    if is_jpeg(content):
+        size, exif = size_and_exif(content)
+        turn = turn_by_exif(orientation(exif))
+    else:
+        size, turned = size_of_other(content)
+        turn = turn_by_exif(turned)
+    return size[::-1] if turn.transpose else size
 
 
 def _bad(tracklet: Tracklet, index: int, problem: str) -> BadFrame:

@@ -21,6 +21,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from .npy import read_records
 from .video_facts import VideoFacts
 
 FORMAT, VERSION = "vreid-fast pack", 1
@@ -80,11 +81,7 @@ class Pack:
         return Pack, (self.folder, self.word, self.endings)
 
     def index(self, name: str) -> np.ndarray:
-        path = os.path.join(self.folder, name)
-        try:
-            return np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} cannot be read ({error}); it is part of the pack's index") from error
+        return read_records(os.path.join(self.folder, name), INDEX[name])
 
     @cached_property
     def frames(self) -> np.ndarray:

@@ -32,23 +32,32 @@ def decode_other(content: bytes) -> tuple[np.ndarray, int]:
     Raises:
         ValueError: in words; and whatever Pillow raises on damaged data.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if content.startswith(_PNG):
         _check_png(content)
-    try:
-        opened = Image.open(io.BytesIO(content), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise ValueError(f"it is no image of a kind that is read: JPEG, {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"it has far more pixels than wanted, at most {MOST_PIXELS:,}") from None
-    with opened as image:
+    with _open(content) as image:
         check_size(image.height, image.width)
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
             raise ValueError(f"it holds {pages} pictures, wanted one: write each to a file of its own")
         image.load()
         return _eight_bits(image), _orientation(image.getexif)
+
+
+def size_of_other(content: bytes) -> tuple[tuple[int, int], int]:
+    """(H, W) as stored, and the Exif orientation; raises as `decode_other`."""
+    with _open(content) as image:
+        return (image.height, image.width), _orientation(image.getexif)
+
+
+def _open(content: bytes) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"it is no image of a kind that is read: JPEG, {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"it has far more pixels than wanted, at most {MOST_PIXELS:,}") from None
 
 
 def orientation(exif: bytes) -> int:

@@ -79,7 +79,7 @@ def _missing(video: str | StoredVideo) -> str | None:
     """What is the matter with a path that is no file, or an empty one."""
     if not isinstance(video, str) or ADDRESS.match(video):
         return None
-    if not os.path.lexists(video):
+    if not os.path.exists(video):
         return None if "%" in video else "is missing"
     if os.path.isdir(video):
         return "is a folder; wanted a video file"
