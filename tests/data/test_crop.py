@@ -300,6 +300,14 @@ def test_several_recordings_of_a_camera(video, tracks, tmp_path):
     assert sum(map(len, data.train)) == sum(len(os.listdir(tracklet.frames.folder)) for tracklet in data.train)
 
 
+def test_a_recording_without_a_name_takes_none_of_those_with_one(video, tracks, tmp_path):
+    out = tmp_path / "out"
+    run(crop, video, tracks, out, "--min_length", 6, "--recording", "noon")
+    run(crop, video, tracks, out, "--min_length", 7, "--max_length", 7)
+    assert len(rows_of(out)) == len(os.listdir(out / "tracklets")) > 2
+    assert all((out / row["path"]).is_dir() for row in rows_of(out))
+
+
 @pytest.mark.parametrize("name", ["", "a_b", "../x", "a/b", ".hidden", "é", "x" * 101])
 def test_the_name_of_a_recording(video, tracks, tmp_path, name):
     with pytest.raises(SystemExit):

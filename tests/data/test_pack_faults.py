@@ -229,3 +229,13 @@ def test_a_shard_that_is_a_link_out_of_the_pack_is_noted(packed, tmp_path):
     data = read_dataset(f"pack:{packed}")
     assert data.notes[-1].endswith(f"1 links lead out of the data set's folder and are followed, as {packed}/00000.tar")
     assert len(data.train[0].frames.encoded(0))
+
+
+@pytest.mark.parametrize("name", ["tracklets.npy", "frames.npy", "subsets.npy"])
+def test_records_of_the_same_size_and_another_kind(packed, name):
+    table = np.load(packed / name)
+    np.save(packed / name, table.astype(table.dtype.newbyteorder(">")))
+    index = json.loads((packed / "pack.json").read_text())["index"]
+    describe(packed, index=index | {name: hashlib.sha256((packed / name).read_bytes()).hexdigest()})
+    with pytest.raises(InputError, match=f"{name} cannot be read .wanted rows of .*, found .*>u4"):
+        read_dataset(f"pack:{packed}")
