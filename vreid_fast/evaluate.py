@@ -61,9 +61,8 @@ def make_parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
-
     def work() -> None:
+        arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
         scores = evaluate(arguments)
         if arguments.json:
             Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
