@@ -1,6 +1,9 @@
 """What ends a command: a line and an exit code for a user's errors, a traceback for ours."""
 
+import importlib
 import io
+import os
+import signal
 import sys
 
 import pytest
@@ -50,3 +53,31 @@ def test_a_stop_says_where_it_can_go_on(capsys):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ValueError, match="a bug"):
         exit_code(raising(ValueError("a bug")))
+
+
+def test_sigterm_is_a_stop_in_a_command_and_what_it_was_after_it(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert exit_code(lambda: os.kill(os.getpid(), signal.SIGTERM), stopped="stopped; nothing is lost") == 130
+    assert capsys.readouterr() == ("stopped; nothing is lost\n", "") and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_error_of_a_file_names_it(capsys):
+    assert exit_code(raising(OSError(28, "No space left on device", "/x/last.pt"))) == 2
+    assert capsys.readouterr().err == "error: /x/last.pt: No space left on device\n"
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate", "ladder.__main__", "data.__main__"])
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_several_processes_are_refused_by_the_first_of_them(module, rank, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    assert importlib.import_module(f"vreid_fast.{module}").main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == (rank == "0")
+    assert rank == "1" or err.startswith("error: started as 2 processes (WORLD_SIZE=2), as by torchrun; wanted one")
+
+
+@pytest.mark.parametrize("size", ["1", "", "two"])
+def test_one_process_of_torchrun_is_welcome(size, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    assert exit_code(lambda: None) == 0

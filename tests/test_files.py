@@ -3,9 +3,10 @@
 import os
 
 import pytest
+from full_disk import largest_file
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import check_writable, replacing, write_text
+from vreid_fast.files import append_text, check_writable, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -44,3 +45,38 @@ def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path, place)
     (tmp_path / "old").write_text("old")
     with pytest.raises(InputError, match=rf"--json {tmp_path}.*: cannot be written \("):
         check_writable("--json", tmp_path / place)
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    for size in (20_000, 2_000_000):  # through the buffer and past it
+        with largest_file(10_000), pytest.raises(OSError) as error:
+            write_text(path, "x" * size)
+        assert (error.value.filename, error.value.strerror) == (str(path), "File too large after 10,000 bytes")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_that_another_one_hides_is_told(tmp_path):
+    with largest_file(10), pytest.raises(OSError, match="File too large"), replacing(tmp_path / "a") as file:
+        try:
+            file.write(b"x" * 100_000)
+        except OSError:
+            raise RuntimeError("unexpected pos 64 vs 0") from None
+    with pytest.raises(RuntimeError, match="ours"), replacing(tmp_path / "a"):
+        raise RuntimeError("ours")
+
+
+def test_text_is_added_or_the_file_named(tmp_path):
+    path = tmp_path / "a.txt"
+    append_text(path, "one\n")
+    append_text(path, "two é\n")
+    assert path.read_text() == "one\ntwo é\n"
+    with largest_file(12), pytest.raises(OSError) as error:
+        append_text(path, "three\n")
+    assert error.value.filename == str(path) and path.read_text()[:10] == "one\ntwo é\n"
+
+
+def test_a_name_that_is_no_utf8_is_written(tmp_path):
+    write_text(tmp_path / "a.txt", "x\udcff")
+    assert (tmp_path / "a.txt").read_text() == "x\\udcff"

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from vreid_fast.interrupt import StopRequest
+from vreid_fast.interrupt import StopRequest, sigterm_interrupts
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
@@ -95,3 +95,21 @@ with StopRequest():
 os.kill(os.getpid(), signal.SIGTERM)
 """
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -signal.SIGTERM
+
+
+def test_within_a_command_sigterm_interrupts_and_elsewhere_nothing_changes():
+    before = handlers()
+    with pytest.raises(KeyboardInterrupt), sigterm_interrupts():
+        assert handlers() == [before[0], signal.default_int_handler]
+        send(signal.SIGTERM)
+    assert handlers() == before
+    found = []
+
+    def work():
+        with sigterm_interrupts():
+            found.append(handlers() == before)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [True]

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,10 +13,13 @@ import pytest
 import torch
 from small_runs import flags, knobs, logged, states_equal, write_people
 
+from vreid_fast import files
+from vreid_fast import train as train_module
 from vreid_fast.errors import InputError, Stopped
 from vreid_fast.train import main, train
 from vreid_fast.training import steps as steps_module
 from vreid_fast.training.build import initial_network, load_network
+from vreid_fast.training.folder import RunFolder
 from vreid_fast.training.logbook import read_history
 
 
@@ -115,6 +120,22 @@ sys.exit(train.main(["--config", "{tmp_path / "knobs.yaml"}"]))
     assert torch.load(run / "last.pt", weights_only=True)["step"] == 8 and not (run / "result.json").exists()
     assert main(["--resume", str(run)]) == 0
     assert logged(run) == logged(paper_run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", ["parse_command", "Learner"])
+def test_a_signal_before_the_first_step_is_a_stop(data, tmp_path, capsys, monkeypatch, number, at):
+    plain = getattr(train_module, at)
+
+    def signalled(*arguments, **keywords):
+        os.kill(os.getpid(), number)
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(train_module, at, signalled)
+    assert main(flags(data, tmp_path / "run")) == 130
+    out, err = capsys.readouterr()
+    assert out == "stopped; --resume goes on from the last checkpoint, if there is one\n" and err == ""
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_without_its_result_is_scored_again(paper_run, tmp_path):
@@ -254,8 +275,6 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsy
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
 def test_bad_input_is_one_line_and_a_non_zero_exit(data, tmp_path, capsys, changes, said):
-    import re
-
     assert main(flags(data, **{"run": tmp_path / "run", **changes})) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and re.search(said, error), error
@@ -282,17 +301,128 @@ def test_a_damaged_image_is_named_and_the_run_ends(data, tmp_path, capsys):
     assert "error: " in said and "0002" in said and "Traceback" not in said
 
 
-def test_resume_of_another_network_or_a_damaged_checkpoint_is_refused(data, paper_run, tmp_path, capsys):
-    import shutil
-
+@pytest.fixture
+def half_run(data, tmp_path, interrupt_step):
+    """A run that was stopped in its second stage, with data of its own."""
+    roots = {name: shutil.copytree(spec.partition(":")[2], tmp_path / name) for name, spec in data.items()}
     run = tmp_path / "run"
-    shutil.copytree(paper_run, run)
-    assert main(["--resume", str(run), "--network", "resnet18"]) == 2
-    assert "network 'small' where this run has 'resnet18'" in capsys.readouterr().err
-    assert (run / "config.yaml").read_text() == (paper_run / "config.yaml").read_text()
-    (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:1000])
-    assert main(["--resume", str(run)]) == 2
-    assert "damaged" in capsys.readouterr().err
+    interrupt_step(6)
+    assert main(flags({name: f"folder:{root}" for name, root in roots.items()}, run)) == 130
+    return run
+
+
+def refused(run, capsys, *words):
+    """What is said to a resume that is refused, and leaves all files as they are."""
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    capsys.readouterr()
+    assert main(["--resume", str(run), *words]) == 2
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    return line
+
+
+def test_resume_with_other_knobs_names_each_and_both_values(half_run, capsys):
+    line = refused(half_run, capsys, "--people", "4", "--combined_sizes", "[3]", "--log_every", "7")
+    assert "with --people 4 (it has 3), --combined_sizes [3] (it has [2, 4, 8]); leave them as they were" in line
+    assert f"--start {half_run}/last.pt" in line
+    changed = {
+        "method": "plus", "network": "resnet18", "frames": 8, "seed": 7, "adapt_steps": 12, "source_steps": 20,
+        "cluster_over": "batch", "domain_width": 64, "l1c": 0, "precision": "bf16", "test_clips": "all",
+    }  # fmt: skip
+    for name, value in changed.items():
+        assert f"with --{name} {value}" in refused(half_run, capsys, f"--{name}", str(value))
+
+
+def test_resume_sees_knobs_changed_in_config_yaml(half_run, capsys):
+    text = (half_run / "config.yaml").read_text()
+    (half_run / "config.yaml").write_text(text.replace("people: 3", "people: 4"))
+    assert "with --people 4 (it has 3)" in refused(half_run, capsys)
+    (half_run / "config.yaml").write_text(text[: text.index("source_steps")])
+    assert "with --source_steps 300 (it has 4), --adapt_steps 200 (it has 4)" in refused(half_run, capsys)
+
+
+def test_resume_may_log_and_save_more_often_elsewhere_and_its_config_says_so(half_run, paper_run, tmp_path):
+    moved = (tmp_path / "target").rename(tmp_path / "elsewhere")
+    words = ["--log_every", "2", "--checkpoint_every", "1", "--loader_threads", "2", "--target", f"folder:{moved}"]
+    assert main(["--resume", str(half_run), *words]) == 0
+    text = (half_run / "config.yaml").read_text()
+    assert "log_every: 2\n" in text and f"target: folder:{moved}\n" in text and "people: 3\n" in text
+    one, other = (torch.load(path / "last.pt", weights_only=True) for path in (half_run, paper_run))
+    assert states_equal(one["student"], other["student"]) and one["config"]["log_every"] == 2
+
+
+@pytest.mark.parametrize("domain", ["source", "target"])
+def test_resume_on_other_data_names_what_changed(half_run, tmp_path, capsys, domain):
+    rows = (tmp_path / domain / "tracklets.csv").read_text().splitlines(keepends=True)
+    (tmp_path / domain / "tracklets.csv").write_text("".join(rows[:-1]))
+    line = refused(half_run, capsys)
+    assert f"{domain}: 23 tracklets, the checkpoint has 24; gone: 0005C1T1/0.jpg" in line
+    assert f"--start {half_run}/last.pt" in line
+    (tmp_path / domain / "tracklets.csv").write_text("".join([*rows[:-1], rows[-1].replace("5,1", "5,0")]))
+    assert f"{domain}: another camera: 0005C1T1/0.jpg 0, was 1" in refused(half_run, capsys)
+    (tmp_path / domain / "tracklets.csv").write_text("".join(rows))
+    shutil.copy(tmp_path / domain / "0001C0T0" / "0.jpg", tmp_path / domain / "0001C0T0" / "9.jpg")
+    assert f"{domain}: other numbers of frames: 0001C0T0/0.jpg 4, was 3" in refused(half_run, capsys)
+
+
+def test_an_old_checkpoint_takes_its_data_from_no_other_place(half_run, tmp_path, capsys):
+    state = torch.load(half_run / "last.pt", weights_only=True)
+    del state["data"], state["config"]["proxy_momentum"]
+    torch.save(state, half_run / "last.pt")
+    moved = shutil.copytree(tmp_path / "target", tmp_path / "moved")
+    assert f"with --target folder:{moved} (it has folder:" in refused(half_run, capsys, "--target", f"folder:{moved}")
+    assert "with --proxy_momentum 0.5 (it has 0.2)" in refused(half_run, capsys, "--proxy_momentum", "0.5")
+    assert main(["--resume", str(half_run)]) == 0
+    assert "does not know its data" in capsys.readouterr().out
+
+
+def test_a_resume_without_a_checkpoint_or_with_damaged_files_says_what_to_do(half_run, capsys):
+    metrics = (half_run / "metrics.jsonl").read_bytes()
+    for line in (b"5\n", b"\xff\n", b'{"step": 1\n', b"[]\n"):
+        (half_run / "metrics.jsonl").write_bytes(line + metrics)
+        assert re.search("metrics.jsonl, line 1: wanted an object .*; take the line out", refused(half_run, capsys))
+    (half_run / "metrics.jsonl").write_bytes(metrics[:-9])
+    content = (half_run / "last.pt").read_bytes()
+    (half_run / "last.pt").write_bytes(content[:1000])
+    assert "last.pt: cannot be read, it is damaged" in refused(half_run, capsys)
+    (half_run / "last.pt").unlink()
+    said = f"no checkpoint there yet, .*; begin anew with --config {half_run}/config.yaml --run {half_run}"
+    assert re.search(said, refused(half_run, capsys))
+    assert main(["--config", f"{half_run}/config.yaml", "--run", str(half_run), "--adapt_steps", "0"]) == 0
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "report.html", "result.json"])
+def test_a_disk_that_is_full_at_resume_or_at_the_end_is_one_line(half_run, paper_run, capsys, monkeypatch, name):
+    plain = files._Raw.write
+
+    def write(self, part):
+        if name in str(self.name):
+            raise OSError(28, "No space left on device")
+        return plain(self, part)
+
+    with monkeypatch.context() as full:
+        full.setattr(files._Raw, "write", write)
+        assert main(["--resume", str(half_run)]) == 2
+    said = capsys.readouterr().err
+    kept = (
+        ""
+        if name == "config.yaml"
+        else f"; the last good checkpoint is {half_run}/last.pt (step 8): --resume {half_run} goes on from it"
+    )
+    assert f"error: {half_run}/{name}: No space left on device{kept}\n" in said and "Traceback" not in said
+    assert not list(half_run.glob("*.part*"))
+    assert main(["--resume", str(half_run)]) == 0 and logged(half_run) == logged(paper_run)
+
+
+def test_a_second_run_or_resume_into_a_folder_in_use_is_refused(data, half_run, capsys):
+    with RunFolder(half_run) as running:
+        running.open(resume=True)
+        assert f"process {os.getpid()} on" in refused(half_run, capsys)
+        before = (half_run / "config.yaml").read_text()
+        assert main(flags(data, half_run, seed=1)) == 2
+        assert "is at this run; wait for its end, or give another --run" in capsys.readouterr().err
+    assert (half_run / "config.yaml").read_text() == before and not half_run.with_name("run-1").exists()
+    assert main(["--resume", str(half_run)]) == 0
 
 
 def test_resume_of_a_finished_run_shows_its_scores_again(paper_run, capsys):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
+
+from .interrupt import sigterm_interrupts
 
 LONGEST = 3000
 """Characters of an error; a path may have 4096 bytes, and few have more than a tenth of it."""
@@ -39,6 +42,11 @@ class Stopped(Exception):
     """The user stopped the run; the message says where it can go on."""
 
 
+def of_disk(error: OSError) -> str:
+    """An error of a file in words: the file, and what is the matter with it."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
 def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
     """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C or SIGTERM.
 
@@ -50,10 +58,31 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
         # A name of bytes that are no UTF-8 is shown with these as \udcff; it is no reason to end.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return work() or 0
+        with sigterm_interrupts():
+            _refuse_several_processes()
+            return work() or 0
+    except _OneOfMany:
+        return 2
     except (InputError, Failed, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {of_disk(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 2
     except (Stopped, KeyboardInterrupt) as stop:
         print(str(stop) or stopped)
         return 130
+
+
+class _OneOfMany(Exception):
+    """What the first of several processes says is enough."""
+
+
+def _refuse_several_processes() -> None:
+    """Refuse what torchrun and the like start several times: each would do all of it, into one folder."""
+    processes = os.environ.get("WORLD_SIZE", "")
+    if not processes.isdecimal() or int(processes) <= 1:
+        return
+    if os.environ.get("RANK", "0") != "0":
+        raise _OneOfMany
+    raise InputError(
+        f"started as {processes} processes (WORLD_SIZE={processes}), as by torchrun; wanted one: a command works "
+        "in one process, on one GPU; start it with python -m, or unset WORLD_SIZE"
+    )

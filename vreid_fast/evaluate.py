@@ -62,9 +62,8 @@ def make_parser() -> ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
-
     def work() -> None:
+        arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
         if arguments.json:
             check_writable("--json", arguments.json)
         scores = evaluate(arguments)

@@ -1,8 +1,10 @@
-"""A file is written whole or not at all."""
+"""A file is written whole or not at all, and an error of the disk names the file."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,16 +20,24 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     A crash, a full disk or an error in the block leaves the old file or the new one at PATH, never a part.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; the old file stays.
+        OSError: the disk is full or the folder cannot be written; the old file stays. It names PATH and what was
+            written; also where what writes in the block made another error of it, as torch does.
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
+    file = None
     try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
+        file = _Raw(partial, "wb")
+        with io.BufferedWriter(file) as buffered:
+            yield buffered
+            buffered.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except Exception as error:
+        failed = file.failed if file and file.failed else error
+        if isinstance(failed, OSError):
+            raise _named(failed, path, file.written if file else 0) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -35,7 +45,16 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 def write_text(path: str | Path, text: str) -> None:
     """Put `text` into a file, as `replacing` does."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
+
+
+def append_text(path: str | Path, text: str) -> None:
+    """Add `text` to the end of a file; raises as `replacing`, and what was there stays."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _named(error, Path(path), 0) from error
 
 
 def check_writable(option: str, path: str | Path) -> None:
@@ -55,3 +74,34 @@ def check_writable(option: str, path: str | Path) -> None:
         raise InputError(f"{option} {path}: cannot be written ({error.strerror})") from None
     if not there:
         path.unlink()
+
+
+def with_home(word: str) -> str:
+    """A path, FORMAT:PATH or --OPTION=PATH in which ~ is the home folder, as a shell writes it out at the start alone.
+
+    Words that have no path, or a ~ elsewhere, are as they were.
+    """
+    before, path = re.fullmatch(r"((?:--[\w-]+=)?(?:[\w-]+:)?)(.*)", word, re.DOTALL).groups()
+    return before + os.path.expanduser(path) if path.startswith("~") else word
+
+
+class _Raw(io.FileIO):
+    """A file that keeps the error of a write: torch's own writer makes another one of it."""
+
+    failed: OSError | None = None
+    written = 0
+
+    def write(self, data) -> int:
+        try:
+            count = super().write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+        self.written += count or 0
+        return count or 0
+
+
+def _named(error: OSError, path: Path, written: int) -> OSError:
+    """The same error with the file, and how much of it there was room for."""
+    words = error.strerror or str(error)
+    return OSError(error.errno, f"{words} after {written:,} bytes" if written else words, str(path))

@@ -1,15 +1,32 @@
 """Ctrl-C or SIGTERM ends a run after the step it is in; a second one ends it at once.
 
-SIGTERM is what schedulers, `kill` and torchrun send. It is treated as Ctrl-C is.
+SIGTERM is what schedulers, `kill` and torchrun send. It is treated as Ctrl-C is: in a whole command by
+`sigterm_interrupts`, in the steps of a run by `StopRequest`.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Within it SIGTERM raises KeyboardInterrupt, as Ctrl-C does; outside the main thread it changes nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        # None: it was not set from Python.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
 
 
 class StopRequest:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .config import Config, parse_command
+from .data.fingerprint import fingerprint
 from .device import Precision, choose_device
 from .errors import exit_code
 from .evaluation.clothes import clothes_protocols
@@ -22,10 +23,11 @@ from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits
 from .files import write_text
 from .training import build
+from .training.folder import RunFolder
 from .training.learner import Learner
 from .training.results import greet, print_results, read_result, write_results
-from .training.session import open_folder
-from .training.splits import run_splits
+from .training.resume import check_data
+from .training.splits import begun_splits, run_splits
 from .training.target_statistics import adopt_target_statistics, measure_cameras
 
 
@@ -36,16 +38,26 @@ def train(config: Config, resume: bool = False) -> dict:
         What result.json holds.
 
     Raises:
-        InputError: a knob, a path or data that cannot be used.
+        InputError: a knob, a path or data that cannot be used, or that are not those of the checkpoint.
         Diverged: a loss, a weight or a feature is not finite.
+        Failed: the disk is full, or the like.
         Stopped: Ctrl-C or SIGTERM; the checkpoint is written.
     """
+    with RunFolder(config.run.run) as folder:
+        return _train(config, folder, resume)
+
+
+def _train(config: Config, run: RunFolder, resume: bool) -> dict:
+    state = build.read_state(config, run.open(resume=True)) if resume else None
     device = choose_device(config.device.device)
     precision = Precision(config.device.precision, device)
     if config.device.threads:
         torch.set_num_threads(config.device.threads)
 
     domains = build.read_domains(config)
+    data = fingerprint(domains)
+    if state and (note := check_data(run.path, state, data)):
+        domains.notes.append(note)
     domains.labels = domains.labels.to(device)
     student, notes = build.initial_network(config, domains.identities)
     optimiser, stages = config.optimiser, config.stages
@@ -55,16 +67,17 @@ def train(config: Config, resume: bool = False) -> dict:
     per_camera = statistics == "camera"
     batches = build.make_batches(config, domains, precision, per_camera)
     domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target_data)[1]]
-    folder = open_folder(config.run.run, resume)
-    session = build.make_session(config, folder, learner, precision, domains.identities)
+    folder = run.path if resume else run.open()
+    session = build.make_session(config, folder, learner, precision, domains.identities, data)
     protocol = build.make_protocol(config, batches.reading)
     steps = build.make_steps(config, session, domains.labels)
 
     def start_adaptation() -> None:
         build.start_adaptation(config, session, batches, protocol, per_camera)
 
-    if resume:
-        session.restore(start_adaptation)
+    if state:
+        session.restore(state, start_adaptation)
+        del state  # its memory
     write_text(folder / "config.yaml", config.to_yaml())
     if session.finished and (folder / "result.json").exists():
         return read_result(folder)
@@ -123,13 +136,19 @@ def train(config: Config, resume: bool = False) -> dict:
 def train_splits(config: Config, resume: bool = False) -> dict:
     """`--split all`: a run for each split of the target in its folder, then mean and deviation of their scores."""
     splits = count_splits(config.data.target)
-    folder = open_folder(config.run.run, resume)
-    write_text(folder / "config.yaml", config.to_yaml())
+
+    def of_split(split: int, inner: Path) -> Config:
+        return config.replace(split=str(split), run=str(inner))
 
     def train_split(split: int, inner: Path, again: bool) -> dict:
-        return train(config.replace(split=str(split), run=str(inner)), again)
+        return train(of_split(split, inner), again)
 
-    return run_splits(folder, splits, train_split)
+    with RunFolder(config.run.run) as run:
+        folder = run.open(resume)
+        for split, inner in begun_splits(folder, splits):
+            build.read_state(of_split(split, inner), inner)
+        write_text(folder / "config.yaml", config.to_yaml())
+        return run_splits(folder, splits, train_split)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from vreid_fast.config import Config, parse_command
+from vreid_fast.config import Config, parse_command, underscored
 from vreid_fast.errors import InputError
 
 
@@ -30,7 +30,18 @@ def test_resume_takes_the_knobs_of_the_run(tmp_path):
     (tmp_path / "config.yaml").write_text(Config.of(seed=5).to_yaml())
     config, resume = parse_command(["--resume", str(tmp_path)])
     assert config.run.seed == 5 and config.run.run == str(tmp_path) == resume
-    assert parse_command([f"--resume={tmp_path}", "--adapt_steps", "3"])[0].stages.adapt_steps == 3
+    assert parse_command([f"--resume={tmp_path}", "--log_every", "3"])[0].run.log_every == 3
+    with pytest.raises(InputError, match=f"--resume {tmp_path} goes on in that folder; leave --run other out"):
+        parse_command([f"--resume={tmp_path}", "--run=other"])
+
+
+@pytest.mark.parametrize("content", [b"", b"sour", b"seed: 1\n\xff: 2\n", b"seed:\n", b"seed: [1\n"])
+def test_a_damaged_config_of_a_run_is_named_and_can_be_written_again(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(
+        InputError, match=f"--resume {tmp_path}: {tmp_path}/config.yaml: .*; write the knobs of the run"
+    ):
+        parse_command(["--resume", str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -59,5 +70,70 @@ def test_bad_knobs_are_named_on_one_line(argv, said):
 
 def test_unknown_knob_in_a_file_is_named(tmp_path):
     (tmp_path / "a.yaml").write_text("clustrs: 3\n")
-    with pytest.raises(InputError, match="clustrs.*did you mean --clusters"):
+    with pytest.raises(InputError, match="clustrs.*did you mean clusters[?]"):
         parse_command(["--config", str(tmp_path / "a.yaml")])
+
+
+VALUES = {
+    "seed: 010": ("seed", 10), "seed: 0o10": ("seed", 8), "seed: 0x10": ("seed", 16),
+    "source_lr: 1e-4": ("source_lr", 1e-4), "source_lr: 1": ("source_lr", 1.0),
+    'source_lr: "0.001"': ("source_lr", 1e-3), "run: 2026-01-01": ("run", "2026-01-01"),
+    "camera_aware: no": ("camera_aware", False), "combined_sizes: [010, 3]": ("combined_sizes", (10, 3)),
+    '{"seed": 3,\n "l1s": 0.5}': ("seed", 3), "\ufeffseed: 4\r\n": ("seed", 4), "weights:": ("weights", None),
+    "run: ~/x": ("run", "/home/me/x"), "target: folder:~/x": ("target", "folder:/home/me/x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_a_file_means_what_it_says(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "a.yaml").write_text(text, newline="")
+    name, value = VALUES[text]
+    assert parse_command(["--config", str(tmp_path / "a.yaml")])[0].knobs()[name] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 1:30", "seed: wanted a number, found '1:30'"),
+        ("seed: 1_000", "seed: wanted a number"),
+        ("combined_sizes: [1:30]", "combined_sizes: wanted numbers"),
+        ("seed: 1\nl1s: 0\nseed: 2", "line 3: seed is there twice, in line 1 too"),
+        ('{"seed": 1,\n"seed": 1}', "line 2: seed is there twice, in line 1 too"),
+        ("seed: 99999999999999999999", "--seed must be .* at most 9223372036854775807, got 99999999999999999999"),
+        ("seed: " + "9" * 5000, "a.yaml: cannot be read"),
+        ("source_lr: .inf", "--source_lr must be finite"),
+        ("source-steps: 3", "source-steps: no such knob; did you mean source_steps[?]"),
+        ("threads:", "threads: has no value; give it one, or take the line out"),
+        ("threads: ~", "threads: has no value"),
+        ("train:\n  seed: 1", "train: no such knob; .*; knobs stand side by side, not below a name"),
+        ("config: demo", "config: no such knob"),
+        ("resume: x", "resume: no such knob"),
+        ("seed: 1\n--- \nseed: 2", "a.yaml: cannot be read: expected a single document"),
+        ("? [a]\n: 3", "a.yaml: cannot be read"),
+        ("seed: " + "[" * 3000, "a.yaml: cannot be read"),
+        ("- seed", "wanted lines such as `seed: 1`, found .'seed'"),
+        ("", "found nothing"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_with_its_knob_or_line(tmp_path, text, said):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match=said) as error:
+        parse_command(["--config", str(tmp_path / "a.yaml")])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("~/x", "/home/me/x"), ("~", "/home/me"), ("--run=~/x", "--run=/home/me/x"),
+        ("folder:~/x", "folder:/home/me/x"),
+        ("--da-ta=mars:~/x", "--da_ta=mars:/home/me/x"), ("a~/x", "a~/x"), ("--run=a:b~", "--run=a:b~"), ("", ""),
+        ("./~/x", "./~/x"), ("3", "3"),
+    ],
+)  # fmt: skip
+def test_home_where_the_shell_left_it(monkeypatch, word, meant):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert underscored([word]) == [meant]
+    if word.startswith("~"):
+        assert parse_command(["--run", word])[0].run.run == meant

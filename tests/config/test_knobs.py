@@ -134,9 +134,47 @@ def test_values_above_zero(name):
             Config.of(**{name: value})
 
 
+@pytest.mark.parametrize("name", [name for name, default in KNOBS.items() if type(default) in (int, float)])
+def test_no_number_is_infinite_or_too_large(name):
+    for value in (float("inf"), 10**20) if type(KNOBS[name]) is int else (float("inf"),):
+        with pytest.raises(
+            InputError, match=f"^--{name} must be .*(finite and at most 9223372036854775807|and 1), got"
+        ):
+            Config.of(**{name: value})
+
+
+def test_paths_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = Config.of(run="~/x", target="folder:~/a b", start="~", weights="/w~/~", source="synthetic")
+    assert (config.run.run, config.data.target, config.stages.start) == (
+        "/home/me/x",
+        "folder:/home/me/a b",
+        "/home/me",
+    )
+    assert (config.network.weights, config.data.source) == ("/w~/~", "synthetic")
+
+
 def test_a_group_checks_itself():
     with pytest.raises(InputError, match="--people must be at least 2, got 1"):
         BatchKnobs(people=1)
+
+
+# What a resume may change: where, how fast and how often, never what comes out.
+FREE = {
+    "synthetic_cache", "loader", "loader_threads", "cache", "on_bad_frame", "device", "threads", "run", "log_every",
+    "gradients_every", "checkpoint_every", "test_batch",
+}  # fmt: skip
+
+
+def test_every_knob_says_what_a_resume_may_do_with_it():
+    for group in GROUPS.values():
+        for field in dataclasses.fields(group):
+            assert "on_resume" in field.metadata, f"{field.name}: wanted fixed(...), free(...) or same_data(...)"
+    kinds = {name: "free" if name in FREE else "fixed" for name in KNOBS} | {
+        "source": "same_data",
+        "target": "same_data",
+    }
+    assert Config.on_resume() == kinds
 
 
 def test_factors_are_those_of_the_losses():

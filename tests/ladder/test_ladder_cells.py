@@ -12,6 +12,7 @@ from fake_training import calls, install
 from vreid_fast.errors import Stopped
 from vreid_fast.ladder.cells import CellFailed, plan_cells, run_cells
 from vreid_fast.ladder.rows import configure, read_table
+from vreid_fast.training.folder import RunFolder
 
 ROWS = "rows: {a: {method: source}, b: {after: a}, c: {l1s: 0}}"
 
@@ -131,6 +132,19 @@ def test_a_signal_stops_all_with_a_checkpoint(plan, fake, number):
     (fake / "a").unlink(), (fake / "c").unlink()
     run(plan())
     assert sorted(calls(fake)[3:]) == ["seed0/a resumed", "seed0/b", "seed0/c resumed"]
+
+
+def test_a_cell_that_is_trained_by_hand_is_waited_for(plan, fake):
+    cells, told = plan(), []
+    run(cells[:1])
+    with RunFolder(cells[1].folder) as by_hand:
+        by_hand.open()
+        thread = threading.Thread(target=lambda: told.extend(run(cells[:2])[1]))
+        thread.start()
+        time.sleep(0.3)
+        assert "seed0/a" not in calls(fake)
+    thread.join()
+    assert calls(fake) == ["seed0/start", "seed0/a"] and "another process is training it" in told[0]
 
 
 def test_what_a_killed_ladder_left_running_is_waited_for(plan, fake):

@@ -98,6 +98,10 @@ rows: {third: {after: second, triplet: 0}, second: {after: first, l1s: 0.5}, fir
 
 
 def test_values_of_every_kind_reach_the_knobs(tmp_path):
+    assert knobs_of(table(tmp_path, "rows: {a: {clusters: 010}}"), [])["a"].clusters == 10
+    for text, said in (("l1s: .inf", "l1s"), ("clusters: 1:30", "--clusters: wanted a number, found '1:30'")):
+        with pytest.raises(InputError, match=f"row a: .*{said}"):
+            knobs_of(table(tmp_path, f"rows: {{a: {{{text}}}}}"), [])
     text = "rows: {a: {camera_aware: false, combined_sizes: [2], weights: null, split: 3, adapt_lr: 1e-5}}"
     configs = knobs_of(table(tmp_path, text), ["--weights=/w.pth"])
     assert configs["start"].weights == "/w.pth"
@@ -108,14 +112,15 @@ def test_values_of_every_kind_reach_the_knobs(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "wanted `rows:`"),
+        ("", "found nothing; see vreid_fast/ladder/table2.yaml"),
         ("rows: [a]", r"rows: wanted a mapping of names, found \['a'\]"),
         ("rows: {}", "rows: wanted at least one"),
         ("title: x", "rows: wanted a mapping"),
         ("lines: {a: {}}\nrows: {a: {}}", "lines: the table has no such key; it takes title"),
         ("rows: {a: 3}", "row a: wanted knobs, such as .*, found 3"),
-        ("rows:\n  a: {l1s: 0}\n  b: {}\n  a: {l2s: 0}", "line 4: a is there twice"),
+        ("rows:\n  a: {l1s: 0}\n  b: {}\n  a: {l2s: 0}", "line 4: a is there twice, in line 2 too"),
         ("rows: {a: {l1s: 0, l1s: 1}}", "line 1: l1s is there twice"),
+        ("rows: {a: {seed: 3, x: [{l1s: 0,\n l1s: 1}]}}", "line 2: l1s is there twice, in line 1 too"),
         ("rows: {no: {}}", "row False: wanted a name"),
         ("rows: {a/b: {}}", "row 'a/b': wanted a name of letters"),
         ("rows: {a: {seed: 3}}", "row a: seed: the ladder sets it"),

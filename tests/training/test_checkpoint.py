@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from full_disk import largest_file
 
 from vreid_fast.errors import InputError
 from vreid_fast.training import checkpoint
@@ -32,6 +33,15 @@ def test_a_failing_write_keeps_the_old_file(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert checkpoint.load(tmp_path / "last.pt")["step"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("size", [0, 5_000, 300_000])
+def test_a_full_disk_is_told_as_such_and_keeps_the_old_file(tmp_path, size):
+    checkpoint.save(tmp_path / "last.pt", {"step": 1})
+    with largest_file(size), pytest.raises(OSError, match="File too large") as error:
+        checkpoint.save(tmp_path / "last.pt", {"step": 2, "w": torch.zeros(100, 1000)})
+    assert error.value.filename == str(tmp_path / "last.pt")
+    assert checkpoint.load(tmp_path / "last.pt")["step"] == 1 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_missing_damaged_and_foreign_files_are_explained(tmp_path):

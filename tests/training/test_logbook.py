@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from vreid_fast.errors import Diverged
+from vreid_fast.errors import Diverged, InputError
 from vreid_fast.training.logbook import Logbook, read_history
 
 
@@ -77,3 +77,14 @@ def test_scalars_are_read_only_when_a_row_is_written(log):
     log.step("adapt", 1, losses(), {"weights": {"l1s": Unread()}}, clips=1)
     with pytest.raises(AssertionError, match="read"):
         log.step("adapt", 2, losses(), {"weights": {"l1s": Unread()}}, clips=1)
+
+
+@pytest.mark.parametrize("line", [b"5", b"\xff", b'{"step": 1', b'{"stage": "source", "step": "1", "seconds": 1}'])
+def test_a_line_that_is_no_row_is_named_and_rows_behind_it_are_not_lost_in_silence(tmp_path, line):
+    row = json.dumps({"stage": "source", "step": 1, "seconds": 1.0}).encode()
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(row + b"\n" + line + b"\n" + row + b"\n")
+    with pytest.raises(InputError, match=f"{path}, line 2: wanted an object of JSON .*; take the line out"):
+        read_history(path)
+    path.write_bytes(row + b"\n\n" + row + b"\n" + line)
+    assert len(read_history(path)) == 2

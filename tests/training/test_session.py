@@ -6,15 +6,16 @@ import signal
 
 import pytest
 import torch
+from full_disk import largest_file
 
 from vreid_fast.config.knobs import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
-from vreid_fast.errors import Diverged, InputError, Stopped
+from vreid_fast.errors import Diverged, Failed, InputError, Stopped
 from vreid_fast.models import build
 from vreid_fast.training.checkpoint import load
 from vreid_fast.training.learner import Learner
 from vreid_fast.training.logbook import read_history
-from vreid_fast.training.session import Session, open_folder
+from vreid_fast.training.session import Session
 
 STAGES = StageKnobs(source_steps=3, adapt_steps=4)
 LOSS = torch.tensor(1.0)
@@ -23,10 +24,11 @@ LOSS = torch.tensor(1.0)
 def make(folder, identities=3, network="small", **run):
     torch.manual_seed(0)
     learner = Learner(build(network, identities=identities, frames=2), learning_rate=1e-3, weight_decay=0.0)
+    folder.mkdir(exist_ok=True)
     knobs = RunKnobs(**{"log_every": 1, "checkpoint_every": 2, **run})
     return Session(
-        open_folder(folder, resume=True), learner, Precision("fp32", torch.device("cpu")), STAGES, knobs,
-        network=network, frames=2, identities=identities, config={"seed": 5},
+        folder, learner, Precision("fp32", torch.device("cpu")), STAGES, knobs,
+        network=network, frames=2, identities=identities, config={"seed": 5}, data="{}",
     )  # fmt: skip
 
 
@@ -58,6 +60,20 @@ def test_a_signal_ends_after_the_step_with_a_checkpoint(tmp_path, number):
         os.kill(os.getpid(), number)
         with pytest.raises(Stopped, match=f"stopped at step 2 of 7; go on with --resume {tmp_path}"):
             advance(session, 1)
+    assert load(session.last)["step"] == 2
+
+
+@pytest.mark.parametrize("name", ["last.pt", "metrics.jsonl"])
+def test_a_full_disk_names_the_file_and_what_is_safe(tmp_path, name):
+    size = 10_000 if name == "last.pt" else 10
+    for steps, kept in (
+        (0, "no checkpoint was written yet"),
+        (2, f"last.pt (step 2): --resume {tmp_path} goes on from"),
+    ):
+        with pytest.raises(Failed, match=f"^{tmp_path}/{name}: File too large.*; .*{kept}"), make(tmp_path) as session:
+            advance(session, steps)
+            with largest_file(size):
+                advance(session, 2)
     assert load(session.last)["step"] == 2
 
 
@@ -102,7 +118,7 @@ def test_scores_logged_again_after_a_resume_stand_once(tmp_path):
         session.note_scores(source=SCORES)
         session.note_scores(student=SCORES, student_camera=SCORES)
     other = make(tmp_path)
-    other.restore(lambda: None)
+    other.restore(load(other.last), lambda: None)
     with other:
         other.note_scores(source=SCORES)
         other.note_scores(student={**SCORES, "map": 0.75}, student_camera=SCORES)
@@ -132,7 +148,7 @@ def test_what_is_saved_is_restored(tmp_path):
         session.save()
         wanted, drawn = session.learner.student.state_dict(), torch.rand(3)
     other = make(tmp_path)
-    other.restore(lambda: pytest.fail("the second stage has not begun"))
+    other.restore(load(other.last), lambda: pytest.fail("the second stage has not begun"))
     assert all(torch.equal(value, wanted[name]) for name, value in other.learner.student.state_dict().items())
     assert (other.learner.step, other.saved_step, other.scores) == (1, 1, session.scores)
     assert torch.equal(torch.rand(3), drawn)
@@ -142,7 +158,7 @@ def test_a_state_of_the_second_stage_makes_its_parts_first(tmp_path):
     with make(tmp_path) as session:
         advance(session, 4)
     other, called = make(tmp_path), []
-    other.restore(lambda: called.append(other.learner.step))
+    other.restore(load(other.last), lambda: called.append(other.learner.step))
     assert called == [0] and other.learner.step == 4
 
 
@@ -150,7 +166,7 @@ def test_another_runs_checkpoint_is_refused(tmp_path):
     with make(tmp_path) as session:
         session.save()
     with pytest.raises(InputError, match="it has identities 3 where this run has 4"):
-        make(tmp_path, identities=4).restore(lambda: None)
+        make(tmp_path, identities=4).restore(load(tmp_path / "last.pt"), lambda: None)
 
 
 def test_start_from_takes_the_student_and_with_drop_classifier_not_its_classifier(tmp_path):
@@ -174,15 +190,3 @@ def test_the_best_selected_scores_stay(tmp_path):
             session.select({"map": 0.5, "rank1": rank1})
         session.select(None)
     assert session.scores["student_selected"] == {"map": 0.5, "rank1": 0.5, "step": 2}
-
-
-def test_an_earlier_run_is_moved_aside_and_a_folder_that_cannot_be_is_named(tmp_path, capsys):
-    run = open_folder(tmp_path / "run")
-    for number in (1, 2):
-        (run / "config.yaml").write_text(f"seed: {number}")
-        open_folder(run)
-        assert (tmp_path / f"run-{number}" / "config.yaml").read_text() == f"seed: {number}"
-    assert not (run / "config.yaml").exists() and "is now in" in capsys.readouterr().out
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="--run .*/file/run: cannot be made .*; give a folder that can be written"):
-        open_folder(tmp_path / "file" / "run")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import with_home
+
+LARGEST = 2**63 - 1
+"""Of an integer: what torch takes as a seed, and more steps than there will ever be."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,36 @@ def between(least: float, most: float) -> Bound:
     return Bound(lambda value: least <= value <= most, f"between {least} and {most}")
 
 
-def knob(default: Any, *bounds: Bound) -> Any:
-    """The default of a field in a `KnobGroup`, and its bounds."""
-    return dataclasses.field(default=default, metadata={"bounds": bounds})
+def _finite(value: Any) -> bool:
+    parts = value if isinstance(value, tuple | list) else (value,)
+    return all(math.isfinite(part) and abs(part) <= LARGEST for part in parts if isinstance(part, int | float))
+
+
+FINITE = Bound(_finite, f"finite and at most {LARGEST}")
+
+
+def fixed(default: Any, *bounds: Bound) -> Any:
+    """The default of a knob that makes a run's result what it is, and its bounds: a resume may not change it."""
+    return _knob(default, bounds, "fixed")
+
+
+def free(default: Any, *bounds: Bound) -> Any:
+    """Likewise of a knob that only says where, how fast and how often: a resume may change it."""
+    return _knob(default, bounds, "free")
+
+
+def same_data(default: Any, *bounds: Bound) -> Any:
+    """Likewise of a data set: a resume may say that it has moved, and looks whether it is the same."""
+    return _knob(default, bounds, "same_data")
+
+
+def _knob(default: Any, bounds: tuple[Bound, ...], on_resume: str) -> Any:
+    return dataclasses.field(default=default, metadata={"bounds": bounds, "on_resume": on_resume})
 
 
 @dataclass(frozen=True)
 class KnobGroup:
-    """A frozen dataclass of knobs, each within its bounds.
+    """A frozen dataclass of knobs, each within its bounds; in paths, ~ becomes the home folder.
 
     Raises:
         InputError: a value out of bounds, with the knob, what was wanted and what came.
@@ -49,7 +76,9 @@ class KnobGroup:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            for bound in field.metadata.get("bounds", ()):
+            if isinstance(value, str):
+                object.__setattr__(self, field.name, with_home(value))
+            for bound in (*field.metadata.get("bounds", ()), FINITE):
                 if not bound.holds(value):
                     came = list(value) if isinstance(value, tuple) else value
                     raise InputError(

@@ -6,10 +6,14 @@ import re
 import sys
 from pathlib import Path
 
+import yaml
+
 from vreid_fast.errors import InputError
+from vreid_fast.files import with_home
 
 from .flat import near
 from .knobs import Config
+from .yaml_text import load_yaml, read_yaml
 
 
 def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
@@ -19,20 +23,25 @@ def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
     takes a file or the name of a preset. `--resume DIR` starts from DIR/config.yaml and goes on in DIR.
 
     Raises:
-        InputError: unknown knob or preset, wrong type, missing file.
+        InputError: unknown knob or preset, wrong type, missing or damaged file.
     """
     argv = _with_presets(underscored(sys.argv[1:] if argv is None else argv))
     parser = _parser()
-    resume = _value_of("--resume", argv)
+    resume = next(iter(_values_of("--resume", argv)), None)
     if resume is not None:
-        saved = Path(resume) / "config.yaml"
-        if not saved.is_file():
-            raise InputError(f"--resume {resume}: no config.yaml there; name the folder of an earlier run")
-        argv = [f"--config={saved}", f"--run={resume}", *argv]
+        argv = [f"--config={_saved(resume)}", f"--run={resume}", *argv]
+    for file in _values_of("--config", argv):
+        if Path(file).is_file():
+            _check_file(file)
+    for name in Config().knobs():
+        for word in _values_of(f"--{name}", argv):
+            _check_number(f"--{name}", name, word)
     try:
         values = vars(parser.parse_args(argv))
     except Exception as error:  # jsonargparse raises argparse's and its own kinds
         raise InputError(_one_line(str(error))) from error
+    if resume is not None and values["run"] != resume:
+        raise InputError(f"--resume {resume} goes on in that folder; leave --run {values['run']} out")
     return Config.of(**{name: values[name] for name in Config().knobs()}), resume
 
 
@@ -42,8 +51,50 @@ def presets() -> dict[str, Path]:
 
 
 def underscored(argv: list[str]) -> list[str]:
-    """Words of a command line with hyphens in the names of options taken as underscores."""
-    return [re.sub(r"^--[^=]*", lambda name: "--" + name[0][2:].replace("-", "_"), word) for word in argv]
+    """Words of a command line with hyphens in the names of options taken as underscores, and ~ as the home folder."""
+    return [with_home(re.sub(r"^--[^=]*", lambda name: "--" + name[0][2:].replace("-", "_"), word)) for word in argv]
+
+
+def _saved(resume: str) -> Path:
+    """The config.yaml of a run.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = Path(resume) / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"--resume {resume}: no config.yaml there; name the folder of an earlier run")
+    try:
+        _check_file(path)
+    except InputError as error:
+        raise InputError(
+            f"--resume {resume}: {error}; write the knobs of the run into it again (the checkpoint has them too, and "
+            "names each that differs)"
+        ) from None
+    return path
+
+
+def _check_file(path: str | Path) -> None:
+    """Refuse what is no file of knobs, or has one without a value.
+
+    Raises:
+        InputError: with the file and the knob.
+    """
+    knobs = Config().knobs()
+    for name, value in read_yaml(path).items():
+        if name not in knobs:
+            below = "; knobs stand side by side, not below a name" if isinstance(value, dict) else ""
+            raise InputError(f"{path}: {name}: no such knob; {near(str(name), list(knobs), dashes='')}{below}")
+        if value is None and knobs[name] is not None:
+            raise InputError(f"{path}: {name}: has no value; give it one, or take the line out")
+        _check_number(f"{path}: {name}", name, value)
+
+
+def _check_number(where: str, name: str, value: object) -> None:
+    """Refuse 1:30 and 1_000, which the parser would take as ninety and a thousand, where a number is wanted."""
+    default = Config().knobs()[name]
+    if isinstance(default, int | float | tuple) and re.search("[:_]", str(value)):
+        raise InputError(f"{where}: wanted {'numbers' if isinstance(default, tuple) else 'a number'}, found {value!r}")
 
 
 def _with_presets(argv: list[str]) -> list[str]:
@@ -72,10 +123,12 @@ def _parser():
     import jsonargparse
 
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    jsonargparse.set_loader("knobs", load_yaml, (yaml.YAMLError, InputError))
     parser = jsonargparse.ArgumentParser(
         prog="python -m vreid_fast.train",
         description="Train on labelled synthetic tracklets and adapt to real, unlabelled ones.",
         exit_on_error=False,
+        parser_mode="knobs",
     )
     parser.add_argument("--config", action="config", help=f"YAML file of knobs, or a preset: {', '.join(presets())}")
     parser.add_argument("--resume", metavar="DIR", default=None, help="go on with the run in DIR")
@@ -84,13 +137,10 @@ def _parser():
     return parser
 
 
-def _value_of(flag: str, argv: list[str]) -> str | None:
-    for position, word in enumerate(argv):
-        if word == flag and position + 1 < len(argv):
-            return argv[position + 1]
-        if word.startswith(flag + "="):
-            return word.split("=", 1)[1]
-    return None
+def _values_of(flag: str, argv: list[str]) -> list[str]:
+    """What follows an option, each time that it is given."""
+    after = [following for word, following in zip(argv, argv[1:]) if word == flag]
+    return after + [word.split("=", 1)[1] for word in argv if word.startswith(flag + "=")]
 
 
 def _one_line(message: str) -> str:

@@ -67,12 +67,21 @@ class FlatForm:
         }
         return {name: found.pop(name) for name in WRITTEN} | found
 
+    @classmethod
+    def on_resume(cls) -> dict[str, str]:
+        """What a resume may do with each knob, by name: "fixed", "free" or "same_data"."""
+        return {
+            field.name: field.metadata["on_resume"]
+            for group in cls.groups().values()
+            for field in dataclasses.fields(group)
+        }
+
     def to_yaml(self) -> str:
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in self.knobs().items()}
         return yaml.safe_dump(plain, sort_keys=False)
 
 
-def near(word: str, known: list[str]) -> str:
+def near(word: str, known: list[str], dashes: str = "--") -> str:
     """What to try in place of an unknown knob."""
-    found = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean --{found[0]}?" if found else "--help lists the knobs"
+    found = difflib.get_close_matches(word.replace("-", "_"), known, n=1)
+    return f"did you mean {dashes}{found[0]}?" if found else "--help lists the knobs"

@@ -1,6 +1,7 @@
 """Every knob of a run, in groups: its type, default, bounds, unit and source stand in one place.
 
-Each function takes the groups that it uses. Command line and YAML are flat: a name is in one group only.
+`fixed`, `free` and `same_data` say whether a resume may change it. Each function takes the groups that it uses. Command
+line and YAML are flat: a name is in one group only.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from .bounds import Bound, KnobGroup, above, at_least, between, knob
+from .bounds import Bound, KnobGroup, above, at_least, between, fixed, free, same_data
 from .flat import FlatForm
 
 A_SPLIT = Bound(lambda split: re.fullmatch(r"all|[0-9]{1,9}", str(split)), "a number from 0, or all")
@@ -24,24 +25,24 @@ SOMETHING_LEFT = Bound(lambda part: part < 1, "below 1", "nothing would be left 
 class DataKnobs(KnobGroup):
     """Data sets, source and target."""
 
-    source: str = "synthetic"
+    source: str = same_data("synthetic")
     """Labelled tracklets to learn from: SPEC = synthetic | synthetic:real | FORMAT:PATH (formats: folder, mars,
     ilidsvid, prid2011, lsvid, ccvid, dukemtmc-videoreid, svreid, svreid_cc, svreid_plus)."""
-    target: str = "synthetic:real"
+    target: str = same_data("synthetic:real")
     """Unlabelled tracklets to adapt to, in the same words; its query and gallery are what is scored."""
-    synthetic_seed: int = knob(0, at_least(0))
+    synthetic_seed: int = fixed(0, at_least(0))
     """Seed of the synthetic people; another seed renders other people."""
-    synthetic_cache: str | None = None
+    synthetic_cache: str | None = free(None)
     """Folder that keeps rendered synthetic tracklets; default ~/.cache/vreid_fast."""
-    split: str | int = knob("0", A_SPLIT)
+    split: str | int = fixed("0", A_SPLIT)
     """Split of a target that has several (ilidsvid, prid2011: 0 to 9), or all: a run for each, then the mean."""
-    mars_gallery: Literal["with_query", "without_query"] = "with_query"
+    mars_gallery: Literal["with_query", "without_query"] = fixed("with_query")
     """Gallery of MARS: the official 11,310 tracklets with the queries, or the 9,330 without them (authors)."""
-    authors_pieces_train: int = knob(0, at_least(0))
+    authors_pieces_train: int = fixed(0, at_least(0))
     """Cut the target's training tracklets into pieces of N frames (authors: 48 LS-VID, 32 DukeMTMC, 64 CCVID)."""
-    authors_pieces_test: int = knob(0, at_least(0))
+    authors_pieces_test: int = fixed(0, at_least(0))
     """Cut query and gallery tracklets likewise, each piece scored as one (authors: 48 LS-VID); 0 = whole."""
-    scenes: bool = False
+    scenes: bool = fixed(False)
     """Take whole scenes, wider than high, as if they were people; without it they are refused."""
 
     def __post_init__(self):
@@ -53,11 +54,11 @@ class DataKnobs(KnobGroup):
 class ClipKnobs(KnobGroup):
     """Clips at the network's input."""
 
-    height: int = knob(64, at_least(16))
+    height: int = fixed(64, at_least(16))
     """Height of a frame at the network's input, pixels (paper: 256)."""
-    width: int = knob(32, at_least(8))
+    width: int = fixed(32, at_least(8))
     """Width of a frame at the network's input, pixels (paper: 128)."""
-    frames: int = knob(4, at_least(1))
+    frames: int = fixed(4, at_least(1))
     """T, frames of a clip (paper: 4)."""
 
 
@@ -65,17 +66,17 @@ class ClipKnobs(KnobGroup):
 class BatchKnobs(KnobGroup):
     """Batches and augmentation."""
 
-    people: int = knob(8, at_least(2))
+    people: int = fixed(8, at_least(2))
     """P, people in a source batch (paper: 8)."""
-    per_person: int = knob(2, at_least(2))
+    per_person: int = fixed(2, at_least(2))
     """K, tracklets a person in a source batch (paper: 4)."""
-    target_batch: int = knob(16, at_least(2))
+    target_batch: int = fixed(16, at_least(2))
     """Target clips in a batch, drawn without identities and balanced over the cameras (paper: 32)."""
-    flip: float = knob(0.5, between(0, 1))
+    flip: float = fixed(0.5, between(0, 1))
     """Probability that a clip is mirrored."""
-    erase: float = knob(0.5, between(0, 1))
+    erase: float = fixed(0.5, between(0, 1))
     """Probability that a clip loses a random rectangle, the same one in all of its frames."""
-    pad: int = knob(4, at_least(0))
+    pad: int = fixed(4, at_least(0))
     """Pixels of padding around a frame before a random crop of the input's size."""
 
 
@@ -83,13 +84,13 @@ class BatchKnobs(KnobGroup):
 class LoadingKnobs(KnobGroup):
     """Loading."""
 
-    loader: Literal["auto", "dali", "torch"] = "auto"
+    loader: Literal["auto", "dali", "torch"] = free("auto")
     """What decodes: NVIDIA DALI, plain torch, or DALI where it is installed."""
-    loader_threads: int = knob(1, at_least(1))
+    loader_threads: int = free(1, at_least(1))
     """CPU threads of each loader."""
-    cache: Literal["none", "cpu", "gpu"] = "none"
+    cache: Literal["none", "cpu", "gpu"] = free("none")
     """Where decoded training frames are kept after the first epoch; refused where they would not fit."""
-    on_bad_frame: Literal["error", "skip"] = "error"
+    on_bad_frame: Literal["error", "skip"] = free("error")
     """A frame that cannot be read ends the run, or its neighbour is taken and it is listed at the end."""
 
 
@@ -97,13 +98,13 @@ class LoadingKnobs(KnobGroup):
 class NetworkKnobs(KnobGroup):
     """Network."""
 
-    network: str = "small"
+    network: str = fixed("small")
     """Network: small, resnet18, resnet50, or of the SINet family (for 256 x 128 pixels) sinet, sbnet, idnet, c2d.
     sinet and sbnet take --frames 4 or 8; sinet and idnet have weights for one T, height and width."""
-    weights: str | None = None
+    weights: str | None = fixed(None)
     """File of ImageNet weights for the trunk, keys named as torchvision names them; or a whole network of sinet,
     sbnet, idnet or c2d in its authors' container."""
-    drop_classifier: bool = False
+    drop_classifier: bool = fixed(False)
     """Leave out the classifier of a whole network in --weights or --start, as for another number of identities."""
 
 
@@ -111,17 +112,17 @@ class NetworkKnobs(KnobGroup):
 class IdentityKnobs(KnobGroup):
     """Losses of identity, on the source."""
 
-    cross_entropy: float = knob(1.0, at_least(0))
+    cross_entropy: float = fixed(1.0, at_least(0))
     """Factor of the identity cross-entropy (eq. 5); 0 switches a term off, here and below."""
-    triplet: float = knob(1.0, at_least(0))
+    triplet: float = fixed(1.0, at_least(0))
     """Factor of the batch-hard triplet loss (eq. 6)."""
-    triplet_distance: Literal["euclidean", "cosine"] = "cosine"
+    triplet_distance: Literal["euclidean", "cosine"] = fixed("cosine")
     """Distance in the triplet loss: Euclidean as in the paper, cosine as in the authors' code."""
-    margin: float = knob(0.3, at_least(0))
+    margin: float = fixed(0.3, at_least(0))
     """Margin of the triplet loss."""
-    info_nce: float = knob(0.0, at_least(0))
+    info_nce: float = fixed(0.0, at_least(0))
     """Factor of the InfoNCE term between frames of one person, of networks with a projection (authors: 0.001)."""
-    info_nce_temperature: float = knob(0.07, above(0))
+    info_nce_temperature: float = fixed(0.07, above(0))
     """Temperature of the InfoNCE term (authors: 0.07)."""
 
     def factors(self) -> dict[str, float]:
@@ -133,21 +134,21 @@ class IdentityKnobs(KnobGroup):
 class AdversarialKnobs(KnobGroup):
     """Adversarial losses, on source and target."""
 
-    l1s: float = knob(1.0, at_least(0))
+    l1s: float = fixed(1.0, at_least(0))
     """Factor of L1S, the domain loss on frames (eq. 7)."""
-    l2s: float = knob(1.0, at_least(0))
+    l2s: float = fixed(1.0, at_least(0))
     """Factor of L2S, the domain loss on clips (eq. 8)."""
-    l3s: float = knob(1.0, at_least(0))
+    l3s: float = fixed(1.0, at_least(0))
     """Factor of L3S, the domain regression on combined clips (eq. 9)."""
-    reversal: float = knob(0.5, at_least(0))
+    reversal: float = fixed(0.5, at_least(0))
     """Final strength of the gradient reversal; it rises as 2 / (1 + exp(-10 p)) - 1 over adaptation."""
-    combined_groups: int = knob(16, at_least(1))
+    combined_groups: int = fixed(16, at_least(1))
     """J, combined clips a step in L3S."""
-    combined_sizes: tuple[int, ...] = knob((2, 4, 8), POSITIVE)
+    combined_sizes: tuple[int, ...] = fixed((2, 4, 8), POSITIVE)
     """S, clips in a combined clip, one of these at random."""
-    domain_width: int = knob(128, at_least(1))
+    domain_width: int = fixed(128, at_least(1))
     """Hidden units of each domain head."""
-    domain_dropout: float = knob(0.5, between(0, 1), SOMETHING_LEFT)
+    domain_dropout: float = fixed(0.5, between(0, 1), SOMETHING_LEFT)
     """Dropout in each domain head."""
 
     def __post_init__(self):
@@ -163,15 +164,15 @@ class AdversarialKnobs(KnobGroup):
 class ConsistencyKnobs(KnobGroup):
     """Consistency of student and teacher, on the target."""
 
-    l1c: float = knob(0.3, at_least(0))
+    l1c: float = fixed(0.3, at_least(0))
     """Factor of L1C, student and teacher in the same cluster (eq. 14)."""
-    l2c: float = knob(1.0, at_least(0))
+    l2c: float = fixed(1.0, at_least(0))
     """Factor of L2C, distance to the cluster's mean (eq. 15)."""
-    cluster_temperature: float = knob(0.1, above(0))
+    cluster_temperature: float = fixed(0.1, above(0))
     """Temperature of the soft assignment in L1C, on squared distances of L2-normalised features."""
-    consistency_ramp: float = knob(0.2, between(0, 1))
+    consistency_ramp: float = fixed(0.2, between(0, 1))
     """Part of adaptation over which L1C, L2C and the proxies' loss rise to their full factor."""
-    ema_decay: float = knob(0.99, between(0, 1))
+    ema_decay: float = fixed(0.99, between(0, 1))
     """Highest decay of the teacher; it is min(1 - 1/(k+1), this) at step k of adaptation (eq. 11)."""
 
     def factors(self) -> dict[str, float]:
@@ -183,15 +184,15 @@ class ConsistencyKnobs(KnobGroup):
 class ClusterKnobs(KnobGroup):
     """Clusters of the target."""
 
-    clusters: int = knob(0, at_least(0))
+    clusters: int = fixed(0, at_least(0))
     """M, clusters of the target's features (paper: 16); 0 = one for every 7 target tracklets, or 16 for a batch."""
-    cluster_over: Literal["memory", "batch"] = "memory"
+    cluster_over: Literal["memory", "batch"] = fixed("memory")
     """k-means over the features of the whole target set (eq. 13), or of each mini-batch (authors' code)."""
-    cluster_every: int = knob(0, at_least(0))
+    cluster_every: int = fixed(0, at_least(0))
     """Steps between two clusterings of the memory; 0 = one pass over the target."""
-    cluster_restarts: int = knob(4, at_least(1))
+    cluster_restarts: int = fixed(4, at_least(1))
     """Restarts of k-means; the one of lowest inertia is kept."""
-    camera_aware: bool = True
+    camera_aware: bool = fixed(True)
     """Assign to clusters after standardising features per camera, where the target's cameras are known."""
 
 
@@ -199,13 +200,13 @@ class ClusterKnobs(KnobGroup):
 class ProxyKnobs(KnobGroup):
     """Camera proxies, of the method plus."""
 
-    proxy: float = knob(1.0, at_least(0))
+    proxy: float = fixed(1.0, at_least(0))
     """Factor of the camera proxies' loss (plus)."""
-    proxy_temperature: float = knob(0.1, above(0))
+    proxy_temperature: float = fixed(0.1, above(0))
     """Temperature of the camera proxies, on cosines."""
-    proxy_negatives: int = knob(50, at_least(1))
+    proxy_negatives: int = fixed(50, at_least(1))
     """Nearest proxies of other clusters that a clip is drawn away from."""
-    proxy_momentum: float = knob(0.2, between(0, 1))
+    proxy_momentum: float = fixed(0.2, between(0, 1))
     """Part of a proxy that the teacher's features of a step replace."""
 
     def factors(self) -> dict[str, float]:
@@ -217,22 +218,22 @@ class ProxyKnobs(KnobGroup):
 class OptimiserKnobs(KnobGroup):
     """Optimiser."""
 
-    source_lr: float = knob(1e-3, above(0))
+    source_lr: float = fixed(1e-3, above(0))
     """Adam's learning rate in the first stage, at its highest."""
-    adapt_lr: float = knob(2e-3, above(0))
+    adapt_lr: float = fixed(2e-3, above(0))
     """Adam's learning rate in the second stage, at its highest."""
-    head_lr: float = knob(1e-3, above(0))
+    head_lr: float = fixed(1e-3, above(0))
     """Learning rate of the domain heads and of learned loss weights."""
-    schedule: Literal["cosine", "steps"] = "cosine"
+    schedule: Literal["cosine", "steps"] = fixed("cosine")
     """How learning rates fall. cosine: in each stage, along a cosine to a fiftieth. steps: over the whole run, to a
     tenth after 40, 80 and 120 of its 150 parts (paper: epochs)."""
-    warmup_steps: int = knob(20, at_least(0))
+    warmup_steps: int = fixed(20, at_least(0))
     """Steps over which the learning rate rises from zero, where its schedule begins."""
-    weight_decay: float = knob(5e-4, at_least(0))
+    weight_decay: float = fixed(5e-4, at_least(0))
     """Weight decay (L2 in Adam, as in the paper)."""
-    clip_gradient: float = knob(10.0, at_least(0))
+    clip_gradient: float = fixed(10.0, at_least(0))
     """Largest gradient norm; 0 = no limit."""
-    loss_weights: Literal["fixed", "authors", "uncertainty"] = "fixed"
+    loss_weights: Literal["fixed", "authors", "uncertainty"] = fixed("fixed")
     """Weights of identity, domain and consistency losses (eq. 17): all 1; the authors' learned exp(w);
     or learned with the uncertainty regulariser of Kendall et al. (2018)."""
 
@@ -241,16 +242,16 @@ class OptimiserKnobs(KnobGroup):
 class StageKnobs(KnobGroup):
     """Method and stages."""
 
-    method: Literal["source", "bn_adapt", "paper", "plus"] = "paper"
+    method: Literal["source", "bn_adapt", "paper", "plus"] = fixed("paper")
     """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method.
     plus: beyond the paper, statistics of each camera and camera proxies in place of L1C and L2C."""
-    stages: Literal["both", "source"] = "both"
+    stages: Literal["both", "source"] = fixed("both")
     """source: the first stage alone, with the learning rates that it has in a run of both."""
-    source_steps: int = knob(300, at_least(1))
+    source_steps: int = fixed(300, at_least(1))
     """Steps of the first stage, on the source alone."""
-    adapt_steps: int = knob(200, at_least(0))
+    adapt_steps: int = fixed(200, at_least(0))
     """Steps of the second stage, in which the method differs."""
-    start: str | None = None
+    start: str | None = fixed(None)
     """Checkpoint (last.pt) whose student the second stage begins with; the first stage is then left out."""
 
 
@@ -258,12 +259,12 @@ class StageKnobs(KnobGroup):
 class DeviceKnobs(KnobGroup):
     """Device and arithmetic."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = free("auto")
     """Where to run; auto = a GPU where there is one."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = fixed("auto")
     """Arithmetic of the networks; auto = bf16 where the device is fast at it, fp16 with a loss scaler on
     older GPUs, fp32 on other CPUs."""
-    threads: int = knob(0, at_least(0))
+    threads: int = free(0, at_least(0))
     """CPU threads of torch; 0 = one a core."""
 
 
@@ -271,20 +272,20 @@ class DeviceKnobs(KnobGroup):
 class TestKnobs(KnobGroup):
     """Test."""
 
-    statistics: Literal["auto", "target", "camera", "running"] = "auto"
+    statistics: Literal["auto", "target", "camera", "running"] = fixed("auto")
     """Batch-norm statistics at test: of the unlabelled target, of each of its cameras, or as they ran in training
     (authors: a mixture of source and target); auto = camera for plus, running for source, else target."""
-    bn_batches: int = knob(0, at_least(0))
+    bn_batches: int = fixed(0, at_least(0))
     """Target batches that batch-norm statistics are recomputed on; 0 = one pass, at most 200."""
-    test_clips: Literal["even", "all"] = "even"
+    test_clips: Literal["even", "all"] = fixed("even")
     """Frames of a tracklet at test: T evenly spaced ones, or all of them in clips of T."""
-    test_batch: int = knob(64, at_least(1))
+    test_batch: int = free(64, at_least(1))
     """Clips in a batch at test."""
-    distance: Literal["cosine", "euclidean", "dot"] = "cosine"
+    distance: Literal["cosine", "euclidean", "dot"] = fixed("cosine")
     """Distance of the ranking; dot = negative inner product, not normalised (authors, data sets with clothes)."""
-    select: Literal["last", "authors"] = "last"
+    select: Literal["last", "authors"] = fixed("last")
     """What is scored: the last step; authors: also the best step by the target's TEST rank-1, as the authors do."""
-    select_every: int = knob(50, at_least(1))
+    select_every: int = fixed(50, at_least(1))
     """Steps between two looks at the test set with --select authors."""
 
 
@@ -292,15 +293,15 @@ class TestKnobs(KnobGroup):
 class RunKnobs(KnobGroup):
     """Run, its folder and log."""
 
-    run: str = knob("runs/demo", IN_UTF8)
+    run: str = free("runs/demo", IN_UTF8)
     """Folder of everything that a run writes."""
-    seed: int = knob(0, at_least(0))
+    seed: int = fixed(0, at_least(0))
     """Seed of weights, batches and augmentation."""
-    log_every: int = knob(10, at_least(1))
+    log_every: int = free(10, at_least(1))
     """Steps between two rows of metrics.jsonl."""
-    gradients_every: int = knob(50, at_least(0))
+    gradients_every: int = free(50, at_least(0))
     """Steps between two looks at the gradient norm of each loss, in rows of metrics.jsonl; 0 = never."""
-    checkpoint_every: int = knob(100, at_least(1))
+    checkpoint_every: int = free(100, at_least(1))
     """Steps between two checkpoints."""
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from vreid_fast.errors import exit_code
+from vreid_fast.files import with_home
 
 from .commands import check, crop, pack
 
@@ -23,8 +24,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = make_parser().parse_args(argv)
-    return exit_code(lambda: COMMANDS[arguments.command].run(arguments))
+    def work() -> int | None:
+        arguments = make_parser().parse_args([with_home(word) for word in (sys.argv[1:] if argv is None else argv)])
+        return COMMANDS[arguments.command].run(arguments)
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vreid_fast.config import Config, underscored
 from vreid_fast.errors import InputError, Stopped, exit_code
+from vreid_fast.files import write_text
 
 from .cells import Cell, plan_cells, run_cells
 from .record import machines, note_machine, open_run
@@ -140,7 +141,7 @@ def facts(run: Path, base: Config, results: Results, command: str) -> list[str]:
 def write_files(path: Path, table: Table, results: Results, lines: list[str]) -> None:
     from .plot import plot_ladder
 
-    path.with_suffix(".md").write_text(markdown(table, results, lines))
+    write_text(path.with_suffix(".md"), markdown(table, results, lines))
     write_csv(path.with_suffix(".csv"), results)
     plot_ladder(path, table, results)
 
@@ -163,9 +164,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    arguments, words = parse(argv)
     command = shlex.join(["python", "-m", "vreid_fast.ladder", *argv])
-    return exit_code(lambda: ladder(arguments, words, command), stopped="stopped; the same command goes on")
+    return exit_code(lambda: ladder(*parse(argv), command), stopped="stopped; the same command goes on")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from vreid_fast.config import Config
 from vreid_fast.errors import Failed, Stopped
+from vreid_fast.files import write_text
 from vreid_fast.interrupt import StopRequest
+from vreid_fast.training.folder import is_held
 
 from .rows import Table
 
@@ -66,11 +68,13 @@ class Cell:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
+            if is_held(self.folder):  # by a training that no ladder began
+                return None
             if (self.folder / "last.pt").exists():
                 words = ["--resume", str(self.folder), "--threads", str(self.config.device.threads)]
             else:
                 knobs = self.folder.with_suffix(".yaml")
-                knobs.write_text(self.config.to_yaml())
+                write_text(knobs, self.config.to_yaml())
                 words = ["--config", str(knobs)]
             # In a session of its own: Ctrl-C in the terminal reaches it once only, through the ladder.
             return subprocess.Popen(

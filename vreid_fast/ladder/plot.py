@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vreid_fast.files import replacing
 from vreid_fast.report.drawing import COLOURS, INK, STYLE
 
 from .differences import Spread
@@ -47,4 +48,5 @@ def plot_ladder(path: Path, table: Table, results: Results) -> None:
         named = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
         figure.legend(named.values(), named.keys(), loc="outside lower left", ncols=3, frameon=False)
         for kind, facts in (("png", {}), ("svg", {"Date": None})):
-            figure.savefig(path.with_suffix(f".{kind}"), dpi=150, metadata=facts)
+            with replacing(path.with_suffix(f".{kind}")) as file:
+                figure.savefig(file, format=kind, dpi=150, metadata=facts)

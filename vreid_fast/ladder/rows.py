@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from vreid_fast.config import Config, parse_command
+from vreid_fast.config.yaml_text import read_yaml
 from vreid_fast.errors import InputError
 
 BUILT_IN = ("1", "2", "3")
@@ -81,13 +80,10 @@ def read_table(name: str) -> Table:
     if not path.is_file():
         raise InputError(f"--table {name}: no such file; wanted {', '.join(BUILT_IN)} or a YAML file")
     try:
-        _refuse_doubles(yaml.compose(path.read_text()))
-        content = yaml.safe_load(path.read_text())
-        if not isinstance(content, dict):
-            raise InputError("wanted `rows:`, a mapping of names to knobs; see vreid_fast/ladder/table2.yaml")
+        content = read_yaml(path)
         return _table(name if name in BUILT_IN else path.name, **_known(content, _KEYS, "the table"))
-    except (InputError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--table {name}: {' '.join(str(error).split())}") from error
+    except InputError as error:
+        raise InputError(f"--table {name}: {error}; see vreid_fast/ladder/table2.yaml") from error
 
 
 _KEYS = ("title", "needs", "starts", "rows", "differences")
@@ -170,16 +166,6 @@ def _known(entry: dict, keys: Iterable[str], where: str) -> dict:
         if key not in keys:
             raise InputError(f"{key}: {where} has no such key; it takes {', '.join(keys)}")
     return entry
-
-
-def _refuse_doubles(node: yaml.Node | None) -> None:
-    """Refuse a name given twice, of which YAML would keep the last alone."""
-    if isinstance(node, yaml.MappingNode):
-        names = [key.value for key, _ in node.value]
-        for number, (key, value) in enumerate(node.value):
-            if key.value in names[:number]:
-                raise InputError(f"line {key.start_mark.line + 1}: {key.value} is there twice")
-            _refuse_doubles(value)
 
 
 def configure(table: Table, words: Sequence[str]) -> tuple[Config, dict[str, Config]]:

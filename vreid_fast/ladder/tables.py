@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from vreid_fast.files import write_text
 
 from .differences import Paired, Spread
 from .rows import Table
@@ -128,10 +131,11 @@ def write_csv(path: Path, results: Results) -> None:
         for seed, row, result in sorted(cells, key=lambda cell: cell[0])
     ]
     names = dict.fromkeys(name for line in flat for name in line if name not in COSTS)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*names, *COSTS])
-        writer.writeheader()
-        writer.writerows(flat)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*names, *COSTS])
+    writer.writeheader()
+    writer.writerows(flat)
+    write_text(path, text.getvalue())
 
 
 def _numbers(result: dict) -> dict[str, float]:

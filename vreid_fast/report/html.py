@@ -2,11 +2,12 @@
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from vreid_fast.files import write_text
 
 from . import curves, panels, words
 from .drawing import COLOURS, INK
@@ -77,9 +78,7 @@ def write_report(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(page, encoding="utf-8", errors="backslashreplace")
-    os.replace(unfinished, path)
+    write_text(path, page)
     return path
 
 

@@ -20,6 +20,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
+from . import resume
 from .checkpoint import load
 from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
 from .consistency import Consistency, PaperConsistency, ProxyConsistency
@@ -161,11 +162,18 @@ def make_batches(config: Config, domains: Domains, precision: Precision, per_cam
     )  # fmt: skip
 
 
-def make_session(config: Config, folder: Path, learner: Learner, precision: Precision, identities: int) -> Session:
+def make_session(
+    config: Config, folder: Path, learner: Learner, precision: Precision, identities: int, data: str
+) -> Session:
     return Session(
         folder, learner, precision, config.stages, config.run, network=config.network.network,
-        frames=config.clip.frames, identities=identities, config=config.knobs(),
+        frames=config.clip.frames, identities=identities, config=config.knobs(), data=data,
     )  # fmt: skip
+
+
+def read_state(config: Config, folder: Path) -> dict:
+    """The checkpoint that a run in FOLDER goes on from; raises as `resume.read_state`."""
+    return resume.read_state(folder, config.knobs(), Config().knobs(), Config.on_resume())
 
 
 def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:

@@ -85,7 +85,7 @@ class Consistency(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: dict) -> None:
-        """Take it back; without effect where the losses are switched off by now."""
+        """Take back what `state_dict` gave, where that is something."""
 
 
 class PaperConsistency(Consistency):

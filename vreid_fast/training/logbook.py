@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vreid_fast.errors import Diverged
-from vreid_fast.files import write_text
+from vreid_fast.errors import Diverged, InputError
+from vreid_fast.files import append_text, write_text
+
+from .board import Board
 
 Scalars = dict[str, float | Tensor | Mapping[str, float | Tensor]]
 
@@ -31,15 +33,13 @@ class Logbook:
     """
 
     def __init__(self, run: Path, start: int, total: int, every: int):
-        from torch.utils.tensorboard import SummaryWriter
-
         self.path = run / "metrics.jsonl"
         rows = [row for row in read_history(self.path) if row["step"] <= start]
         self._rewrite(rows)
         self.scored = {_scored(row) for row in rows if "scores" in row}
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
         self.every = every
-        self.board = SummaryWriter(run / "tensorboard", purge_step=start + 1)
+        self.board = Board(run / "tensorboard", start + 1)
         self.bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True, delay=0.5)
         self.started = self.window_started = time.perf_counter()
         self.window_clips = self.clips = 0
@@ -126,9 +126,9 @@ class Logbook:
         for name in ("losses", "loss", "clips_per_second", *others):
             if isinstance(row[name], dict):
                 for part, value in row[name].items():
-                    self.board.add_scalar(f"{name}/{part}", value, step)
+                    self.board.add(f"{name}/{part}", value, step)
             else:
-                self.board.add_scalar(name, row[name], step)
+                self.board.add(name, row[name], step)
         shown = {name: f"{value:.3f}" for name, value in values.items()}
         self.bar.set_description_str(stage, refresh=False)
         self.bar.set_postfix({**shown, "lr": f"{others.get('learning_rate', 0):.1e}",
@@ -146,15 +146,14 @@ class Logbook:
         self.scored.add(_scored(row))
         self.append(row)
         for name, score in numbers.items():
-            self.board.add_scalar(f"scores/{name}_map", score["map"], step)
+            self.board.add(f"scores/{name}_map", score["map"], step)
         self.window_started = time.perf_counter()
 
     def _rewrite(self, rows: list[dict]) -> None:
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def append(self, row: dict) -> None:
-        with open(self.path, "a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_text(self.path, json.dumps(row) + "\n")
 
     def close(self) -> None:
         self.bar.close()
@@ -171,12 +170,29 @@ def _numbers(value: float | Tensor | Mapping[str, float | Tensor]) -> float | di
 
 
 def read_history(path: Path) -> list[dict]:
-    """The rows of a metrics.jsonl; none where there is no file. A last line cut short is left out."""
-    rows = []
-    if path.is_file():
-        for line in path.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return rows
+    """The rows of a metrics.jsonl; none where there is no file. A last line cut short is left out.
+
+    Raises:
+        InputError: another line that is no row, with its number.
+    """
+    if not path.is_file():
+        return []
+    *lines, last = path.read_bytes().split(b"\n")
+    rows = [_row(line) if line.strip() else {} for line in lines]
+    if None in rows:
+        number = rows.index(None)
+        raise InputError(
+            f"{path}, line {number + 1}: wanted an object of JSON with stage, step and seconds, found "
+            f"{lines[number][:40].decode(errors='backslashreplace')!r}; take the line out: nothing but the curves "
+            "needs it"
+        )
+    return [row for row in (*rows, _row(last)) if row]
+
+
+def _row(line: bytes) -> dict | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    kinds = {"stage": str, "step": int, "seconds": int | float}
+    return row if isinstance(row, dict) and all(isinstance(row.get(k), kind) for k, kind in kinds.items()) else None

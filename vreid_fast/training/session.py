@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from vreid_fast.config.knobs import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
-from vreid_fast.errors import Diverged, InputError, Stopped
+from vreid_fast.errors import Diverged, Failed, Stopped, of_disk
 from vreid_fast.interrupt import StopRequest
 from vreid_fast.models.state import not_finite
 
@@ -20,29 +19,7 @@ from . import checkpoint
 from .checkpoint_checks import ENTRIES, check_state, check_there, reading
 from .learner import Learner
 from .logbook import Logbook, Scalars
-
-
-def open_folder(path: str | Path, resume: bool = False) -> Path:
-    """The folder of a run. A new run finds it empty: an earlier one there is moved to PATH-1, PATH-2, ...
-
-    Raises:
-        InputError: the folder cannot be made.
-    """
-    path = Path(path)
-    try:
-        if not resume and (path / "config.yaml").exists():
-            number = next(n for n in range(1, 1_000_000) if not path.with_name(f"{path.name}-{n}").exists())
-            aside = path.with_name(f"{path.name}-{number}")
-            path.rename(aside)
-            print(f"the earlier run in {path} is now in {aside}")
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--run {path}: cannot be made ({error.strerror}); give a folder that can be written"
-        ) from error
-    if not os.access(path, os.W_OK):
-        raise InputError(f"--run {path}: cannot be written; give another folder")
-    return path
+from .resume import DATA
 
 
 class Session:
@@ -52,7 +29,7 @@ class Session:
         folder: of the run.
         network, frames, identities: the network's name, T and people in the source; a checkpoint with others is
             refused.
-        config: flat knobs of the run, kept in each checkpoint.
+        config, data: flat knobs of the run and fingerprint of its data, kept in each checkpoint.
     """
 
     log: Logbook
@@ -70,11 +47,12 @@ class Session:
         frames: int,
         identities: int,
         config: dict,
+        data: str,
     ):
         self.folder, self.learner, self.precision, self.stages, self.run = folder, learner, precision, stages, run
         self.signature = {"network": network, "frames": frames, "identities": identities}
         """What a checkpoint must share with this run."""
-        self.config = config
+        self.config, self.data = config, data
         self.total = stages.source_steps + (stages.adapt_steps if stages.stages == "both" else 0)
         self.scores: dict[str, dict] = {}
         self.before: Tensor | None = None
@@ -105,16 +83,21 @@ class Session:
                 f"stopped at step {self.learner.step} of {self.total}, while scoring; "
                 f"--resume {self.folder} scores what is in {self.last}"
             ) from None
+        if isinstance(error, OSError):
+            raise Failed(f"{of_disk(error)}; {self.kept()}") from error
+
+    def kept(self) -> str:
+        """What can be gone on from, in words."""
+        if not self.saved_step:
+            return "no checkpoint was written yet"
+        return (
+            f"the last good checkpoint is {self.last} (step {self.saved_step}): --resume {self.folder} goes on from it"
+        )
 
     def diverged(self, reason: str) -> Diverged:
         """The error of a run that diverged: why, what is left of it, and what may help."""
-        kept = (
-            f"the last good checkpoint is {self.last} (step {self.saved_step})"
-            if self.saved_step
-            else "no checkpoint was written yet"
-        )
         rate = "source_lr" if self.learner.step <= self.stages.source_steps else "adapt_lr"
-        return Diverged(f"{reason}; {kept}; a lower --{rate} or --precision fp32 may help")
+        return Diverged(f"{reason}; {self.kept()}; a lower --{rate} or --precision fp32 may help")
 
     @contextmanager
     def watching(self, what: str) -> Iterator[None]:
@@ -200,6 +183,7 @@ class Session:
         """Write last.pt: all that `restore` needs to go on bit for bit."""
         state = {
             "config": self.config,
+            DATA: self.data,
             **self.signature,
             "scores": self.scores,
             "before": self.before,
@@ -236,16 +220,15 @@ class Session:
         self.learner.student.load_state_dict(student)
         self.learner.step = self.stages.source_steps
 
-    def restore(self, start_adaptation: Callable[[], None]) -> None:
-        """Take up the state of last.pt.
+    def restore(self, state: dict, start_adaptation: Callable[[], None]) -> None:
+        """Take up the state of a checkpoint of this run, as `resume.read_state` gives it.
 
         Args:
             start_adaptation: called first where the state is of the second stage, to make its parts.
 
         Raises:
-            InputError: no checkpoint, a damaged one, or one of another network or data set.
+            InputError: it is of another network or number of people.
         """
-        state = checkpoint.load(self.last)
         checkpoint.check_same(self.last, state, **self.signature)
         check_there(self.last, state, *ENTRIES)
         if state["step"] > self.stages.source_steps:

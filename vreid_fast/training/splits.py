@@ -11,6 +11,12 @@ from vreid_fast.evaluation.splits import summarise
 from .results import read_result, write_json
 
 
+def begun_splits(folder: Path, splits: int) -> list[tuple[int, Path]]:
+    """Number and folder of each split that has a checkpoint."""
+    folders = [(split, folder / f"split{split}") for split in range(splits)]
+    return [(split, inner) for split, inner in folders if (inner / "last.pt").exists()]
+
+
 def run_splits(folder: Path, splits: int, run: Callable[[int, Path, bool], dict]) -> dict:
     """A run for each split in FOLDER/splitN, then FOLDER/result.json with what `summarise` returns.
 

@@ -142,6 +142,11 @@ class PackedFrames(Sequence[str]):
             return PackedFrames(self._pack, self._shard, self._row, self._first, self._numbers[index])
         return f"{self._pack.path(self._shard)}:{self._member(index)[0]}"
 
+    @property
+    def word(self) -> str:
+        """That of the pack."""
+        return self._pack.word
+
     def encoded(self, index: int) -> np.ndarray:
         """The bytes of an image, (bytes,) uint8.
 
