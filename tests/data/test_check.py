@@ -88,10 +88,12 @@ def test_of_a_video_cut_short_all_lost_frames_are_listed(tmp_path, capsys):
 
 
 def test_a_video_is_decoded_once(tmp_path, monkeypatch):
-    import av
+    from vreid_fast.data.reading import video
 
     file, opened = write_video(tmp_path / "walk.webm", 12), []
-    monkeypatch.setattr(av, "open", lambda *given, real=av.open: opened.append(given) or real(*given))
+    monkeypatch.setattr(
+        video, "decode", lambda *given, real=video.decode, **more: opened.append(given) or real(*given, **more)
+    )
     reading = read_tracklet(Tracklet(range(12), video=str(file)), range(12))
     assert reading.frames == 12 and len(opened) == 1 and reading.encoded == file.stat().st_size
     assert read_tracklet(Tracklet(range(14), video=str(file)), range(14)).faults[0].frames == [12, 13]
