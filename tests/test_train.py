@@ -404,11 +404,8 @@ def test_a_disk_that_is_full_at_resume_or_at_the_end_is_one_line(half_run, paper
         full.setattr(files._Raw, "write", write)
         assert main(["--resume", str(half_run)]) == 2
     said = capsys.readouterr().err
-    kept = (
-        ""
-        if name == "config.yaml"
-        else f"; the last good checkpoint is {half_run}/last.pt (step 8): --resume {half_run} goes on from it"
-    )
+    last = f"; the last good checkpoint is {half_run}/last.pt (step 8): --resume {half_run} goes on from it"
+    kept = "" if name == "config.yaml" else last
     assert f"error: {half_run}/{name}: No space left on device{kept}\n" in said and "Traceback" not in said
     assert not list(half_run.glob("*.part*"))
     assert main(["--resume", str(half_run)]) == 0 and logged(half_run) == logged(paper_run)

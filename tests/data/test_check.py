@@ -16,7 +16,6 @@ from vreid_fast.data.checks import why_unscored
 from vreid_fast.data.commands import check, frame_check
 from vreid_fast.data.commands.contact_sheet import choose_rows, draw_contact_sheet
 from vreid_fast.data.commands.frame_check import read_all, read_tracklet, spread
-from vreid_fast.data.reading.video import probe
 from vreid_fast.errors import InputError
 
 
@@ -92,12 +91,12 @@ def test_of_a_video_cut_short_all_lost_frames_are_listed(tmp_path, capsys):
 
 
 def test_a_video_is_decoded_once(tmp_path, monkeypatch):
-    import av
 
     file, opened = write_video(tmp_path / "walk.webm", 12), []
-    tracklet = Tracklet(range(probe(str(file)).frames), video=str(file))
-    monkeypatch.setattr(av, "open", lambda *given, real=av.open, **more: opened.append(given) or real(*given, **more))
-    reading = read_tracklet(tracklet, range(12))
+    monkeypatch.setattr(
+        video, "decode", lambda *given, real=video.decode, **more: opened.append(given) or real(*given, **more)
+    )
+    reading = read_tracklet(Tracklet(range(12), video=str(file)), range(12))
     assert reading.frames == 12 and len(opened) == 1 and reading.encoded == file.stat().st_size
     assert read_tracklet(Tracklet(range(14), video=str(file)), range(14)).faults[0].frames == [12, 13]
 

@@ -78,7 +78,7 @@ def test_a_frame_of_another_size_is_refused(tmp_path):
     at = data.find(b"\xff\xc0", place)
     data[at + 7 : at + 9] = (112).to_bytes(2, "big")
     path.write_bytes(data)
-    with pytest.raises(CutVideo, match="frame 5 cannot be decoded; it has 128x112 pixels, the video 128x64") as raised:
+    with pytest.raises(CutVideo, match="frame 5 cannot be decoded") as raised:
         decode_video(str(path), range(12))
     assert raised.value.frames == (5,)
 

@@ -153,3 +153,25 @@ def test_a_size_that_changes_on_the_way_is_refused_by_all(tmp_path):
     assert len(found) == 4
     for words in found.values():
         assert "frame 3 cannot be decoded; it has 128x32 pixels, the video 128x64" in words
+
+
+@pytest.mark.parametrize("codec, ending", [("libx264", "mkv"), ("libvpx-vp9", "webm")])
+def test_the_largest_of_several_streams_is_read_by_all(tmp_path, codec, ending):
+    import av
+
+    pytest.importorskip("nvidia.dali")
+    (tmp_path / "set").mkdir()
+    with av.open(str(tmp_path / "set" / f"a.{ending}"), "w") as container:
+        sizes = [(32, 16), (HEIGHT, WIDTH)]
+        streams = [container.add_stream(name, rate=25, options={"crf": "5", "b": "0"}) for name in (codec, codec)]
+        for stream, size in zip(streams, sizes, strict=True):
+            stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        for stream, size in zip(streams, sizes, strict=True):
+            for number in range(FRAMES):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(coloured(number, *size), format="rgb24")))
+            container.mux(stream.encode())
+    data = read_dataset(f"folder:{tmp_path / 'set'}")
+    assert any("1 file holds several videos" in note for note in data.notes)
+    found = by_reader(tmp_path / "set")
+    for frames in found.values():
+        assert frames.shape == (FRAMES, HEIGHT, WIDTH, 3) and np.abs(frames - found["frames"]).max() <= 6

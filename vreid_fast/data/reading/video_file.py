@@ -45,7 +45,8 @@ def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContain
             if context.width * context.height > MOST_PIXELS:
                 size = f"{context.height}x{context.width}"
                 raise InputError(f"video {video}: has frames of {size}; the limit is {MOST_PIXELS:,} pixels")
-            context.options = {"max_pixels": str(MOST_PIXELS)}
+            # What is left of a damaged frame would be shown over whatever the decoder's memory held before.
+            context.options = {"max_pixels": str(MOST_PIXELS), "err_detect": "explode"}
             context.thread_count = 1  # tracklets are decoded side by side
             yield container, stream
     except InputError:
