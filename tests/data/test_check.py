@@ -16,6 +16,7 @@ from vreid_fast.data.checks import why_unscored
 from vreid_fast.data.commands import check, frame_check
 from vreid_fast.data.commands.contact_sheet import choose_rows, draw_contact_sheet
 from vreid_fast.data.commands.frame_check import read_all, read_tracklet, spread
+from vreid_fast.data.reading import video
 from vreid_fast.errors import InputError
 
 
