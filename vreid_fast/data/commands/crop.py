@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         kept = [(name, cut) for name, cut in kept if len(cut)]
         if not kept:
             raise InputError(f"{lost}; nothing is left to cut out")
-        writer.finish(
+        notes = writer.finish(
             [
                 Row(
                     writer.path(name), cut.track if arguments.identities else "", arguments.camera, len(cut),
@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     if lost:
         left_out["in frames that cannot be decoded"] = sum(map(len, cuts)) - sum(len(cut) for _, cut in kept)
-        print(f"note: {lost_note(lost, arguments.first_frame)}")
+        notes.append(lost_note(lost, arguments.first_frame))
+    for note in notes:
+        print(f"note: {note}")
     cuts = [cut for _, cut in kept]
     lengths = [len(cut) for cut in cuts]
     print(

@@ -79,8 +79,12 @@ class FolderWriter:
         """Where the tracklet `name` will be, relative to the table."""
         return f"{IMAGES}/{name}"
 
-    def finish(self, rows: Sequence[Row]) -> None:
-        """Move the tracklets of `rows` to their place; the table, last, makes them part of the data set."""
+    def finish(self, rows: Sequence[Row]) -> list[str]:
+        """Move the tracklets of `rows` to their place; the table, last, makes them part of the data set.
+
+        Returns:
+            What a user should be told.
+        """
         with self._locked():
             before = self._read()
             if not (self.root / TABLE).exists():
@@ -88,12 +92,12 @@ class FolderWriter:
                 self._write([])
             home = self.root / IMAGES
             home.mkdir(exist_ok=True)
-            self._check_new(before, rows)
             for left_behind in filter(self._own.fullmatch, os.listdir(home)):  # by a run that was stopped just here
                 shutil.rmtree(home / left_behind)
             for row in rows:
                 os.rename(self.stage / Path(row.path).name, self.root / row.path)
             self._write([*before, *map(astuple, rows)])
+        return self._same(before, rows)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -132,20 +136,19 @@ class FolderWriter:
             )
         return rows
 
-    def _check_new(self, before: Sequence[Sequence[str]], rows: Sequence[Row]) -> None:
-        """InputError where a recording of the camera has the very same tracklets: it is the same one, cut twice."""
+    def _same(self, before: Sequence[Sequence[str]], rows: Sequence[Row]) -> list[str]:
+        """Notes on recordings of the camera that have the very same tracks and frames: added twice, perhaps."""
         facts = slice(COLUMNS.index("camera"), None)
         recordings: dict[str, set[tuple[str, ...]]] = {}
         for row in before:
             name = os.path.basename(row[COLUMNS.index("path")]).rpartition("_track")[0]
             recordings.setdefault(name, set()).add(tuple(row[facts]))
         own = {tuple(map(str, astuple(row)[facts])) for row in rows}
-        for name, known in recordings.items():
-            if own == known:
-                raise InputError(
-                    f"{self.root}: tracks and frames are those of {name}, which is there already; a recording is "
-                    "added once"
-                )
+        return [
+            f"tracks and frames are those of {name}, which was there already; was this recording added twice?"
+            for name, known in recordings.items()
+            if own == known
+        ]
 
     def _write(self, rows: Sequence[Sequence]) -> None:
         new = self.stage / TABLE
