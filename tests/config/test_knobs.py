@@ -137,9 +137,7 @@ def test_values_above_zero(name):
 @pytest.mark.parametrize("name", [name for name, default in KNOBS.items() if type(default) in (int, float)])
 def test_no_number_is_infinite_or_too_large(name):
     for value in (float("inf"), 10**20) if type(KNOBS[name]) is int else (float("inf"),):
-        with pytest.raises(
-            InputError, match=f"^--{name} must be .*(finite and at most 9223372036854775807|and 1), got"
-        ):
+        with pytest.raises(InputError, match=f"^--{name} must be .*(finite|at most 9223372036854775807|and 1), got"):
             Config.of(**{name: value})
 
 

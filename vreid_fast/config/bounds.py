@@ -38,12 +38,21 @@ def between(least: float, most: float) -> Bound:
     return Bound(lambda value: least <= value <= most, f"between {least} and {most}")
 
 
-def _finite(value: Any) -> bool:
-    parts = value if isinstance(value, tuple | list) else (value,)
-    return all(math.isfinite(part) and abs(part) <= LARGEST for part in parts if isinstance(part, int | float))
+def _all(holds: Callable[[Any], bool], kind: type) -> Callable[[Any], bool]:
+    """Whether it holds for a value, or each of several, of this kind."""
+
+    def check(value: Any) -> bool:
+        parts = value if isinstance(value, tuple | list) else (value,)
+        return all(holds(part) for part in parts if isinstance(part, kind))
+
+    return check
 
 
-FINITE = Bound(_finite, f"finite and at most {LARGEST}")
+OF_ALL = (
+    Bound(_all(math.isfinite, float), "finite"),
+    Bound(_all(lambda value: abs(value) <= LARGEST, int), f"at most {LARGEST}"),
+)
+"""What holds for every knob."""
 
 
 def fixed(default: Any, *bounds: Bound) -> Any:
@@ -78,7 +87,7 @@ class KnobGroup:
             value = getattr(self, field.name)
             if isinstance(value, str):
                 object.__setattr__(self, field.name, with_home(value))
-            for bound in (*field.metadata.get("bounds", ()), FINITE):
+            for bound in (*field.metadata.get("bounds", ()), *OF_ALL):
                 if not bound.holds(value):
                     came = list(value) if isinstance(value, tuple) else value
                     raise InputError(
