@@ -19,8 +19,8 @@ from vreid_fast.errors import InputError, Stopped
 from vreid_fast.train import main, train
 from vreid_fast.training import steps as steps_module
 from vreid_fast.training.build import initial_network, load_network
-from vreid_fast.training.folder import RunFolder
 from vreid_fast.training.logbook import read_history
+from vreid_fast.training.run_folder import RunFolder
 
 
 def test_a_run_leaves_what_is_promised(paper_run):

@@ -23,10 +23,10 @@ from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits
 from .files import write_text
 from .training import build
-from .training.folder import RunFolder
 from .training.learner import Learner
 from .training.results import greet, print_results, read_result, write_results
 from .training.resume import check_data
+from .training.run_folder import RunFolder
 from .training.splits import begun_splits, run_splits
 from .training.target_statistics import adopt_target_statistics, measure_cameras
 

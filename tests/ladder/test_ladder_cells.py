@@ -12,7 +12,7 @@ from fake_training import calls, install
 from vreid_fast.errors import Stopped
 from vreid_fast.ladder.cells import CellFailed, plan_cells, run_cells
 from vreid_fast.ladder.rows import configure, read_table
-from vreid_fast.training.folder import RunFolder
+from vreid_fast.training.run_folder import RunFolder
 
 ROWS = "rows: {a: {method: source}, b: {after: a}, c: {l1s: 0}}"
 

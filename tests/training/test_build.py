@@ -82,7 +82,7 @@ def test_steps_and_session_take_their_knobs(tmp_path):
         frames=2, l1s=0.5, triplet=2.0, warmup_steps=7,
     )  # fmt: skip
     learner = Learner(build_network("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=0.0)
-    session = build.make_session(config, tmp_path, learner, CPU, identities=3)
+    session = build.make_session(config, tmp_path, learner, CPU, identities=3, data="{}")
     assert session.signature == {"network": "small", "frames": 2, "identities": 3}
     assert session.total == 7 and session.config == config.knobs()
     steps = build.make_steps(config, session, torch.zeros(3))

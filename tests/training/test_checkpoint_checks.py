@@ -1,6 +1,7 @@
 """Damaged and edited checkpoints: read right, or refused in one line that names the entry."""
 
 import copy
+import json
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from small_runs import TINY
 
 from vreid_fast.config import Config
 from vreid_fast.config.knobs import RunKnobs, StageKnobs
+from vreid_fast.data.fingerprint import SUBSETS
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.losses import CameraProxies, FeatureMemory
@@ -17,9 +19,11 @@ from vreid_fast.models import NETWORKS, VideoNetwork, camera_statistics
 from vreid_fast.training import checkpoint
 from vreid_fast.training.build import load_network
 from vreid_fast.training.learner import Learner
+from vreid_fast.training.resume import check_data
 from vreid_fast.training.session import Session
 
 CAMERAS = torch.tensor([0, 1, 0, 1, 0, 1])
+DATA = json.dumps({"whole": True, **{subset: [] for subset in SUBSETS}})
 
 
 class Trunk(torch.nn.Module):
@@ -70,6 +74,7 @@ def session_of(folder, learner):
     return Session(
         folder, learner, Precision("fp32", torch.device("cpu")), StageKnobs(source_steps=2, adapt_steps=4), RunKnobs(),
         network="tiny", frames=2, identities=3, config={**Config.of(**TINY, network="tiny").knobs()},
+        data=DATA,
     )  # fmt: skip
 
 
@@ -103,7 +108,7 @@ def kept(request):
 def restore(folder, kept):
     learner, start_adaptation = make_learner(kept)
     session = session_of(folder, learner)
-    session.restore(start_adaptation)
+    session.restore(checkpoint.load(session.last), start_adaptation)
     return session
 
 
@@ -278,7 +283,9 @@ def test_any_change_is_read_right_or_refused_in_one_line(tmp_path, kept, monkeyp
             elif seed % 4 == 2:
                 learner.load_state_dict(fresh)
                 session = session_of(tmp_path, learner)
-                session.restore(lambda: None)
+                given = checkpoint.load(session.last)
+                check_data(tmp_path, given, DATA)
+                session.restore(given, lambda: None)
                 network = learner.student
                 usable(learner)
             else:

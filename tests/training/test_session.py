@@ -68,7 +68,7 @@ def test_a_full_disk_names_the_file_and_what_is_safe(tmp_path, name):
     size = 10_000 if name == "last.pt" else 10
     for steps, kept in (
         (0, "no checkpoint was written yet"),
-        (2, f"last.pt (step 2): --resume {tmp_path} goes on from"),
+        (2, rf"last.pt \(step 2\): --resume {tmp_path} goes on from"),
     ):
         with pytest.raises(Failed, match=f"^{tmp_path}/{name}: File too large.*; .*{kept}"), make(tmp_path) as session:
             advance(session, steps)

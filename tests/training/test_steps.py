@@ -63,7 +63,7 @@ def stage(tmp_path):
         config = Config.of(**{**KNOBS, **knobs})
         torch.manual_seed(0)
         learner = Learner(build("small", identities=3, frames=2), learning_rate=1e-2, weight_decay=0.0)
-        session = make_session(config, tmp_path, learner, CPU, identities=3)
+        session = make_session(config, tmp_path, learner, CPU, identities=3, data="{}")
         consistency = Recorded(learner)
         if adapting:
             learner.step = config.stages.source_steps

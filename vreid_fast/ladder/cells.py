@@ -17,7 +17,7 @@ from vreid_fast.config import Config
 from vreid_fast.errors import Failed, Stopped
 from vreid_fast.files import write_text
 from vreid_fast.interrupt import StopRequest
-from vreid_fast.training.folder import is_held
+from vreid_fast.training.run_folder import is_held
 
 from .rows import Table
 

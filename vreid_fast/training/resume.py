@@ -9,6 +9,7 @@ from vreid_fast.data.fingerprint import differences
 from vreid_fast.errors import InputError
 
 from . import checkpoint
+from .checkpoint_checks import reading
 
 DATA = "data"
 """Key of the fingerprint in a checkpoint."""
@@ -62,7 +63,9 @@ def check_data(folder: Path, state: Mapping, data: str) -> str | None:
         return (
             f"{folder / 'last.pt'} does not know its data, as it is of an earlier version: see that they are the same"
         )
-    if found := differences(state[DATA], data):
+    with reading(folder / "last.pt"):
+        found = differences(state[DATA], data)
+    if found:
         raise InputError(
             f"--resume {folder}: the data have changed since the checkpoint: {'. '.join(found)}. Put them back as they "
             f"were, or give a new --run, whose second stage may have --start {folder / 'last.pt'}"

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from vreid_fast.errors import InputError
-from vreid_fast.training.folder import RunFolder, is_held
+from vreid_fast.training.run_folder import RunFolder, is_held
 
 
 def test_an_earlier_run_is_moved_aside_and_a_folder_that_cannot_be_is_named(tmp_path, capsys):
@@ -56,7 +56,7 @@ def test_a_new_run_holds_the_new_folder_not_the_one_that_it_moved(tmp_path):
 def test_a_process_that_is_killed_holds_nothing(tmp_path):
     program = f"""
 import time
-from vreid_fast.training.folder import RunFolder
+from vreid_fast.training.run_folder import RunFolder
 with RunFolder({str(tmp_path / "run")!r}) as run:
     run.open()
     print("held", flush=True)
