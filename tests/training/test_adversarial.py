@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vreid_fast.models import DomainHeads, build
-from vreid_fast.training.adversarial import domain_losses
+from vreid_fast.training.adversarial import domain_losses, draw
 
 
 @pytest.fixture
@@ -17,6 +17,10 @@ def scene():
     return network, heads, source, target
 
 
+def drawn(groups=16, sizes=(2, 4, 8)):
+    return draw(12, groups, sizes, np.random.default_rng(0), torch.device("cpu"))
+
+
 def backbone_gradient(network):
     return torch.cat([parameter.grad.flatten() for parameter in network.trunk.parameters()])
 
@@ -25,9 +29,8 @@ def domain_gradient(scene, term, strength):
     network, heads, source, target = scene
     network.zero_grad()
     losses, _ = domain_losses(
-        heads, network(source), network(target), torch.tensor(strength), terms=[term], groups=8, sizes=(2, 4),
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
+        heads, network(source), network(target), torch.tensor(strength), drawn(8, (2, 4)), terms=[term]
+    )
     assert list(losses) == [term]
     losses[term].backward()
     return backbone_gradient(network)
@@ -49,23 +52,21 @@ def test_a_step_against_the_domain_losses_confuses_the_classifier(scene):
     terms = {"terms": ["l2s"]}
     for _ in range(20):
         optimiser.zero_grad()
-        losses, _ = domain_losses(heads, network(source), network(target), 0.0, rng=np.random.default_rng(0), **terms)
+        losses, _ = domain_losses(heads, network(source), network(target), 0.0, drawn(), **terms)
         losses["l2s"].backward()
         optimiser.step()
     before = losses["l2s"].item()
     network.zero_grad()
-    losses, _ = domain_losses(heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms)
+    losses, _ = domain_losses(heads, network(source), network(target), 1.0, drawn(), **terms)
     losses["l2s"].backward()
     with torch.no_grad():
         for parameter in network.trunk.parameters():
             parameter -= 0.02 * parameter.grad / backbone_gradient(network).norm()
-    losses, _ = domain_losses(heads, network(source), network(target), 1.0, rng=np.random.default_rng(0), **terms)
+    losses, _ = domain_losses(heads, network(source), network(target), 1.0, drawn(), **terms)
     assert losses["l2s"].item() > before
 
 
 def test_terms_that_are_off_cost_nothing(scene):
     network, heads, source, target = scene
-    losses, accuracy = domain_losses(
-        heads, network(source), network(target), 1.0, terms=[], rng=np.random.default_rng(0)
-    )
+    losses, accuracy = domain_losses(heads, network(source), network(target), 1.0, drawn(), terms=[])
     assert losses == {} and accuracy == {}

@@ -101,7 +101,7 @@ class FeatureMemory:
         """Keep the features (B, D) of student and teacher for the tracklets (B,)."""
         self.features[0, tracklets] = F.normalize(student.detach().float(), dim=1)
         self.features[1, tracklets] = F.normalize(teacher.detach().float(), dim=1)
-        self.written[tracklets] = True
+        self.written.index_fill_(0, tracklets, True)
 
     @torch.no_grad()
     def cluster(self, clusters: int, restarts: int, seed: int) -> None:

@@ -95,7 +95,8 @@ class CameraProxies:
     def _sums(rows: Tensor, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Sums (count, D) of the features by row, and how many went into each."""
         sums = torch.zeros(count, features.shape[1], device=features.device).index_add_(0, rows, features)
-        return sums, torch.bincount(rows, minlength=count)
+        counts = torch.zeros(count, dtype=torch.int64, device=rows.device)  # not bincount, which waits for the device
+        return sums, counts.index_add_(0, rows, torch.ones_like(rows))
 
     def state_dict(self) -> dict[str, Tensor | None]:
         return {name: getattr(self, name) for name in ("features", "labels", "proxies", "present")}

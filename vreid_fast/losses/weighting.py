@@ -32,8 +32,8 @@ class LossWeights(nn.Module):
 
     def forward(self, losses: dict[str, Tensor]) -> Tensor:
         """`losses`: scalars by group, any of GROUPS; a group that is absent has no part and no regulariser."""
-        chosen = [GROUPS.index(group) for group in losses]
-        log_weights = self.log_weights[chosen]
+        # Not indexed by a list, which would be brought to the device each time.
+        log_weights = torch.stack([self.log_weights[GROUPS.index(group)] for group in losses])
         total = (log_weights.exp() * torch.stack(list(losses.values()))).sum()
         return total - log_weights.sum() if self.rule == "uncertainty" else total
 

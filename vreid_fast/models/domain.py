@@ -47,7 +47,7 @@ class DomainHeads(nn.Module):
         return self.clip(gradient_reversal(clips, strength))
 
     def regress_combined(
-        self, clips: Tensor, domains: Tensor, groups: Tensor, strength: float | Tensor, seed: int
+        self, clips: Tensor, domains: Tensor, groups: Tensor, strength: float | Tensor, seed: int | Tensor
     ) -> Tensor:
         """Loss of Reg on combined clips, see `combined_regression`: clips (N, D), groups (J, S) -> scalar."""
         hidden, out = self.combined_hidden, self.combined_out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,23 +13,38 @@ from vreid_fast.losses import clip_domain_loss, draw_groups, frame_domain_loss
 from vreid_fast.models import DomainHeads, NetworkOutput
 
 
+class Drawn(NamedTuple):
+    """What chance decides for L3S, on the device."""
+
+    groups: Tensor
+    """(J, S) clips of each combined clip, see `draw_groups`."""
+    seed: Tensor
+    """0-d int64, of the dropout of its head."""
+
+
+def draw(clips: int, groups: int, sizes: Sequence[int], rng: np.random.Generator, device: torch.device) -> Drawn:
+    """Draw J = `groups` combined clips of S = `sizes` of `clips` clips; nothing waits for the device."""
+    drawn = draw_groups(clips, groups, sizes, rng)
+    seed = torch.tensor(int(rng.integers(2**31)))
+    if device.type == "cuda":
+        drawn, seed = drawn.pin_memory(), seed.pin_memory()
+    return Drawn(drawn.to(device, non_blocking=True), seed.to(device, non_blocking=True))
+
+
 def domain_losses(
     heads: DomainHeads,
     source: NetworkOutput,
     target: NetworkOutput,
     strength: float | Tensor,
+    drawn: Drawn,
     *,
     terms: Sequence[str] = ("l1s", "l2s", "l3s"),
-    groups: int = 16,
-    sizes: Sequence[int] = (2, 4, 8),
-    rng: np.random.Generator,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """L1S, L2S and L3S of a source and a target batch, as far as `terms` names them.
 
     Args:
         strength: of the gradient reversal; a 0-d tensor on the features' device where it changes by step.
-        groups, sizes: J and S of the combined clips.
-        rng: draws the combined clips and the dropout of their head.
+        drawn: the combined clips, of source and target together.
 
     Returns:
         The losses by name, and the accuracies of the frame and clip classifiers.
@@ -46,6 +62,5 @@ def domain_losses(
         found["l2s"] = clip_domain_loss(logits, domains)
         accuracy["domain_accuracy_clips"] = (logits.argmax(-1) == domains).float().mean()
     if "l3s" in terms:
-        drawn = draw_groups(len(clips), groups, sizes, rng).to(clips.device)
-        found["l3s"] = heads.regress_combined(clips, domains, drawn, strength, seed=int(rng.integers(2**31)))
+        found["l3s"] = heads.regress_combined(clips, domains, drawn.groups, strength, seed=drawn.seed)
     return found, accuracy

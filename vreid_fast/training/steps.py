@@ -15,11 +15,38 @@ from torch import Tensor
 from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs, OptimiserKnobs, StageKnobs
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce
-from vreid_fast.models import DomainHeads, NetworkOutput, reversal_strength
+from vreid_fast.models import NetworkOutput, reversal_strength
 
-from .adversarial import domain_losses
+from .adversarial import Drawn, domain_losses, draw
+from .learner import Adaptation
 from .logbook import Scalars
 from .session import Session
+
+Terms = dict[str, Tensor]
+"""Losses by name."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the host decides for a step of adaptation."""
+
+    step: int
+    """From the start of adaptation."""
+    learning_rate: float
+    ramp: float
+    """Part of the consistency losses' factor."""
+    drawn: Drawn
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a step of adaptation leaves on the device."""
+
+    losses: Terms
+    """What was minimised as "total", and its terms."""
+    scalars: Scalars
+    of_teacher: Tensor
+    """Sum of the teacher's features, which is not finite where one is not."""
 
 
 @dataclass
@@ -44,31 +71,56 @@ class Steps:
 
     def source(self, batch: Batch) -> None:
         """On the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
-        learner, precision = self.session.learner, self.session.precision
         rate = self._set_learning_rate()
+        losses, loss, weights, norms = self._source_compute(batch)
+        scalars: Scalars = {"learning_rate": rate, "weights": weights, **norms}
+        self.session.advance({**losses, "total": loss}, scalars, clips=len(batch.clips))
+
+    def _source_compute(self, batch: Batch) -> tuple[Terms, Tensor, dict[str, float], Scalars]:
+        learner, precision, factors = self.session.learner, self.session.precision, self.identity.factors()
         with precision.cast():
             output = learner.student(batch.clips)
         losses = self._identity_losses(output, batch)
-        factors = self.identity.factors()
         loss = weighted(losses, factors)
         weights = {name: factors[name] for name in losses}
         norms = self._gradient_norms(losses, weights)
-
-        norm = self._gradient_step(loss)
-        scalars: Scalars = {"learning_rate": rate, "weights": weights, **norms, "gradient_norm": norm}
-        self.session.advance({**losses, "total": loss}, scalars, clips=len(batch.clips))
+        return losses, loss, weights, {**norms, "gradient_norm": self._gradient_step(loss)}
 
     def adapt(self, source: Batch, target: Batch) -> None:
-        """Eq. 17 over a source batch and two views of a target batch."""
-        learner, precision, adaptation = self.session.learner, self.session.precision, self.session.learner.adaptation
-        assert adaptation is not None, "Learner.start_adaptation comes first"
-        teacher, consistency = adaptation.teacher, adaptation.consistency
-        step, steps = self._place()
-        rate = self._set_learning_rate()
-        learner.reversal.fill_(self.adversarial.reversal * reversal_strength(step / steps))
-        with self.session.watching("teacher"):
-            consistency.before_step(step, teacher)
+        """Eq. 17 over a source batch and two views of a target batch.
 
+        In three parts: what the host decides, what the device computes without any wait, and the log, which looks at
+        the numbers when a row is due.
+        """
+        adaptation = self.session.learner.adaptation
+        assert adaptation is not None, "Learner.start_adaptation comes first"
+        inputs = self._inputs(adaptation, clips=len(source.clips) + len(target.clips))
+        done = self._compute(adaptation, inputs, source, target)
+        self._after(adaptation, inputs, done, clips=len(source.clips) + len(target.clips))
+
+    def _inputs(self, adaptation: Adaptation, clips: int) -> Inputs:
+        """The schedules of this step, and what chance decides in it. Once a pass clusters are made anew here."""
+        learner, knobs, (step, steps) = self.session.learner, self.adversarial, self._place()
+        with self.session.watching("teacher"):
+            adaptation.consistency.before_step(step, adaptation.teacher)
+        learner.reversal.fill_(knobs.reversal * reversal_strength(step / steps))
+        return Inputs(
+            step=step,
+            learning_rate=self._set_learning_rate(),
+            ramp=min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0,
+            drawn=draw(
+                clips, knobs.combined_groups, knobs.combined_sizes, np.random.default_rng((self.seed, step)),
+                learner.device,
+            ),
+        )  # fmt: skip
+
+    def _compute(self, adaptation: Adaptation, inputs: Inputs, source: Batch, target: Batch) -> Computed:
+        """Forward, losses, backward, gradient step, the teacher's and the consistency's updates.
+
+        Waits for the device nowhere, but in the steps that cluster the target or look at gradient norms.
+        """
+        learner, precision = self.session.learner, self.session.precision
+        teacher, consistency = adaptation.teacher, adaptation.consistency
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
         with precision.cast():
             of_source = learner.student(source.clips)
@@ -76,13 +128,15 @@ class Steps:
             of_teacher = teacher(target.views[1])
 
         identity = self._identity_losses(of_source, source)
-        domain, accuracy = self._domain_losses(adaptation.heads, step, of_source, of_target)
-        agreement, facts = consistency.losses(step, target.tracklets, of_target.clip, of_teacher)
-        ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
+        terms = [name for name, factor in self.adversarial.factors().items() if factor > 0]
+        domain, accuracy = domain_losses(
+            adaptation.heads, of_source, of_target, learner.reversal, inputs.drawn, terms=terms
+        )
+        agreement, facts = consistency.losses(inputs.step, target.tracklets, of_target.clip, of_teacher)
         groups = {
             "identity": (identity, self.identity.factors(), 1.0),
             "domain": (domain, self.adversarial.factors(), 1.0),
-            "consistency": (agreement, consistency.factors, ramp),
+            "consistency": (agreement, consistency.factors, inputs.ramp),
         }
         sums: dict[str, Tensor] = {}
         weights: dict[str, Tensor] = {}
@@ -98,15 +152,19 @@ class Steps:
         norm = self._gradient_step(loss)
         teacher.follow()
         consistency.after_step(target.tracklets, of_teacher)
+        scalars: Scalars = {**accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
+        return Computed({**losses, "total": loss}, scalars, of_teacher.float().sum())
+
+    def _after(self, adaptation: Adaptation, inputs: Inputs, done: Computed, clips: int) -> None:
+        """Log the step; save and stop where it is time to."""
         schedules: Scalars = {
-            "learning_rate": rate,
-            "reversal": learner.reversal,
-            "ema_decay": teacher.updater.decay_now,
+            "learning_rate": inputs.learning_rate,
+            "reversal": self.session.learner.reversal,
+            "ema_decay": adaptation.teacher.updater.decay_now,
         }
-        scalars: Scalars = {**schedules, **accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
         self.session.advance(
-            {**losses, "total": loss}, scalars, clips=len(source.clips) + len(target.clips),
-            watched={"features of the teacher": of_teacher.float().sum()},
+            done.losses, {**schedules, **done.scalars}, clips=clips,
+            watched={"features of the teacher": done.of_teacher},
         )  # fmt: skip
 
     def _gradient_step(self, loss: Tensor) -> Tensor:
@@ -134,17 +192,6 @@ class Steps:
             assert output.projected is not None, "build.initial_network refuses networks without a projection"
             losses["info_nce"] = info_nce(output.projected, self.per_person, knobs.info_nce_temperature)
         return losses
-
-    def _domain_losses(
-        self, heads: DomainHeads, step: int, source: NetworkOutput, target: NetworkOutput
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """L1S, L2S and L3S as far as they are switched on, and the accuracies of their classifiers."""
-        knobs = self.adversarial
-        return domain_losses(
-            heads, source, target, self.session.learner.reversal,
-            terms=[name for name, factor in knobs.factors().items() if factor > 0], groups=knobs.combined_groups,
-            sizes=knobs.combined_sizes, rng=np.random.default_rng((self.seed, step)),
-        )  # fmt: skip
 
     def _gradient_norms(self, losses: dict[str, Tensor], weights: Mapping[str, float | Tensor]) -> Scalars:
         """Weighted gradient norms at the backbone by loss, in the rows of the log that are due to have them."""
