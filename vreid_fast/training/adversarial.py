@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vreid_fast.device import to_device
 from vreid_fast.losses import clip_domain_loss, draw_groups, frame_domain_loss
 from vreid_fast.models import DomainHeads, NetworkOutput
 
@@ -24,11 +25,8 @@ class Drawn(NamedTuple):
 
 def draw(clips: int, groups: int, sizes: Sequence[int], rng: np.random.Generator, device: torch.device) -> Drawn:
     """Draw J = `groups` combined clips of S = `sizes` of `clips` clips; nothing waits for the device."""
-    drawn = draw_groups(clips, groups, sizes, rng)
-    seed = torch.tensor(int(rng.integers(2**31)))
-    if device.type == "cuda":
-        drawn, seed = drawn.pin_memory(), seed.pin_memory()
-    return Drawn(drawn.to(device, non_blocking=True), seed.to(device, non_blocking=True))
+    drawn, seed = draw_groups(clips, groups, sizes, rng), torch.tensor(int(rng.integers(2**31)))
+    return Drawn(to_device(drawn, device), to_device(seed, device))
 
 
 def domain_losses(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vreid_fast.device import to_device
 from vreid_fast.errors import InputError
 
 from ..tracklets import Tracklet
@@ -54,8 +55,7 @@ class FrameCache:
 
     def store(self, rows: np.ndarray, pixels: Tensor, places: np.ndarray) -> None:
         """Keep pixels[places], (n, H, W, 3) uint8, as `rows` (n,)."""
-        places = torch.from_numpy(places).to(pixels.device)
-        at = torch.from_numpy(rows).to(self._frames.device)
+        at, places = to_device(rows, self._frames.device), to_device(places, pixels.device)
         self._frames.index_copy_(0, at, pixels.index_select(0, places).to(self._frames.device))
         if self._frames.is_cuda:
             self._note_written()
@@ -73,8 +73,8 @@ class FrameCache:
         if self._frames.device.type == device.type:
             return self._frames, rows
         wanted, places = np.unique(rows, return_inverse=True)
-        chosen = self._frames.index_select(0, torch.from_numpy(wanted)).pin_memory()
-        return chosen.to(device, non_blocking=True), places.reshape(rows.shape)
+        chosen = self._frames.index_select(0, torch.from_numpy(wanted))
+        return to_device(chosen, device), places.reshape(rows.shape)
 
 
 def make_caches(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vreid_fast.device import to_device
 from vreid_fast.errors import InputError
 from vreid_fast.kernels import gather_clips
 from vreid_fast.kernels.outputs import empty_clips
@@ -193,7 +194,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
             self._clips(pixels, places, torch.from_numpy(np.stack(rows_of_view)))
             for rows_of_view in zip(*([view.row() for view in request.views] for request in requests))
         )
-        tracklets = torch.tensor([request.tracklet for request in requests]).to(device)
+        tracklets = to_device(np.array([request.tracklet for request in requests]), device)
         return Batch(views, tracklets)
 
     def _clips(self, pixels: Tensor, places: Tensor, augmentations: Tensor) -> Tensor:
@@ -201,7 +202,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
         shape = (*places.shape, *reading.size)
         if self._memory is None:
             out = empty_clips(shape, reading.dtype, reading.channels_last, reading.device)
-            return gather_clips(pixels, places.to(out.device), augmentations.to(out.device), out=out)
+            return gather_clips(pixels, to_device(places, out.device), to_device(augmentations, out.device), out=out)
         clips, frames, height, width = shape
         if reading.channels_last:
             out = self._memory.empty((clips, frames, height, width, 3), reading.dtype).permute(0, 1, 4, 2, 3)
