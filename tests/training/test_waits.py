@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vreid_fast.config import Config
 from vreid_fast.device import Precision, choose_device
+from vreid_fast.models import camera_statistics, recompute_statistics
 from vreid_fast.training import build
 from vreid_fast.training.learner import Learner
 from vreid_fast.training.steps import Steps
@@ -110,3 +111,11 @@ def test_nothing_waits_on_a_gpu(tmp_path, method):
                 step()
             finally:
                 torch.cuda.set_sync_debug_mode("default")
+
+
+def test_statistics_wait_for_nothing():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    clips = [torch.randn(2, 3, 4, 4) for _ in range(3)]
+    with NoWaits():
+        assert recompute_statistics(network, clips) == 3
+        assert camera_statistics(network, zip((1, 2, 1), clips)).keys() == {1, 2}

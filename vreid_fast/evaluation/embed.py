@@ -18,6 +18,9 @@ from vreid_fast.errors import Diverged
 from vreid_fast.models import CameraStatistics, VideoNetwork, using_statistics
 from vreid_fast.models.state import not_finite
 
+AT_ONCE = 64
+"""Batches whose vectors stay on the device before they are fetched."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -61,16 +64,26 @@ def embed(
         )
         own = statistics.get(camera) if statistics and camera is not None else None
         with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:
+            embedded: list[tuple[Tensor, Tensor]] = []
             for (batch,) in loader:
                 with precision.cast():
-                    vectors = network.embed(batch.clips)
-                rows = torch.tensor(here)[batch.tracklets.cpu()]
-                sums.index_add_(0, rows, vectors.float().cpu())
-                counts.index_add_(0, rows, torch.ones(len(rows), 1))
+                    embedded.append((batch.tracklets, network.embed(batch.clips).float()))
+                if len(embedded) == AT_ONCE:
+                    _add(embedded, torch.tensor(here), sums, counts)
+            _add(embedded, torch.tensor(here), sums, counts)
     network.train(was_training)
     vectors = sums / counts
     _check(vectors, network, tracklets, protocol.distance)
     return vectors
+
+
+def _add(embedded: list[tuple[Tensor, Tensor]], here: Tensor, sums: Tensor, counts: Tensor) -> None:
+    """Add the vectors of some batches to the sums of their tracklets, and empty the list; waits for the device."""
+    if embedded:
+        of, vectors = (torch.cat(parts).cpu() for parts in zip(*embedded, strict=True))
+        sums.index_add_(0, here[of], vectors)
+        counts.index_add_(0, here[of], torch.ones(len(of), 1))
+    embedded.clear()
 
 
 def _check(vectors: Tensor, network: VideoNetwork, tracklets: Sequence[Tracklet], distance: str) -> None:

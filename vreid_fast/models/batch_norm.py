@@ -6,7 +6,7 @@ Re-identification with Camera-based Batch Normalization", ECCV 2020.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -30,11 +30,10 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
         The number of batches seen; with none, the old statistics stay.
     """
     seen = 0
-    with _averaging(network) as norms:
+    with _averaging(network) as average:
         for clips in batches:
             if seen == 0:
-                for norm in norms.values():
-                    norm.reset_running_stats()
+                average.begin()
             network(clips)
             seen += 1
     return seen
@@ -49,17 +48,17 @@ def camera_statistics(network: nn.Module, batches: Iterable[tuple[int, Tensor]])
         batches: a camera, and clips (B, T, 3, H, W) of that camera alone.
     """
     found: CameraStatistics = {}
-    with _averaging(network) as norms:
-        own = _buffers(norms)
+    counts: dict[int, dict[str, int]] = {}
+    with _averaging(network) as average:
+        own = _buffers(average.norms)
         for camera, clips in batches:
             if camera in found:
-                _fill(norms, found[camera])
+                average.go_on(found[camera], counts[camera])
             else:
-                for norm in norms.values():
-                    norm.reset_running_stats()
+                average.begin()
             network(clips)
-            found[camera] = _buffers(norms)
-        _fill(norms, own)
+            found[camera], counts[camera] = _buffers(average.norms), dict(average.counts)
+        _fill(average.norms, own)
     return found
 
 
@@ -81,18 +80,44 @@ def using_statistics(network: nn.Module, statistics: Statistics | None) -> Itera
         _fill(norms, own)
 
 
+class _Average:
+    """Batch norms that average over all batches; with `momentum = None` each would read its count on the device."""
+
+    def __init__(self, norms: dict[str, nn.Module]):
+        self.norms, self.counts = norms, dict.fromkeys(norms, 0)
+
+    def begin(self) -> None:
+        for norm in self.norms.values():
+            norm.reset_running_stats()
+        self.counts = dict.fromkeys(self.norms, 0)
+
+    def go_on(self, statistics: Statistics, counts: dict[str, int]) -> None:
+        _fill(self.norms, statistics)
+        self.counts = dict(counts)
+
+    def before(self, name: str) -> Callable[..., None]:
+        """What is called before each forward of the norm of this name."""
+
+        def count(norm: nn.Module, _: object) -> None:
+            self.counts[name] += 1
+            norm.momentum = 1 / self.counts[name]
+
+        return count
+
+
 @contextmanager
-def _averaging(network: nn.Module) -> Iterator[dict[str, nn.Module]]:
-    """The batch norms by name, set to average over all batches; momenta and mode come back afterwards."""
+def _averaging(network: nn.Module) -> Iterator[_Average]:
+    """The batch norms, in training mode, set to average over all batches; momenta and mode come back afterwards."""
     norms = _norms(network)
     momenta, was_training = [norm.momentum for norm in norms.values()], network.training
     network.train()
-    for norm in norms.values():
-        norm.momentum = None  # a running average over all batches
+    average = _Average(norms)
+    hooks = [norm.register_forward_pre_hook(average.before(name)) for name, norm in norms.items()]
     try:
-        yield norms
+        yield average
     finally:
-        for norm, momentum in zip(norms.values(), momenta, strict=True):
+        for hook, norm, momentum in zip(hooks, norms.values(), momenta, strict=True):
+            hook.remove()
             norm.momentum = momentum
         network.train(was_training)
 
