@@ -9,7 +9,7 @@ import torch
 
 from .backends import OPS, choose, has_triton, load_extension, why_missing
 
-BACKENDS = ("cpp", "triton", "reference")
+BACKENDS = ("cpp", "triton", "foreach", "reference")
 
 
 def report() -> str:

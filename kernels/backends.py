@@ -3,6 +3,7 @@
 * ``reference``: plain torch, any device, any float type; the definition that the others match.
 * ``cpp``: the compiled extension ``vreid_fast._C`` (C++ on the CPU, CUDA where it was built with it and the
   op has it).
+* ``foreach``: torch's own operations on lists of tensors, any device; of `ema` alone.
 * ``triton``: Triton kernels, for CUDA tensors; on CPU tensors only under ``TRITON_INTERPRET=1``.
 
 A missing backend is passed over when none is asked for, and an error when it is. A backend that is
@@ -23,7 +24,7 @@ from torch import Tensor
 # In order of preference.
 OPS = {
     "gradient_reversal": ("cpp", "reference"),
-    "ema": ("cpp", "reference"),
+    "ema": ("cpp", "foreach", "reference"),
     "gather_clips": ("triton", "cpp", "reference"),
     "temporal_pool": ("triton", "reference"),
     "combined_regression": ("triton", "reference"),
@@ -50,7 +51,7 @@ def has_triton() -> bool:
 def why_missing(backend: str, device: torch.device | str = "cpu", op: str | None = None) -> str | None:
     """Why `backend` cannot run `op` (None: any op that has it) on `device` tensors here, or None when it can."""
     device = torch.device(device)
-    if backend == "reference":
+    if backend in ("reference", "foreach"):
         return None
     if backend == "cpp":
         extension = load_extension()
@@ -59,7 +60,7 @@ def why_missing(backend: str, device: torch.device | str = "cpu", op: str | None
         if device.type == "cuda" and op in CPP_ON_CPU_ALONE:
             return "the C++ of this op is for CPU tensors alone"
         if device.type == "cuda" and not extension.has_cuda():
-            return "the C++ extension was built without CUDA"
+            return "the C++ extension was built without CUDA (install nvcc, then pip install --no-build-isolation -e .)"
         return None if device.type in ("cpu", "cuda") else f"no C++ kernel for {device.type} tensors"
     if backend == "triton":
         if not has_triton():
@@ -67,7 +68,21 @@ def why_missing(backend: str, device: torch.device | str = "cpu", op: str | None
         if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
             return f"Triton runs {device.type} tensors only when interpreted (TRITON_INTERPRET=1)"
         return None
-    raise ValueError(f"backend must be one of reference, cpp, triton, got {backend!r}")
+    raise ValueError(f"backend must be one of reference, foreach, cpp, triton, got {backend!r}")
+
+
+def slower_here(device: torch.device | str) -> list[str]:
+    """A line for each reason why ops take a slower backend on `device` tensors than this machine could have."""
+    slow: dict[str, list[str]] = {}
+    kind = torch.device(device).type
+    for op, known in OPS.items():
+        taken = _choose(op, None, kind)
+        for name in known[: known.index(taken)]:
+            reason = why_missing(name, kind, op)
+            could_be = kind == "cuda" if name == "triton" else kind != "cuda" or op not in CPP_ON_CPU_ALONE
+            if reason and could_be:
+                slow.setdefault(reason, []).append(f"{op} ({taken})")
+    return [f"slower than they could be here: {', '.join(ops)}; {reason}" for reason, ops in slow.items()]
 
 
 def choose(op: str, backend: str | None, device: torch.device | str) -> str:

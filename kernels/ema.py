@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .backends import choose
+from .ema_foreach import ema_update_foreach
 from .ema_tensors import Slot, Snapshot, check_alike, distinct, dtype_name, first_few, is_copied, slots_of
 
 
@@ -41,7 +42,7 @@ class EmaUpdater:
         buffers: "ema" averages floating-point buffers, "copy" takes the student's.
         half: a third one, usually ``copy.deepcopy(teacher).bfloat16()``, into which the same pass writes
             the teacher's new state, so that a forward in half precision needs no casts.
-        backend: "reference", "cpp" or None for the best present.
+        backend: "reference", "foreach", "cpp" or None for the best present.
 
     Raises:
         ValueError: a knob is out of its range; also at `update()`: the networks hold different names, shapes,
@@ -90,13 +91,13 @@ class EmaUpdater:
     def update(self) -> None:
         """One step of the average, from the student as it is now."""
         if torch.compiler.is_compiling():
-            self._run(self._walk(), self._backend == "reference")
+            self._run(self._walk())
             return
         if (self._snapshot is None or not self._snapshot.is_current()) and not self._follow_tensors():
             self._follow(_AGAIN)
         try:
-            if self._backend == "reference":
-                self._run(self._tensors, True)
+            if self._backend != "cpp":
+                self._run(self._tensors)
             else:
                 if self._plan is None:
                     self._plan = torch.classes.vreid_fast.EmaPlan(*self._lists(self._tensors), self._averaged)
@@ -106,8 +107,9 @@ class EmaUpdater:
             raise
 
     @torch.no_grad()
-    def _run(self, tensors: list[Tensor], reference: bool) -> None:
-        op = ema_update_reference if reference else torch.ops.vreid_fast.ema_update_
+    def _run(self, tensors: list[Tensor]) -> None:
+        plain = {"reference": ema_update_reference, "foreach": ema_update_foreach}
+        op = plain.get(self._backend) or torch.ops.vreid_fast.ema_update_
         op(*self._lists(tensors), self._counters, self._rates, self._averaged, self.warmup)
 
     def _follow(self, advice: str) -> None:

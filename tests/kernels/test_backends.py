@@ -1,4 +1,5 @@
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,12 +39,12 @@ def test_extension_is_built_for_the_torch_that_runs():
 @pytest.mark.parametrize(
     ("installed", "device", "op", "taken"),
     [
-        ({}, "cpu", "ema", "reference"),
+        ({}, "cpu", "ema", "foreach"),
         ({}, "cuda", "kmeans", "reference"),
         ({"extension": "cpu"}, "cpu", "ema", "cpp"),
-        ({"extension": "cpu"}, "cuda", "ema", "reference"),
+        ({"extension": "cpu"}, "cuda", "ema", "foreach"),
         ({"extension": "cuda"}, "cuda", "ema", "cpp"),
-        ({"extension": "cuda"}, "mps", "ema", "reference"),
+        ({"extension": "cuda"}, "mps", "ema", "foreach"),
         ({"extension": "cuda", "triton": True}, "cuda", "kmeans", "triton"),
         ({"extension": "cuda", "triton": True}, "cpu", "kmeans", "cpp"),
         ({"extension": "cuda"}, "cuda", "kmeans", "reference"),
@@ -87,9 +88,9 @@ def test_asked_for_backends_are_given(machine):
 
 
 def test_unknown_backend_is_an_error():
-    with pytest.raises(ValueError, match="ema: backend must be one of cpp, reference or None, got 'triton'"):
+    with pytest.raises(ValueError, match="ema: backend must be one of cpp, foreach, reference or None, got 'triton'"):
         backends.choose("ema", "triton", "cpu")
-    with pytest.raises(ValueError, match="backend must be one of reference, cpp, triton, got 'cuda'"):
+    with pytest.raises(ValueError, match="backend must be one of reference, foreach, cpp, triton, got 'cuda'"):
         backends.why_missing("cuda")
 
 
@@ -110,9 +111,9 @@ def test_command_prints_ops_by_backends_and_why_one_is_missing(cwd):
     assert f"torch {torch.__version__}" in header
     for table, device in ((cpu, "cpu"), (cuda, "cuda")):
         rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
-        assert rows[device] == ["tensors", "cpp", "triton", "reference"]
+        assert rows[device] == ["tensors", "cpp", "triton", "foreach", "reference"]
         for op, known in backends.OPS.items():
-            cells = dict(zip(("cpp", "triton", "reference"), rows[op]))
+            cells = dict(zip(("cpp", "triton", "foreach", "reference"), rows[op]))
             assert cells.pop(backends.choose(op, None, device)) == "taken"
             for backend, cell in cells.items():
                 missing = backends.why_missing(backend, device, op)
@@ -125,6 +126,33 @@ def test_command_prints_ops_by_backends_and_why_one_is_missing(cwd):
 def test_command_says_for_which_ops_alone_a_backend_is_missing(machine):
     machine(extension="cuda", triton=True)
     lines = importlib.import_module("vreid_fast.kernels.__main__")._table("cuda")
-    assert next(line.split() for line in lines if line.startswith("kmeans ")) == ["kmeans", "missing", "taken", "yes"]
+    found = next(line.split() for line in lines if line.startswith("kmeans "))
+    assert found == ["kmeans", "missing", "taken", "-", "yes"]
     reason = "the C++ of this op is for CPU tensors alone"
     assert lines[-3:] == [f"  cpp is missing for {op}: {reason}" for op in ("gather_clips", "kmeans", "kmeans_assign")]
+
+
+@pytest.mark.parametrize(
+    ("installed", "device", "said"),
+    [
+        ({"extension": "cpu"}, "cpu", []),
+        ({"extension": "cuda", "triton": True}, "cuda", []),
+        (
+            {"extension": "cpu", "triton": True},
+            "cuda",
+            ["gradient_reversal .reference., ema .foreach.; .*without CUDA .*nvcc"],
+        ),
+        ({"extension": "cuda"}, "cuda", ["gather_clips .reference., temporal_pool .*; triton is not installed .pip"]),
+        (
+            {},
+            "cpu",
+            ["gradient_reversal .*, ema .foreach., gather_clips .*; the C.. extension is not built .pip"],
+        ),
+    ],
+)
+def test_what_is_slower_than_it_could_be_is_said(installed, device, said, machine):
+    machine(**installed)
+    found = backends.slower_here(device)
+    assert len(found) == len(said)
+    for line, words in zip(found, said):
+        assert re.match(f"slower than they could be here: {words}", line)

@@ -10,7 +10,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from vreid_fast.kernels import EmaUpdater
 
-BACKENDS = ("cpp", "reference")
+BACKENDS = ("cpp", "foreach", "reference")
 
 
 def network(seed, dtype=torch.float32):

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, prune
 
 from vreid_fast.kernels import EmaUpdater
 
-BACKENDS = ("cpp", "reference")
+BACKENDS = ("cpp", "foreach", "reference")
 
 
 class Net(nn.Module):

@@ -16,7 +16,7 @@ from vreid_fast.data.reading.loader import Loader
 from vreid_fast.device import describe
 from vreid_fast.evaluation.scores import Evaluation
 from vreid_fast.files import write_text
-from vreid_fast.kernels.backends import OPS, choose
+from vreid_fast.kernels.backends import OPS, choose, slower_here
 from vreid_fast.report import bad_frames_list, pick_ranked, score_table, write_report
 
 from .logbook import read_history
@@ -46,7 +46,7 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
         use = "labelled" if name == "source" else "to adapt to, unlabelled"
         print(f"{name:>10}  {data.name}: {use}{f', {len(cameras)} cameras' if cameras else ''}")
         print(textwrap.indent(data.table(), " " * 12))
-    for note in (*domains.notes, *loader.notes):
+    for note in (*slower_here(session.learner.device), *domains.notes, *loader.notes):
         print(f"{'note':>10}  {note}")
     return used
 
