@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +63,27 @@ class Precision:
     def cast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.name != "fp32")
 
-    def step(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer, limit: float) -> torch.Tensor:
-        """Backward, clip the gradients to the norm `limit` (0 = none), step. Returns the norm before clipping."""
-        optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(optimiser)
-        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else torch.inf)
-        self.scaler.step(optimiser)
-        self.scaler.update()
+    def step(
+        self,
+        loss: torch.Tensor,
+        optimiser: torch.optim.Optimizer,
+        limit: float,
+        part: Callable[[str], AbstractContextManager] = nullcontext,
+    ) -> torch.Tensor:
+        """Backward, clip the gradients to the norm `limit` (0 = none), step. Returns the norm before clipping.
+
+        Args:
+            part: is entered around "backward" and "optimiser".
+        """
+        with part("backward"):
+            optimiser.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(optimiser)
+            parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+            norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else torch.inf)
+        with part("optimiser"):
+            self.scaler.step(optimiser)
+            self.scaler.update()
         return norm
 
 

@@ -93,7 +93,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
                 session.start_from(stages.start, config.network.drop_classifier)
         with batches.source(learner.step, stages.source_steps) as loader:
             used = greet(session, domains, loader)
-            for (source,) in loader:
+            for (source,) in steps.profile.batches(loader, "source"):
                 steps.source(source)
         if learner.step == stages.source_steps:
             session.check()
@@ -104,13 +104,13 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
                 learner.adaptation.consistency.start(learner.adaptation.teacher)
         if learner.adaptation is not None:
             with batches.both(learner.step, session.total, done=learner.step - stages.source_steps) as loader:
-                for source, target in loader:
+                for source, target in steps.profile.batches(loader, "adapt"):
                     steps.adapt(source, target)
                     if config.test.select == "authors" and learner.step % config.test.select_every == 0:
                         session.select(evaluate("student", learner.student).scores())
         else:
             with batches.source(learner.step, session.total) as loader:
-                for (source,) in loader:
+                for (source,) in steps.profile.batches(loader, "adapt"):
                     steps.source(source)
 
         session.end_steps()

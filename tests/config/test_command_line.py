@@ -100,7 +100,7 @@ def test_a_file_means_what_it_says(tmp_path, monkeypatch, text):
         ("combined_sizes: [1:30]", "combined_sizes: wanted numbers"),
         ("seed: 1\nl1s: 0\nseed: 2", "line 3: seed is there twice, in line 1 too"),
         ('{"seed": 1,\n"seed": 1}', "line 2: seed is there twice, in line 1 too"),
-        ("seed: 99999999999999999999", "--seed must be .* at most 9223372036854775807, got 99999999999999999999"),
+        ("seed: 99999999999999999999", "--seed must be at most 9223372036854775807, got 99999999999999999999"),
         ("seed: " + "9" * 5000, "a.yaml: cannot be read"),
         ("source_lr: .inf", "--source_lr must be finite"),
         ("source-steps: 3", "source-steps: no such knob; did you mean source_steps[?]"),

@@ -30,7 +30,8 @@ KNOBS = {
     "source_steps": 300, "adapt_steps": 200, "source_lr": 0.001, "adapt_lr": 0.002, "head_lr": 0.001,
     "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
     "device": "auto", "threads": 0, "run": "runs/demo", "log_every": 10, "gradients_every": 50,
-    "checkpoint_every": 100, "test_clips": "even", "test_batch": 64, "distance": "cosine", "bn_batches": 0,
+    "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_batch": 64, "distance": "cosine",
+    "bn_batches": 0,
 }  # fmt: skip
 CHOICES = {
     "mars_gallery": ("with_query", "without_query"), "loader": ("auto", "dali", "torch"),
@@ -52,7 +53,7 @@ LEAST = {
     "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0, "combined_groups": 1,
     "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0, "l2c": 0, "reversal": 0, "margin": 0,
     "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0, "authors_pieces_test": 0, "info_nce": 0, "proxy": 0,
-    "proxy_negatives": 1, "gradients_every": 0, "select_every": 1,
+    "proxy_negatives": 1, "gradients_every": 0, "select_every": 1, "profile": 0,
 }  # fmt: skip
 PARTS = ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum")
 ABOVE_ZERO = ("source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature")
@@ -60,7 +61,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 81
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 82
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 
@@ -160,7 +161,7 @@ def test_a_group_checks_itself():
 # What a resume may change: where, how fast and how often, never what comes out.
 FREE = {
     "synthetic_cache", "loader", "loader_threads", "cache", "on_bad_frame", "device", "threads", "run", "log_every",
-    "gradients_every", "checkpoint_every", "test_batch",
+    "gradients_every", "checkpoint_every", "profile", "test_batch",
 }  # fmt: skip
 
 

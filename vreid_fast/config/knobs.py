@@ -303,6 +303,8 @@ class RunKnobs(KnobGroup):
     """Steps between two looks at the gradient norm of each loss, in rows of metrics.jsonl; 0 = never."""
     checkpoint_every: int = free(100, at_least(1))
     """Steps between two checkpoints."""
+    profile: int = free(0, at_least(0))
+    """Measure where the time of N steps of each stage goes, and write traces of them into the run's folder."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from .checkpoint import load
 from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
 from .consistency import Consistency, PaperConsistency, ProxyConsistency
 from .learner import Learner
+from .profile import Profile
 from .session import Session
 from .steps import Steps
 from .target_statistics import embed_target
@@ -181,6 +182,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
         session, labels, config.stages, config.optimiser, config.identity, config.adversarial,
         per_person=config.batch.per_person, ramp=config.consistency.consistency_ramp, seed=config.run.seed,
         log_every=config.run.log_every, gradients_every=config.run.gradients_every,
+        profile=Profile(session.folder, config.run.profile, session.learner.device),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from vreid_fast.models import NetworkOutput, reversal_strength
 from .adversarial import Drawn, domain_losses, draw
 from .learner import Adaptation
 from .logbook import Scalars
+from .profile import Profile
 from .session import Session
 
 Terms = dict[str, Tensor]
@@ -68,6 +69,7 @@ class Steps:
     log_every: int
     gradients_every: int
     """Steps between two rows of the log, and between two looks at gradient norms; 0 = never."""
+    profile: Profile
 
     def source(self, batch: Batch) -> None:
         """On the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
@@ -78,10 +80,11 @@ class Steps:
 
     def _source_compute(self, batch: Batch) -> tuple[Terms, Tensor, dict[str, float], Scalars]:
         learner, precision, factors = self.session.learner, self.session.precision, self.identity.factors()
-        with precision.cast():
+        with self.profile.part("student"), precision.cast():
             output = learner.student(batch.clips)
-        losses = self._identity_losses(output, batch)
-        loss = weighted(losses, factors)
+        with self.profile.part("losses"):
+            losses = self._identity_losses(output, batch)
+            loss = weighted(losses, factors)
         weights = {name: factors[name] for name in losses}
         norms = self._gradient_norms(losses, weights)
         return losses, loss, weights, {**norms, "gradient_norm": self._gradient_step(loss)}
@@ -122,17 +125,20 @@ class Steps:
         learner, precision = self.session.learner, self.session.precision
         teacher, consistency = adaptation.teacher, adaptation.consistency
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
-        with precision.cast():
+        part = self.profile.part
+        with part("student"), precision.cast():
             of_source = learner.student(source.clips)
             of_target = learner.student(target.views[0])
+        with part("teacher"), precision.cast():
             of_teacher = teacher(target.views[1])
 
-        identity = self._identity_losses(of_source, source)
-        terms = [name for name, factor in self.adversarial.factors().items() if factor > 0]
-        domain, accuracy = domain_losses(
-            adaptation.heads, of_source, of_target, learner.reversal, inputs.drawn, terms=terms
-        )
-        agreement, facts = consistency.losses(inputs.step, target.tracklets, of_target.clip, of_teacher)
+        with part("losses"):
+            identity = self._identity_losses(of_source, source)
+            terms = [name for name, factor in self.adversarial.factors().items() if factor > 0]
+            domain, accuracy = domain_losses(
+                adaptation.heads, of_source, of_target, learner.reversal, inputs.drawn, terms=terms
+            )
+            agreement, facts = consistency.losses(inputs.step, target.tracklets, of_target.clip, of_teacher)
         groups = {
             "identity": (identity, self.identity.factors(), 1.0),
             "domain": (domain, self.adversarial.factors(), 1.0),
@@ -141,16 +147,17 @@ class Steps:
         sums: dict[str, Tensor] = {}
         weights: dict[str, Tensor] = {}
         learned = adaptation.weights.named()
-        for group, (losses, factors, part) in groups.items():
+        for group, (losses, factors, share) in groups.items():
             if losses:
-                sums[group] = part * weighted(losses, factors)
-                weights |= {name: part * factors[name] * learned[group] for name in losses}
+                sums[group] = share * weighted(losses, factors)
+                weights |= {name: share * factors[name] * learned[group] for name in losses}
         loss = adaptation.weights(sums)
         losses = {**identity, **domain, **agreement}
         norms = self._gradient_norms(losses, weights)
 
         norm = self._gradient_step(loss)
-        teacher.follow()
+        with part("EMA"):
+            teacher.follow()
         consistency.after_step(target.tracklets, of_teacher)
         scalars: Scalars = {**accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
         return Computed({**losses, "total": loss}, scalars, of_teacher.float().sum())
@@ -171,7 +178,8 @@ class Steps:
         """See `Precision.step`; Diverged where a knob is beyond the weights' numbers."""
         session = self.session
         try:
-            return session.precision.step(loss, session.learner.optimiser, self.optimiser.clip_gradient)
+            clip, part = self.optimiser.clip_gradient, self.profile.part
+            return session.precision.step(loss, session.learner.optimiser, clip, part)
         except RuntimeError as error:
             # Of torch, which has no class of its own for it.
             if "without overflow" not in str(error):
