@@ -1,115 +1,143 @@
-"""What loading costs a training step: a step on clips that are at hand, and the same fed by a loader.
+"""A training step of each method, as `python -m vreid_fast.train` makes it: milliseconds, and what loading adds.
 
-A step is a student's forward and backward, a teacher's forward, the optimiser and the average, in the arithmetic
-that the device is fast at; on a GPU a ResNet-50 on 32 clips of 8 frames 256x128, on a CPU the demo's network on
-frames of its size. The provider "clips at hand" has a ratio of 1 where loading costs nothing.
+The provider "the same batch again" has a ratio of 1 where loading costs nothing. Source and target are one pack of
+drifting shapes, half of them a camera; a batch is 32 + 32 clips (the demo: 16 + 16). Steps that make clusters anew are
+left out.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import csv
+import io
 import itertools
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import torch
-from bench_loader import CLIPS, memory_mib, pack, write_tracklets
-from loader_rivals import data_loader, pil
+from bench_loader import memory_mib, pack, write_tracklets
 from timing import arguments, record
-from torch.nn import functional as F
 
-from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TrainPlan
-from vreid_fast.data.sampling.samplers import CameraSampler
-from vreid_fast.device import Precision
-from vreid_fast.kernels import EmaUpdater
-from vreid_fast.models import build
+from vreid_fast.config import Config
+from vreid_fast.data.reading.loader import Batch
+from vreid_fast.device import Precision, choose_device
+from vreid_fast.training import build
+from vreid_fast.training.learner import Learner
 
-WARM, TIMED, ROUNDS = 5, 30, 5
-IDENTITIES = 64
+TRACKLETS, LENGTH, ROUNDS = 64, 16, 5
+DEMO = {"height": 64, "width": 32}
+LARGE = {"height": 256, "width": 128, "network": "resnet50", "people": 8, "per_person": 4, "target_batch": 32}
+CASES = {
+    "cpu": {f"{method} small T4 64x32": {**DEMO, "method": method} for method in ("source", "paper", "plus")},
+    "cuda": {
+        "paper small T4 64x32 cache gpu": {**DEMO, "cache": "gpu"},
+        "source resnet50 T8": {**LARGE, "method": "source", "frames": 8},
+        "paper resnet50 T8": {**LARGE, "frames": 8},
+        "paper sinet T4": {**LARGE, "network": "sinet", "frames": 4},
+        "plus resnet50 T4": {**LARGE, "method": "plus", "frames": 4},
+    },
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv, __doc__)
-    on_gpu = options.device == "cuda"
-    name, frames, size = ("resnet50", 8, (256, 128)) if on_gpu else ("small", 4, (64, 32))
-    warm, timed, rounds = (1, 2, 2) if options.quick else (WARM, TIMED, ROUNDS)
-    device = torch.device(options.device)
-    precision = Precision("auto", device)
-    reading = ReadingOptions(size, device, precision.dtype, channels_last=True, threads=8 if on_gpu else 1)
+    warm, timed, rounds = (2, 2, 2) if options.quick else (10, 30 if options.device == "cuda" else 20, ROUNDS)
     folder = Path(tempfile.mkdtemp(prefix="bench_step"))
     try:
-        files = write_tracklets(folder / "files", 8 if options.quick else IDENTITIES, 16)
-        packed = pack(folder, "pack")
-        sampler = CameraSampler([None] * len(packed), CLIPS)
-        plan = TrainPlan([16] * len(packed), sampler, frames=frames, size=size, steps=warm + timed)
-        step = make_step(name, frames, precision)
-
-        def loaded() -> Iterator[torch.Tensor]:
-            with Loader([Stream(packed, plan)], reading) as loader:
-                for (batch,) in loader:
-                    yield batch.clips
-
-        def from_data_loader() -> Iterator[torch.Tensor]:
-            for clips in data_loader(list(plan), files, size, reading.threads, pil):
-                yield clips.to(device, precision.dtype, non_blocking=True)
-
-        with closing(loaded()) as batches:
-            at_hand = next(batches)
-        feeds = {
-            "vreid_fast": loaded,
-            "clips at hand": lambda: itertools.repeat(at_hand),
-            "torch DataLoader, PIL": from_data_loader,
-        }
-        times: dict[str, list[float]] = {feed: [] for feed in feeds}
-        peaks = dict.fromkeys(feeds, "")
-        for _ in range(rounds):
-            for feed, start in feeds.items():
-                before = memory_mib()
-                batches = start()
-                for _ in range(warm):
-                    step(next(batches))
-                times[feed].append(timed_steps(step, batches, timed, device))
-                peaks[feed] = f"{memory_mib() - before:.0f}"
-                if hasattr(batches, "close"):
-                    batches.close()
-        case = f"{name} B{CLIPS} T{frames} {size[0]}x{size[1]} {precision.name}"
-        record("step", case, times, peaks, device=options.device, quick=options.quick)
+        write_tracklets(folder / "files", 16 if options.quick else TRACKLETS, LENGTH)
+        label(folder / "files")
+        pack(folder, "pack")
+        cases = CASES[options.device]
+        for case, knobs in list(cases.items())[: 1 if options.quick else None]:
+            small = {"people": 2, "per_person": 2, "target_batch": 4} if options.quick else {}
+            bench(options, case, folder, {**knobs, **small}, warm, timed, rounds)
     finally:
         shutil.rmtree(folder)
     return 0
 
 
-def make_step(name: str, frames: int, precision: Precision):
-    """clips -> None: one step of a student and its teacher."""
-    student = build(name, identities=IDENTITIES, frames=frames).to(precision.device)
-    teacher = copy.deepcopy(student).requires_grad_(False)
-    updater = EmaUpdater(teacher, student)
-    optimiser = torch.optim.Adam(student.parameters(), lr=1e-4, fused=True)
-    labels = torch.arange(CLIPS, device=precision.device) % IDENTITIES
-
-    def step(clips: torch.Tensor) -> None:
-        with precision.cast():
-            output, wanted = student(clips), teacher(clips)
-            loss = F.cross_entropy(output.logits, labels) + (output.clip - wanted.clip).square().mean()
-        precision.step(loss, optimiser, 0.0)
-        updater.update()
-
-    return step
+def label(files: Path) -> None:
+    """Four tracklets a person, two before each of two cameras."""
+    names = sorted(path.name for path in files.iterdir())
+    with open(files / "tracklets.csv", "w", newline="") as table:
+        csv.writer(table).writerows(
+            [("path", "identity", "camera"), *((name, n // 4, n % 2) for n, name in enumerate(names))]
+        )
 
 
-def timed_steps(step, batches, count: int, device: torch.device) -> float:
+def bench(options, case: str, folder: Path, knobs: dict, warm: int, timed: int, rounds: int) -> None:
+    step, fresh, precision = real_step(folder, knobs, options.device, steps=warm + timed)
+    with closing(fresh()) as batches:
+        at_hand = next(batches)
+    feeds: dict[str, Callable[[], Iterator]] = {
+        "vreid_fast": fresh,
+        "the same batch again": lambda: itertools.repeat(at_hand),
+    }
+    times: dict[str, list[float]] = {feed: [] for feed in feeds}
+    peaks = dict.fromkeys(feeds, "")
+    for _ in range(rounds):
+        for feed, start in feeds.items():
+            before, batches = memory_mib(), start()
+            if options.device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            for _ in range(warm):
+                step(next(batches))
+            times[feed].append(timed_steps(step, batches, timed, options.device))
+            on_gpu = options.device == "cuda"
+            peaks[feed] = f"{torch.cuda.max_memory_allocated() / 2**20 if on_gpu else memory_mib() - before:.0f}"
+            if hasattr(batches, "close"):
+                batches.close()
+    rows = record("step", f"{case} {precision}", times, peaks, device=options.device, quick=options.quick)
+    clips = sum(len(batch.clips) for batch in at_hand)
+    speeds = (f"{row['provider']} {1e3 * clips / float(row['p50_ms']):,.0f}" for row in rows)
+    print(f"{'':20} clips/s: {', '.join(speeds)}")
+
+
+def real_step(folder: Path, knobs: dict, device: str, steps: int):
+    """A step of the second stage (of `source`: of the first) after its clusters are made, its batches, its precision.
+
+    Returns:
+        batches -> None; a function that starts them anew; the precision's name.
+    """
+    data, many = f"pack:{folder / 'pack'}", 10**6
+    config = Config.of(**{
+        "source": data, "target": data, "source_steps": 1, "adapt_steps": many, "log_every": many,
+        "gradients_every": 0, "cluster_every": many, "checkpoint_every": many, "scenes": True, **knobs,
+    })  # fmt: skip
+    precision = Precision("auto", choose_device(device))
+    domains = build.read_domains(config)
+    domains.labels = domains.labels.to(precision.device)
+    student, _ = build.initial_network(config, domains.identities)
+    learner = Learner(student.to(precision.device), learning_rate=1e-3, weight_decay=5e-4)
+    batches = build.make_batches(config, domains, precision, per_camera := config.stages.method == "plus")
+    session = build.make_session(config, folder, learner, precision, domains.identities, "")
+    made = build.make_steps(config, session, domains.labels)
+    with contextlib.redirect_stderr(io.StringIO()):  # no progress bar
+        session.__enter__()
+    learner.step = 1
+    build.start_adaptation(config, session, batches, build.make_protocol(config, batches.reading), per_camera)
+    adapting = learner.adaptation is not None
+
+    def fresh() -> Iterator[tuple[Batch, ...]]:
+        with batches.both(1, 1 + steps, done=0) if adapting else batches.source(1, 1 + steps) as loader:
+            yield from loader
+
+    return (lambda both: (made.adapt if adapting else made.source)(*both)), fresh, precision.name
+
+
+def timed_steps(step: Callable, batches: Iterator, count: int, device: str) -> float:
     """Milliseconds a step."""
-    if device.type == "cuda":
+    if device == "cuda":
         torch.cuda.synchronize()
     began = time.perf_counter()
     for _ in range(count):
         step(next(batches))
-    if device.type == "cuda":
+    if device == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - began) * 1e3 / count
 
