@@ -91,3 +91,24 @@ def test_state_goes_to_disk_and_back(tmp_path):
 def test_first_stage_has_no_second_stage_parts():
     state = make(adapting=False).state_dict()
     assert all(state[name] is None for name in ("heads", "weights", "teacher", "memory"))
+
+
+def test_a_state_goes_from_one_way_of_computing_to_another():
+    """As from a GPU, whose Adam is fused, to a CPU and back."""
+    torch.manual_seed(0)
+    states = []
+    for fused in (True, False):
+        learner = Learner(build("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=0.0)
+        for group in learner.optimiser.param_groups:
+            group["fused"] = fused
+        for parameter in learner.student.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        learner.optimiser.step()
+        states.append((learner, learner.state_dict()))
+    for (learner, _), (_, other) in zip(states, states[::-1]):
+        fused = learner.optimiser.param_groups[0]["fused"]
+        learner.load_state_dict(other)
+        assert learner.optimiser.param_groups[0]["fused"] is fused
+        for parameter in learner.student.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        learner.optimiser.step()

@@ -17,6 +17,8 @@ from vreid_fast.models.network import VideoNetwork
 from vreid_fast.models.state import few, misfits, shown
 
 PLAIN = (str, bool, int, float, type(None))
+HOW = ("fused", "foreach", "capturable")
+"""What Adam's groups say of how it is computed: that is the device's matter, and not the checkpoint's."""
 # What each entry is; one that is missing is named where it is wanted.
 ENTRIES: dict[str, tuple[type, ...]] = {
     "config": (dict,), "network": (str,), "frames": (int,), "identities": (int,), "step": (int,), "finished": (bool,),
@@ -120,7 +122,7 @@ def check_optimiser(given: Mapping, own: torch.optim.Optimizer) -> None:
             if type(value) not in (int, float) or not 0 <= value < math.inf:
                 raise ValueError(f"optimiser: {name} is {shown(value)}, wanted a number from 0")
         for name, value in wanted.items():
-            if name not in ("params", "lr", "peak", "weight_decay") and group.get(name, value) != value:
+            if name not in ("params", "lr", "peak", "weight_decay", *HOW) and group.get(name, value) != value:
                 raise ValueError(f"optimiser: {name} is {shown(group[name])}, wanted {value!r}")
     for number, found in moments.items():
         if number not in numbered or not isinstance(found, Mapping):

@@ -13,7 +13,7 @@ from vreid_fast.losses import LossWeights
 from vreid_fast.models import CameraStatistics, DomainHeads, VideoNetwork
 from vreid_fast.models.state import shown
 
-from .checkpoint_checks import check_optimiser, check_state, check_statistics
+from .checkpoint_checks import HOW, check_optimiser, check_state, check_statistics
 from .consistency import Consistency
 from .teacher import MeanTeacher
 
@@ -74,7 +74,8 @@ class Learner:
         groups: list[dict[str, Any]] = [{"params": list(self.student.parameters()), "peak": learning_rate}]
         for module in (self.adaptation.heads, self.adaptation.weights) if self.adaptation else ():
             groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
-        self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay)
+        fused = True if self.device.type == "cuda" else None  # one launch for all weights; None = torch's choice
+        self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay, fused=fused)
 
     def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
         """Each group's peak times `learning_rate_factor`; returns the student's rate."""
@@ -130,7 +131,10 @@ class Learner:
             if part is not None and given is not None:
                 part.load_state_dict(given)
         check_optimiser(state["optimiser"], self.optimiser)
-        self.optimiser.load_state_dict(state["optimiser"])
+        given = state["optimiser"]
+        own = [{name: group[name] for name in HOW} for group in self.optimiser.param_groups]
+        groups = [{**group, **how} for group, how in zip(given["param_groups"], own, strict=True)]
+        self.optimiser.load_state_dict({**given, "param_groups": groups})
         networks = self.networks()
         for name, given in state["statistics"].items():
             if name not in networks:
