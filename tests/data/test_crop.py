@@ -181,6 +181,26 @@ def test_frames_behind_the_end_of_a_cut_file_are_lost_and_named(video, tracks, t
     assert "in frames that cannot be decoded" in said
 
 
+def test_what_losses_leave_too_short_is_left_out(video, tmp_path, capsys):
+    cut_short, tracks = tmp_path / "cut.avi", tmp_path / "tracks.txt"
+    cut_short.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    # Of track 7 most frames are lost, of track 3 none.
+    lost, whole = [f"{n},7,2,10,24,40,1" for n in range(3, 21)], [f"{n},3,4,4,20,50,1" for n in range(1, 4)]
+    tracks.write_text("\n".join(lost + whole))
+    assert run(crop, cut_short, tracks, tmp_path / "out", "--min_length", 3) == 0
+    kept = int({row["track"]: row["frames"] for row in rows_of(tmp_path / "out")}["7"])
+    capsys.readouterr()
+    with pytest.raises(InputError, match="no tracklet is left of --min_length 18"):
+        tracks.write_text("\n".join(lost))
+        run(crop, cut_short, tracks, tmp_path / "none", "--min_length", 18)
+    assert not (tmp_path / "none").exists()
+    tracks.write_text("\n".join(lost + [f"{n},3,4,4,20,50,1" for n in range(1, kept + 2)]))
+    assert run(crop, cut_short, tracks, tmp_path / "some", "--min_length", kept + 1) == 0
+    said = capsys.readouterr().out
+    assert [row["track"] for row in rows_of(tmp_path / "some")] == ["3"]
+    assert f"tracklet shorter than --min_length {kept + 1}" in said and f" {kept}\n" in said
+
+
 def test_a_folder_of_frames_is_the_video(tracks, tmp_path, capsys):
     scene = tmp_path / "img1"
     scene.mkdir()

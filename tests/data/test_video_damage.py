@@ -84,6 +84,23 @@ def test_a_frame_of_another_size_is_refused(tmp_path):
     assert raised.value.frames == (5,)
 
 
+def test_fields_in_packets_of_their_own_are_the_same_alone_and_among_others(tmp_path):
+    path = write_video(tmp_path / "a.avi", 12, codec="mjpeg", **SIZE)
+    data = bytearray(path.read_bytes())
+    at = data.find(b"strf") + 16
+    assert data[at : at + 4] == SIZE["height"].to_bytes(4, "little")
+    data[at : at + 4] = (2 * SIZE["height"]).to_bytes(4, "little")  # each JPEG is half a frame
+    path.write_bytes(data)
+    every, numbers = {}, range(probe(str(path)).frames)
+    try:
+        every.update(each_frame(str(path), numbers))
+    except CutVideo as error:
+        assert set(every) == set(numbers) - set(error.frames)
+    assert every
+    for number, pixels in every.items():
+        assert (decode_video(str(path), [number])[0] == pixels).all()
+
+
 def test_a_header_that_counts_billions_is_not_believed(tmp_path):
     path = write_video(tmp_path / "a.avi", 12, codec="mjpeg", **SIZE)
     data = bytearray(path.read_bytes())

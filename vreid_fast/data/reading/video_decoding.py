@@ -104,7 +104,12 @@ def _check_size(decoder: av.VideoCodecContext, packet: av.Packet | None) -> None
     Raises:
         ValueError: more pixels than are read.
     """
-    if packet is not None and decoder.name == "libvpx" and packet.size >= 10 and not (head := bytes(memoryview(packet)[:10]))[0] & 1:
+    if (
+        packet is not None
+        and decoder.name == "libvpx"
+        and packet.size >= 10
+        and not (head := bytes(memoryview(packet)[:10]))[0] & 1
+    ):
         width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (6, 8))
         if width * height > MOST_PIXELS:
             raise ValueError(f"a frame of {height}x{width}; the limit is {MOST_PIXELS:,} pixels")
