@@ -49,7 +49,7 @@ def test_every_kind_has_the_pixels_that_pillow_gives(kind):
 
 
 def test_a_subsampling_that_few_programs_write():
-    # Four blocks of grey to one of each colour, two by two or one above the other: of a plain image it is the same data.
+    # Four blocks of grey to one of each colour, two by two or in a column: of a plain image it is the same data.
     file = io.BytesIO()
     Image.new("RGB", (32, 32), (200, 90, 40)).save(file, "JPEG", quality=95, subsampling="4:2:0")
     content = bytearray(file.getvalue())

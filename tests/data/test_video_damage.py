@@ -101,6 +101,16 @@ def test_fields_in_packets_of_their_own_are_the_same_alone_and_among_others(tmp_
         assert (decode_video(str(path), [number])[0] == pixels).all()
 
 
+def test_a_jpeg_without_pixels_is_no_frame(tmp_path):
+    path = write_video(tmp_path / "a.avi", 8, codec="mjpeg", **SIZE)
+    data, (place, _) = bytearray(path.read_bytes()), packets(path)[5]
+    data[data.find(b"\xff\xda", place) + 1] = 0xCA
+    path.write_bytes(data)
+    with pytest.raises(CutVideo, match="pixels are missing") as raised:
+        decode_video(str(path), range(8))
+    assert raised.value.frames == (5,)
+
+
 def test_a_header_that_counts_billions_is_not_believed(tmp_path):
     path = write_video(tmp_path / "a.avi", 12, codec="mjpeg", **SIZE)
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""PNG images: whether what a file holds is whole. Pillow shows damaged and missing pixels as if they were the image's."""
+"""PNG images: whether a file is whole. Pillow shows damaged and missing pixels as if they were the image's."""
 
 from __future__ import annotations
 

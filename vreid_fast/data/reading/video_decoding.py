@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from .video_packets import Packets
 
 if TYPE_CHECKING:
     import av
+
+FRAME = re.compile(rb"\xff[\xc0-\xc2]\0.{6}(.)", re.DOTALL)
+SCAN = re.compile(rb"\xff\xda\0.(.)", re.DOTALL)
+"""Segments of a JPEG, up to their number of planes."""
 
 
 class Damaged(InputError):
@@ -50,7 +55,8 @@ def decode(
             if place in gaps:
                 run.breaks(place - 1)
             try:
-                _check_size(decoder, packet)
+                if packet is not None:
+                    _check(decoder.name, packet)
                 frames = decoder.decode(packet)
             except Exception as error:
                 faults.append(why_not(error))
@@ -98,21 +104,24 @@ def _anew(decoder: av.VideoCodecContext, stream: av.VideoStream) -> av.VideoCode
     return decoder
 
 
-def _check_size(decoder: av.VideoCodecContext, packet: av.Packet | None) -> None:
-    """libvpx takes memory for whatever size a key frame names, and knows no limit.
+def _check(codec: str, packet: av.Packet) -> None:
+    """Of what decoders do not look at themselves.
 
     Raises:
-        ValueError: more pixels than are read.
+        ValueError: VP8 of more pixels than are read, as libvpx takes memory for whatever size a key frame names; a
+            JPEG that lacks the pixels of a plane, as FFmpeg shows what its memory held before.
     """
-    if (
-        packet is not None
-        and decoder.name == "libvpx"
-        and packet.size >= 10
-        and not (head := bytes(memoryview(packet)[:10]))[0] & 1
-    ):
+    if codec == "libvpx" and packet.size >= 10:
+        head = bytes(memoryview(packet)[:10])
         width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (6, 8))
-        if width * height > MOST_PIXELS:
+        if not head[0] & 1 and width * height > MOST_PIXELS:
             raise ValueError(f"a frame of {height}x{width}; the limit is {MOST_PIXELS:,} pixels")
+    elif codec == "mjpeg":
+        content = bytes(packet)
+        frame = FRAME.search(content)
+        scanned = sum(planes[0] for planes in SCAN.findall(content))
+        if not scanned or (frame and scanned < frame[1][0]):
+            raise ValueError("its pixels are missing")
 
 
 def _each_packet(
