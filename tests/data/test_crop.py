@@ -242,11 +242,16 @@ def test_names_that_ffmpeg_takes_for_protocols(video, tracks, tmp_path, monkeypa
     "option, message",
     [
         (["--size", "128"], "wanted HEIGHTxWIDTH such as 256x128, found 128"),
-        (["--padding", "-0.1"], "wanted at least 0, found -0.1"),
-        (["--padding", "inf"], "wanted at least 0, found inf"),
+        (["--padding", "-0.1"], "wanted 0 to 100, found -0.1"),
+        (["--padding", "inf"], "wanted 0 to 100, found inf"),
+        (["--padding", "1e308"], "wanted 0 to 100, found 1e308"),
+        (["--min_confidence", "nan"], "found nan"),
+        (["--camera", "9" * 20], "wanted an integer of at most 18 digits, found '9999"),
+        (["--camera", "1_0"], "wanted an integer of at most 18 digits, found '1_0'"),
+        (["--camera", "١"], "wanted an integer of at most 18 digits"),
         (["--quality", "101"], "wanted 1 to 100, found 101"),
         (["--every", "0"], "wanted at least 1, found 0"),
-        (["--min_length", "x"], "invalid integer value: 'x'"),
+        (["--min_length", "x"], "wanted an integer of at most 18 digits, found 'x'"),
     ],
 )
 def test_options_say_what_they_want(option, message, capsys):
