@@ -181,6 +181,26 @@ def test_frames_behind_the_end_of_a_cut_file_are_lost_and_named(video, tracks, t
     assert "in frames that cannot be decoded" in said
 
 
+def test_what_losses_leave_too_short_is_left_out(video, tmp_path, capsys):
+    cut_short, tracks = tmp_path / "cut.avi", tmp_path / "tracks.txt"
+    cut_short.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    # Of track 7 most frames are lost, of track 3 none.
+    lost, whole = [f"{n},7,2,10,24,40,1" for n in range(3, 21)], [f"{n},3,4,4,20,50,1" for n in range(1, 4)]
+    tracks.write_text("\n".join(lost + whole))
+    assert run(crop, cut_short, tracks, tmp_path / "out", "--min_length", 3) == 0
+    kept = int({row["track"]: row["frames"] for row in rows_of(tmp_path / "out")}["7"])
+    capsys.readouterr()
+    with pytest.raises(InputError, match="no tracklet is left of --min_length 18"):
+        tracks.write_text("\n".join(lost))
+        run(crop, cut_short, tracks, tmp_path / "none", "--min_length", 18)
+    assert not (tmp_path / "none").exists()
+    tracks.write_text("\n".join(lost + [f"{n},3,4,4,20,50,1" for n in range(1, kept + 2)]))
+    assert run(crop, cut_short, tracks, tmp_path / "some", "--min_length", kept + 1) == 0
+    said = capsys.readouterr().out
+    assert [row["track"] for row in rows_of(tmp_path / "some")] == ["3"]
+    assert f"tracklet shorter than --min_length {kept + 1}" in said and f" {kept}\n" in said
+
+
 def test_a_folder_of_frames_is_the_video(tracks, tmp_path, capsys):
     scene = tmp_path / "img1"
     scene.mkdir()
@@ -222,11 +242,16 @@ def test_names_that_ffmpeg_takes_for_protocols(video, tracks, tmp_path, monkeypa
     "option, message",
     [
         (["--size", "128"], "wanted HEIGHTxWIDTH such as 256x128, found 128"),
-        (["--padding", "-0.1"], "wanted at least 0, found -0.1"),
-        (["--padding", "inf"], "wanted at least 0, found inf"),
+        (["--padding", "-0.1"], "wanted 0 to 100, found -0.1"),
+        (["--padding", "inf"], "wanted 0 to 100, found inf"),
+        (["--padding", "1e308"], "wanted 0 to 100, found 1e308"),
+        (["--min_confidence", "nan"], "found nan"),
+        (["--camera", "9" * 20], "wanted an integer of at most 18 digits, found '9999"),
+        (["--camera", "1_0"], "wanted an integer of at most 18 digits, found '1_0'"),
+        (["--camera", "١"], "wanted an integer of at most 18 digits"),
         (["--quality", "101"], "wanted 1 to 100, found 101"),
         (["--every", "0"], "wanted at least 1, found 0"),
-        (["--min_length", "x"], "invalid integer value: 'x'"),
+        (["--min_length", "x"], "wanted an integer of at most 18 digits, found 'x'"),
     ],
 )
 def test_options_say_what_they_want(option, message, capsys):

@@ -164,3 +164,17 @@ def test_opening_touches_no_image(root, monkeypatch):
     """A million frames are listed, not opened: an empty image is found when it is decoded."""
     (root / "tracklets" / "a" / "F3.jpg").write_bytes(b"")
     assert len(read_dataset(table(root, "path,identity,camera", "tracklets/a,1,1")).train[0]) == 12
+
+
+def test_a_table_that_is_a_pipe_a_folder_or_a_link_to_nowhere_is_refused(root):
+    os.mkfifo(root / "tracklets.csv")
+    with pytest.raises(InputError, match="tracklets.csv: wanted a file, found a pipe"):
+        read_dataset(f"folder:{root}")
+    (root / "tracklets.csv").unlink()
+    (root / "tracklets.csv").mkdir()
+    with pytest.raises(InputError, match="tracklets.csv: wanted a file, found a folder"):
+        read_dataset(f"folder:{root}")
+    (root / "tracklets.csv").rmdir()
+    (root / "tracklets.csv").symlink_to("elsewhere.csv")
+    with pytest.raises(InputError, match="tracklets.csv: is a link to elsewhere.csv, which is missing"):
+        read_dataset(f"folder:{root}")

@@ -32,26 +32,39 @@ def saved(array_or_image, kind, **options):
     return file.getvalue()
 
 
-def png(header, rows):
+def png(header, rows, interlaced=0, palette=None):
     """A PNG of kinds that Pillow does not write: header is (width, height, bits, colours)."""
 
     def part(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    head = struct.pack(">IIBBBBB", *header, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
+    head = struct.pack(">IIBBBBB", *header, 0, 0, interlaced)
+    parts = [part(b"IHDR", head), part(b"IDAT", zlib.compress(rows)), part(b"IEND", b"")]
+    if palette is not None:
+        parts.insert(1, part(b"PLTE", palette))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def tiff(grey, bits, photometric):
+def lines(pixels):
+    """Rows as PNG has them, unfiltered."""
+    return b"".join(b"\0" + row.tobytes() for row in pixels)
+
+
+def interlaced(pixels):
+    steps = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    return b"".join(lines(pixels[top::down, left::right]) for left, top, right, down in steps)
+
+
+def tiff(grey, bits, photometric, more=()):
     """A TIFF of one strip."""
     height, width = grey.shape
     pixels = np.ascontiguousarray(grey).astype("<u2")
     if bits == 12:  # two pixels in three bytes, the first one's upper bits first
         one, two = pixels.reshape(-1, 2).T
         pixels = np.stack([one >> 4, (one & 15) << 4 | two >> 8, two & 255], axis=1).astype(np.uint8)
-    content = pixels.tobytes()
+    content = (pixels.astype(np.uint8) if bits == 8 else pixels).tobytes()
     tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8)]
-    tags += [(277, 1), (278, height), (279, len(content))]
+    tags += [(277, 1), (278, height), (279, len(content)), *more]
     table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return b"II*\0" + struct.pack("<I", 8 + len(content)) + content + struct.pack("<H", len(tags)) + table + bytes(4)
 
@@ -65,6 +78,21 @@ def turned(kind, orientation):
 
 def with_alpha(transparent):
     return np.dstack([COLOURS, np.full(GREY.shape, 255 - 255 * transparent, np.uint8)])
+
+
+def turned_by_xmp(kind):
+    words = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+    return saved(Image.fromarray(COLOURS[::-1, ::-1].copy()), kind, xmp=words, quality=100, lossless=True)
+
+
+def tiff_of_eight_bit_palette():
+    """One whose palette counts to 255, as some programs write it, where 65,535 is wanted."""
+    image = Image.fromarray(GREY).convert("P")
+    content = bytearray(saved(image, "TIFF"))
+    at = content.index(struct.pack("<HHI", 320, 3, 768)) + 8
+    place = int.from_bytes(content[at : at + 4], "little")
+    content[place : place + 1536] = np.tile(np.arange(256, dtype="<u2"), 3).tobytes()
+    return bytes(content)
 
 
 WIDE = GREY.astype(np.uint16) * 257
@@ -82,6 +110,12 @@ RIGHT = {
     "png, palette": (saved(Image.fromarray(COLOURS).quantize(256), "PNG"), COLOURS),
     "png, transparent": (saved(with_alpha(1), "PNG"), COLOURS),
     "png, one bit": (saved(Image.fromarray(GREY > 60), "PNG"), np.where(RGB_OF_GREY > 60, 255, 0)),
+    "png, interlaced": (png((32, 48, 8, 2), interlaced(COLOURS), 1), COLOURS),
+    "png, that ends black": (saved(np.where(np.arange(48)[:, None, None] < 40, COLOURS, 0), "PNG"),
+                             np.where(np.arange(48)[:, None, None] < 40, COLOURS, 0)),
+    "jpeg, turned by XMP": (turned_by_xmp("JPEG"), COLOURS),
+    "webp, turned by XMP": (turned_by_xmp("WEBP"), COLOURS),
+    "tiff, palette of eight bits": (tiff_of_eight_bit_palette(), RGB_OF_GREY),
     "tiff": (saved(COLOURS, "TIFF"), COLOURS),
     "tiff, lzw": (saved(COLOURS, "TIFF", compression="tiff_lzw"), COLOURS),
     "tiff, cmyk": (saved(Image.fromarray(COLOURS).convert("CMYK"), "TIFF"), COLOURS),
@@ -108,6 +142,15 @@ REFUSED = {
     "gif, animated": (saved(COLOURS, "GIF", save_all=True, append_images=[Image.fromarray(~COLOURS)]), "2 pictures"),
     "png, wrong checksum": (saved(COLOURS, "PNG")[:-30] + b"\0" + saved(COLOURS, "PNG")[-29:], "checksum"),
     "png, cut": (saved(COLOURS, "PNG")[:-40], "ends at byte"),
+    "png, rows missing": (png((32, 48, 8, 2), lines(COLOURS[:30])), "2,910 bytes of pixels, wanted 4,656"),
+    "png, interlaced, rows missing": (
+        png((32, 48, 8, 2), interlaced(COLOURS)[: -24 * 97], 1),
+        f"{len(interlaced(COLOURS)) - 24 * 97:,} bytes of pixels, wanted {len(interlaced(COLOURS)):,}",
+    ),
+    "png, no palette": (png((32, 48, 8, 3), lines(GREY)), "palette of 0 colours"),
+    "png, short palette": (png((32, 48, 8, 3), lines(GREY), palette=bytes(30)), "palette of 10 colours"),
+    "tiff, signed": (tiff(GREY, 8, 1, [(339, 2)]), "numbers with a sign"),
+    "tiff, half numbers": (tiff(GREY, 16, 1, [(339, 3)]), "a TIFF that is damaged, or of a kind that is not read"),
     "png, gigantic": (png((30_000, 30_000, 8, 0), bytes(9)), f"at most {MOST_PIXELS:,}"),
     "jpeg, one pixel": (saved(COLOURS[:1, :1], "JPEG"), "1x1 pixels"),
     "icon": (saved(COLOURS, "ICO"), "no image of a kind that is read"),

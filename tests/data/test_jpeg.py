@@ -6,7 +6,7 @@ from media import encoded_picture, picture
 from PIL import Image
 
 from vreid_fast.data.reading.images import decode
-from vreid_fast.data.reading.jpeg import END, size_and_exif
+from vreid_fast.data.reading.jpeg import END, header_of
 
 SIZE = {"height": 96, "width": 64}
 
@@ -45,7 +45,16 @@ def test_every_kind_has_the_pixels_that_pillow_gives(kind):
     content = jpeg(**KINDS[kind])
     found = decode(content)
     assert found.shape == (96, 64, 3) and np.abs(found.astype(int) - by_pillow(content)).max() <= 1
-    assert size_and_exif(content)[0] == (96, 64)
+    assert header_of(content).size == (96, 64)
+
+
+def test_a_subsampling_that_few_programs_write():
+    # Four blocks of grey to one of each colour, two by two or in a column: of a plain image it is the same data.
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), (200, 90, 40)).save(file, "JPEG", quality=95, subsampling="4:2:0")
+    content = bytearray(file.getvalue())
+    content[content.index(b"\xff\xc0") + 11] = 0x14
+    assert np.abs(decode(bytes(content)).astype(int) - (200, 90, 40)).max() <= 3
 
 
 @pytest.mark.parametrize("more", [bytes(3), bytes(100) + jpeg(9)[:300], jpeg(9)])

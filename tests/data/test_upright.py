@@ -18,8 +18,8 @@ from vreid_fast.errors import InputError
 
 SIZE = {"height": 128, "width": 64}
 KINDS = {
-    "webm": ("libvpx-vp9", "yuv420p"), "mkv": ("mjpeg", "yuvj420p"), "mp4": ("libx264", "yuv420p"),
-    "mov": ("mjpeg", "yuvj420p"),
+    "webm": ("libvpx-vp9", "yuv420p"), "vp8.webm": ("libvpx", "yuv420p"), "mkv": ("mjpeg", "yuvj420p"),
+    "mp4": ("libx264", "yuv420p"), "mov": ("mjpeg", "yuvj420p"),
 }  # fmt: skip
 TURNS = [(degrees, mirrored) for mirrored in (False, True) for degrees in (0, 90, 180, -90)]
 
@@ -28,7 +28,7 @@ def write_turned(path, degrees, mirrored, frames=6):
     """A video that shows `picture(n)` when it is turned counterclockwise by `degrees`, and then mirrored."""
     import av
 
-    codec, pixels = KINDS[path.suffix[1:]]
+    codec, pixels = KINDS[path.name.partition(".")[2]]
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options={} if codec == "mjpeg" else {"crf": "5", "b": "0"})

@@ -16,6 +16,7 @@ from vreid_fast.errors import InputError
 KINDS = {
     "mjpeg.avi": "mjpeg", "mjpeg.mkv": "mjpeg", "h264.mp4": "libx264", "h264.ts": "libx264", "mpeg4.avi": "mpeg4",
     "hevc.mp4": "libx265", "vp9.webm": "libvpx-vp9", "vp9.mp4": "libvpx-vp9", "vp8.mkv": "libvpx",
+    "vp8.webm": "libvpx",
 }  # fmt: skip
 LARGER = {"height": 128, "width": 96}  # x265 writes beyond its buffers at widths below 64
 
@@ -83,6 +84,33 @@ def test_a_frame_of_another_size_is_refused(tmp_path):
     assert raised.value.frames == (5,)
 
 
+def test_fields_in_packets_of_their_own_are_the_same_alone_and_among_others(tmp_path):
+    path = write_video(tmp_path / "a.avi", 12, codec="mjpeg", **SIZE)
+    data = bytearray(path.read_bytes())
+    at = data.find(b"strf") + 16
+    assert data[at : at + 4] == SIZE["height"].to_bytes(4, "little")
+    data[at : at + 4] = (2 * SIZE["height"]).to_bytes(4, "little")  # each JPEG is half a frame
+    path.write_bytes(data)
+    every, numbers = {}, range(probe(str(path)).frames)
+    try:
+        every.update(each_frame(str(path), numbers))
+    except CutVideo as error:
+        assert set(every) == set(numbers) - set(error.frames)
+    assert every
+    for number, pixels in every.items():
+        assert (decode_video(str(path), [number])[0] == pixels).all()
+
+
+def test_a_jpeg_without_pixels_is_no_frame(tmp_path):
+    path = write_video(tmp_path / "a.avi", 8, codec="mjpeg", **SIZE)
+    data, (place, _) = bytearray(path.read_bytes()), packets(path)[5]
+    data[data.find(b"\xff\xda", place) + 1] = 0xCA
+    path.write_bytes(data)
+    with pytest.raises(CutVideo, match="pixels are missing") as raised:
+        decode_video(str(path), range(8))
+    assert raised.value.frames == (5,)
+
+
 def test_a_header_that_counts_billions_is_not_believed(tmp_path):
     path = write_video(tmp_path / "a.avi", 12, codec="mjpeg", **SIZE)
     data = bytearray(path.read_bytes())
@@ -107,6 +135,17 @@ def test_frames_of_too_many_pixels_are_refused(tmp_path):
     assert MOST_PIXELS < 14_000**2
     with pytest.raises(InputError, match="a.avi: .*14000x14000"):
         probe(str(path))
+
+
+def test_a_vp8_frame_of_too_many_pixels_is_never_decoded(tmp_path):
+    path = write_video(tmp_path / "a.webm", 8, codec="libvpx", gop=4, **SIZE)
+    data = bytearray(path.read_bytes())
+    at = data.rfind(b"\x9d\x01\x2a") + 3
+    data[at : at + 4] = (16_000).to_bytes(2, "little") * 2
+    path.write_bytes(data)
+    with pytest.raises(CutVideo, match="16000x16000; the limit is") as raised:
+        decode_video(str(path), range(8))
+    assert raised.value.frames == (4, 5, 6, 7)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +187,7 @@ print("sound")
 """
 
 
-@pytest.mark.parametrize("name", ["mjpeg.avi", "h264.mp4", "vp9.webm", "vp9.mp4"])
+@pytest.mark.parametrize("name", ["mjpeg.avi", "h264.mp4", "vp8.webm", "vp9.webm", "vp9.mp4"])
 def test_damage_of_every_kind_ends_no_process_and_divides_no_loaders(tmp_path, name):
     pytest.importorskip("nvidia.dali")
     path = write_video(tmp_path / name, 12, codec=KINDS[name], gop=4, height=64, width=48)

@@ -24,7 +24,7 @@ from vreid_fast.errors import InputError
 from ..reading.video import CutVideo
 from ..reading.video_facts import VideoFacts
 from ..table import aligned
-from .cuts import Cut, Limits, cut_tracks
+from .cuts import Cut, Limits, cut_tracks, too_short
 from .folder_writer import FolderWriter, Row
 from .options import add_option, height_width, number, word
 from .recording import each, look
@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("recording", type=word, metavar="NAME", help="name of this recording, where the camera has several")
     add("identities", action="store_true", help="track ids are people, the same in all cameras; else unknown")
     add("first_frame", type=int, choices=[0, 1], default=1, help="TRACKS' number of the first frame (%(default)s)")
-    add("padding", type=number(float, 0), help="added to each side, fraction of the box (%(default)s)")
+    add("padding", type=number(float, 0, 100), help="added to each side, fraction of the box (%(default)s)")
     add("size", type=height_width, metavar="HxW", help="resize crops to H x W pixels (as they are)")
-    add("min_confidence", type=float, help="leave out boxes of a lower confidence (no limit)")
+    add("min_confidence", type=number(float, -1e9, 1e9), help="leave out boxes of a lower confidence (no limit)")
     add("min_width", type=number(int, 1), help="leave out narrower boxes, pixels (%(default)s)")
     add("min_height", type=number(int, 1), help="leave out lower boxes, pixels (%(default)s)")
     add("max_gap", type=number(int, 0), help="cut tracks where more frames have no box (%(default)s)")
@@ -71,10 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
         size, lost = write_crops(
             arguments.video, facts, cuts, [writer.stage / name for name in names], arguments.size, arguments.quality
         )
-        kept = [(name, cut.without(lost.frames)) for name, cut in zip(names, cuts)] if lost else zip(names, cuts)
-        kept = [(name, cut) for name, cut in kept if len(cut)]
+        left = [cut.without(lost.frames) for cut in cuts] if lost else cuts
+        kept = [(name, cut) for name, cut in zip(names, left) if len(cut) >= limits.min_length]
         if not kept:
-            raise InputError(f"{lost}; nothing is left to cut out")
+            raise InputError(f"{lost}; no tracklet is left of --min_length {limits.min_length}")
         notes = writer.finish(
             [
                 Row(
@@ -85,7 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
             ]
         )  # fmt: skip
     if lost:
-        left_out["in frames that cannot be decoded"] = sum(map(len, cuts)) - sum(len(cut) for _, cut in kept)
+        left_out["in frames that cannot be decoded"] = sum(map(len, cuts)) - sum(map(len, left))
+        if short := sum(len(cut) for cut in left if len(cut) < limits.min_length):
+            reason = too_short(limits.min_length)
+            left_out[reason] = left_out.get(reason, 0) + short
         notes.append(lost_note(lost, arguments.first_frame))
     for note in notes:
         print(f"note: {note}")

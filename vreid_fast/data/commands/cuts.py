@@ -87,12 +87,17 @@ def cut_tracks(tracks: Tracks, height: int, width: int, limits: Limits) -> tuple
     if skipped:
         left_out[f"between those that --every {limits.every} takes"] = skipped
     if short:
-        left_out[f"tracklet shorter than --min_length {limits.min_length}"] = short
+        left_out[too_short(limits.min_length)] = short
     if not cuts:
         reasons = "; ".join(f"{reason}: {count:,} boxes" for reason, count in left_out.items())
         total = len(tracks) + sum(tracks.left_out.values())
         raise InputError(f"{tracks.name}: no tracklet is left of its {total:,} boxes ({reasons})")
     return cuts, left_out
+
+
+def too_short(length: int) -> str:
+    """Why boxes of tracklets of fewer frames are left out."""
+    return f"tracklet shorter than --min_length {length}"
 
 
 def _inside(boxes: np.ndarray, padding: float, height: int, width: int) -> np.ndarray:

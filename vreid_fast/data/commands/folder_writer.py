@@ -16,6 +16,7 @@ from pathlib import Path
 from vreid_fast.errors import InputError
 
 from ..formats.leftovers import is_left_behind
+from ..formats.tables import require_file
 
 TABLE, IMAGES = "tracklets.csv", "tracklets"
 
@@ -118,6 +119,7 @@ class FolderWriter:
             if self.root.exists() and not all(map(is_left_behind, os.listdir(self.root))):
                 raise InputError(f"{self.root} holds files but no {TABLE}; wanted a new or an empty folder")
             return []
+        require_file(file)
         try:
             with open(file, newline="", encoding="utf-8") as lines:
                 header, *rows = csv.reader(lines)

@@ -17,6 +17,9 @@ def number(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
     """A type for argparse: a number from `least` to `most`."""
 
     def convert(word: str) -> float:
+        # int() alone would take "1_000" and digits of other scripts; 18 digits fit what tables hold.
+        if kind is int and not re.fullmatch(r"[+-]?\d{1,18}", word, re.ASCII):
+            raise argparse.ArgumentTypeError(f"wanted an integer of at most 18 digits, found {word!r}")
         value = kind(word)
         if not least <= value <= most or value == math.inf:
             limits = f"at least {least}" if most == math.inf else f"{least} to {most}"

@@ -14,7 +14,7 @@ from ..tracklets import Dataset, FramePaths, Tracklet, Unreadable
 from .labels import notes_on, read_codes, read_integer
 from .listing import IMAGES, VIDEOS, frames_of, list_images, named, natural_key, with_ending
 from .remarks import Remarks
-from .tables import inside
+from .tables import inside, require_file
 from .tree import walk
 
 TABLE = "tracklets.csv"
@@ -41,7 +41,7 @@ def read_folder(path: str) -> Dataset:
     root = Path(path)
     if not root.is_dir():
         raise InputError(f"folder:{path}: wanted a folder, found {'a file' if root.exists() else 'nothing'}")
-    if (root / TABLE).exists():
+    if os.path.lexists(root / TABLE):
         return _read_labelled(f"folder:{path}", root)
     tracklets, unreadable, notes = _find_tracklets(f"folder:{path}", root)
     if not tracklets and not unreadable:
@@ -124,6 +124,7 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     """(line number, cells by column) of the rows of a table."""
+    require_file(file)
     try:
         with open(file, newline="", encoding="utf-8-sig") as lines:
             reader = csv.reader(lines)

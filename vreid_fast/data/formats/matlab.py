@@ -15,6 +15,8 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from .tables import require_file
+
 HEADER = 128
 COMPRESSED, MATRIX = 15, 14
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -30,6 +32,7 @@ def read_matrix(file: Path, *keys: str) -> tuple[str, np.ndarray]:
     Raises:
         InputError: no such file, a damaged one, no such variable, or one that is no matrix of integers.
     """
+    require_file(file)
     try:
         variables = _variables(file.read_bytes())
     except FileNotFoundError:
@@ -50,6 +53,7 @@ def read_hdf5_matrix(file: Path, key: str, largest: int) -> np.ndarray:
     """
     import h5py
 
+    require_file(file)
     if not file.exists():
         raise InputError(f"{file} is missing; it is part of the data set")
     try:

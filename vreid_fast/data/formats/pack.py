@@ -18,6 +18,7 @@ from ..reading.packed import DESCRIPTION, INDEX, SUBSETS, Pack, PackedFrames, Pa
 from ..reading.video_facts import VideoFacts
 from ..tracklets import Dataset, Tracklet
 from .remarks import Remarks
+from .tables import require_file
 
 
 def _is_count(value) -> bool:
@@ -110,6 +111,7 @@ def _tracklet(pack: Pack, row: int, shard: int, first: int, frames: int, *facts)
 
 
 def _read_description(file: Path) -> dict:
+    require_file(file)
     try:
         facts = json.loads(file.read_bytes())
     except FileNotFoundError:
@@ -130,6 +132,7 @@ def _read_description(file: Path) -> dict:
 
 
 def _check_digest(file: Path, digest: str) -> None:
+    require_file(file)
     try:
         with open(file, "rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -35,8 +35,17 @@ def integer(where: str, word: str, least: int | None = None) -> int:
     raise InputError(f"{where}: wanted an integer{'' if least is None else f' of at least {least}'}, found {word!r}")
 
 
+def require_file(file: Path) -> None:
+    """InputError for a link to nowhere, a folder, or a pipe, which has no end; readers tell of what is missing."""
+    if file.is_symlink() and not file.exists():
+        raise InputError(f"{file}: is a link to {os.readlink(file)}, which is missing")
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: wanted a file, found {'a folder' if file.is_dir() else 'a pipe or a device'}")
+
+
 def read_lines(file: Path, encoding: str = "utf-8-sig") -> list[str]:
     """Lines of a text file, stripped; empty ones at its end are left out."""
+    require_file(file)
     try:
         lines = file.read_text(encoding=encoding).rstrip().split("\n")
     except FileNotFoundError:
@@ -67,6 +76,7 @@ def read_columns(file: Path, *columns: str) -> list[tuple[str, list[str]]]:
 
 def read_json(file: Path) -> Any:
     """What a JSON file holds."""
+    require_file(file)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

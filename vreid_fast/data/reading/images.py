@@ -11,7 +11,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..tracklets import BadFrame, Tracklet
-from .jpeg import decode_jpeg, is_jpeg, size_and_exif
+from .jpeg import decode_jpeg, header_of, is_jpeg
 from .pillow import check_size, decode_other, orientation, size_of_other
 from .upright import turn_by_exif, upright
 from .video import CutVideo, decode_video
@@ -99,9 +99,10 @@ def decode(content: bytes) -> np.ndarray:
         Exception: whatever decoders raise on damaged bytes; ValueError in words where it is known what is wrong.
     """
     if is_jpeg(content):
-        size, exif = size_and_exif(content)
-        check_size(*size)
-        return upright(decode_jpeg(content), turn_by_exif(orientation(exif)))
+        header = header_of(content)
+        check_size(*header.size)
+        pixels = decode_jpeg(content, header.components)
+        return upright(pixels, turn_by_exif(orientation(header.exif, header.xmp)))
     pixels, turned = decode_other(content)
     return upright(pixels, turn_by_exif(turned))
 
@@ -113,8 +114,8 @@ def image_size(content: bytes) -> tuple[int, int]:
         Exception: as `decode`.
     """
     if is_jpeg(content):
-        size, exif = size_and_exif(content)
-        turn = turn_by_exif(orientation(exif))
+        header = header_of(content)
+        size, turn = header.size, turn_by_exif(orientation(header.exif, header.xmp))
     else:
         size, turned = size_of_other(content)
         turn = turn_by_exif(turned)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,8 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 SCAN = 0xDA
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of the segment that says how large an image is."""
+EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+"""What their segments begin with."""
 
 
 def is_jpeg(content: bytes | memoryview) -> bool:
@@ -42,38 +45,44 @@ def segments(content: bytes | memoryview) -> Iterator[tuple[int, bytes | memoryv
         at += length
 
 
-def frame_size(segment: bytes | memoryview) -> tuple[int, int]:
-    """(H, W) by the content of a segment of `FRAMES`."""
-    return int.from_bytes(segment[1:3]), int.from_bytes(segment[3:5])
+class Header(NamedTuple):
+    size: tuple[int, int]
+    """(H, W) as stored."""
+    components: int
+    """Planes of pixels: 1 grey, 3 colours, 4 inks."""
+    exif: bytes
+    """Empty where there is none; so is `xmp`."""
+    xmp: bytes
 
 
-def size_and_exif(content: bytes) -> tuple[tuple[int, int], bytes]:
-    """(H, W), and the Exif data (empty where there are none), by the segments.
+def header_of(content: bytes) -> Header:
+    """What the segments say.
 
     Raises:
         ValueError: in words, where the structure does not hold.
     """
-    size, exif = None, b""
+    frame, exif, xmp = None, b"", b""
     for marker, segment in segments(content):
         if marker in FRAMES:
-            size = frame_size(segment)
-        elif marker == 0xE1 and segment[:6] == b"Exif\0\0":
+            frame = segment
+        elif marker == 0xE1 and segment[: len(EXIF)] == EXIF:
             exif = exif or bytes(segment)
-    if size is None:
+        elif marker == 0xE1 and segment[: len(XMP)] == XMP:
+            xmp = xmp or bytes(segment[len(XMP) :])
+    if frame is None or len(frame) < 6:
         raise ValueError("no JPEG segment gives its size")
-    return size, exif
+    return Header((int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])), frame[5], exif, xmp)
 
 
-def decode_jpeg(content: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 RGB as stored, not turned.
+def decode_jpeg(content: bytes, components: int) -> np.ndarray:
+    """(H, W, 3) uint8 RGB as stored, not turned; `components` as in its header.
 
     Raises:
         ValueError: damaged data, also where most of the image could be seen.
     """
     import simplejpeg
 
-    _, _, colours, _ = simplejpeg.decode_jpeg_header(content)
-    inks = colours in ("CMYK", "YCCK")
+    inks = components == 4  # simplejpeg's own look at the header fails at rare subsamplings
 
     def pixels(strict: bool) -> np.ndarray:
         wanted = "CMYK" if inks else "RGB"

@@ -7,13 +7,14 @@ agreed scale (real numbers, 32 bits) and files of several pictures are refused.
 from __future__ import annotations
 
 import io
-import zlib
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import png
 from .limits import LEAST_SIDE, MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "GIF")
 """By content, whatever a file is called."""
 ORIENTATION = 0x0112
 """Exif's tag."""
-_PNG = b"\x89PNG\r\n\x1a\n"
+_STARTS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", png.START: "PNG", b"GIF8": "GIF"}
+"""What files of a kind begin with, for those that Pillow does not know them by."""
 
 
 def decode_other(content: bytes) -> tuple[np.ndarray, int]:
@@ -32,15 +34,23 @@ def decode_other(content: bytes) -> tuple[np.ndarray, int]:
     Raises:
         ValueError: in words; and whatever Pillow raises on damaged data.
     """
-    if content.startswith(_PNG):
-        _check_png(content)
+    if content.startswith(png.START):
+        png.check_parts(content)
     with _open(content) as image:
         check_size(image.height, image.width)
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
             raise ValueError(f"it holds {pages} pictures, wanted one: write each to a file of its own")
         image.load()
+        if image.format == "PNG" and _ends_black(image):
+            png.check_rows(content)
         return _eight_bits(image), _orientation(image.getexif)
+
+
+def _ends_black(image: Image.Image) -> bool:
+    """Whether one of the last two rows is all zeros, as those are that a file lacks; interlaced, each second one."""
+    rows = np.asarray(image.crop((0, image.height - 2, image.width, image.height)))
+    return not rows.reshape(2, -1).any(axis=1).all()
 
 
 def size_of_other(content: bytes) -> tuple[tuple[int, int], int]:
@@ -55,13 +65,16 @@ def _open(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
+        kind = next((kind for start, kind in _STARTS.items() if content.startswith(start)), None)
+        if kind:
+            raise ValueError(f"it is a {kind} that is damaged, or of a kind that is not read: save it anew") from None
         raise ValueError(f"it is no image of a kind that is read: JPEG, {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"it has far more pixels than wanted, at most {MOST_PIXELS:,}") from None
 
 
-def orientation(exif: bytes) -> int:
-    """1 to 8, by Exif data; 1, which is upright, where there are none."""
+def orientation(exif: bytes, xmp: bytes = b"") -> int:
+    """1 to 8, by Exif data, or by XMP's where Exif is silent; 1, which is upright, where there are none."""
     from PIL import Image
 
     def load() -> Image.Exif:
@@ -69,13 +82,16 @@ def orientation(exif: bytes) -> int:
         found.load(exif)
         return found
 
-    return _orientation(load) if exif else 1
+    found = _orientation(load, 0) if exif else 0
+    if not found and (word := re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp)):  # as Pillow does of other kinds
+        found = int(word[1])
+    return found or 1
 
 
-def _orientation(load: Callable[[], Image.Exif]) -> int:
+def _orientation(load: Callable[[], Image.Exif], otherwise: int = 1) -> int:
     with suppress(Exception):  # other tags may be damaged in any way; the pixels are none the worse
-        return int(load().get(ORIENTATION, 1))
-    return 1
+        return int(load().get(ORIENTATION, otherwise))
+    return otherwise
 
 
 def check_size(height: int, width: int) -> None:
@@ -95,7 +111,24 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
     if image.mode in ("I", "F"):
         kind = "real numbers" if image.mode == "F" else "numbers of 32 bits"
         raise ValueError(f"it holds {kind}, which have no agreed scale: save it with 8 or 16 bits")
+    if 2 in getattr(image, "tag_v2", {}).get(339, ()):
+        raise ValueError("it holds numbers with a sign, which have no agreed scale: save it without")
+    if image.mode == "P":
+        _check_palette(image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _check_palette(image: Image.Image) -> None:
+    """Pillow shows colours that a palette lacks as black."""
+    colours = len(image.palette.palette) // len(image.palette.mode) if image.palette else 0
+    _, highest = image.getextrema()
+    if highest >= colours:
+        raise ValueError(f"it has a palette of {colours} colours, and pixels of colour {highest}")
+    words = getattr(image, "tag_v2", {}).get(320, ())
+    if words and 0 < max(words) < 256:  # of TIFF: sixteen bits, but some programs write eight
+        planes = np.array(words, np.uint8).reshape(3, -1)
+        image.putpalette(planes.T.tobytes())
+    image.info.pop("transparency", None)  # it is dropped anyway, and Pillow would warn of it
 
 
 def _upper_bits(image: Image.Image) -> np.ndarray:
@@ -104,17 +137,3 @@ def _upper_bits(image: Image.Image) -> np.ndarray:
     bits, inverted = tags.get(258, (16,))[0], tags.get(262, 1) == 0
     grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
     return 255 - grey if inverted else grey
-
-
-def _check_png(content: bytes) -> None:
-    """Pillow does not look at the checksums of pixels."""
-    at, kind = len(_PNG), b""
-    while kind != b"IEND":
-        head = content[at : at + 8]
-        length, kind = int.from_bytes(head[:4]), head[4:]
-        end = at + 12 + length
-        if len(head) < 8 or end > len(content):
-            raise ValueError(f"it is a PNG that ends at byte {len(content)}, in the middle of a part")
-        if zlib.crc32(memoryview(content)[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end]):
-            raise ValueError(f"it is a PNG whose part at byte {at} does not match its checksum")
-        at = end

@@ -23,8 +23,12 @@ class Turn(NamedTuple):
 UPRIGHT = Turn(False, False, False)
 
 
-def turn_of(frame: av.VideoFrame) -> Turn:
-    """By its display matrix, as players do; turns that are no multiple of 90 degrees are left out."""
+def turn_of(frame: av.VideoFrame, otherwise: Turn = UPRIGHT) -> Turn:
+    """By its display matrix, as players do; turns that are no multiple of 90 degrees are left out.
+
+    Args:
+        otherwise: of a frame that has no display matrix.
+    """
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
@@ -32,7 +36,8 @@ def turn_of(frame: av.VideoFrame) -> Turn:
                 return Turn(False, a < 0, d < 0)
             if b and c and not a and not d:
                 return Turn(True, c < 0, b < 0)
-    return UPRIGHT
+            return UPRIGHT
+    return otherwise
 
 
 _BY_EXIF = {

@@ -42,6 +42,8 @@ class Contents:
     """Why not all come out; `facts` then counts the frames promised, so that those lost can be named."""
     streams: int = 1
     """Videos in the file, without cover pictures."""
+    turn: Turn = UPRIGHT
+    """Of the first frame."""
 
 
 def probe(video: str | StoredVideo) -> VideoFacts:
@@ -100,7 +102,7 @@ def _look(video: str | StoredVideo) -> Contents:
     if not frames or not width or not height:
         raise InputError(f"video {video}: holds no frames")
     facts = VideoFacts(codec, frames, width, height, pixels)
-    return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams)
+    return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams, turn)
 
 
 def _survey(video: str | StoredVideo, packets: Packets) -> tuple[Packets, set[int], str | None]:
@@ -176,7 +178,7 @@ def each_frame(
         try:
             for number, frame in decode(video, found.packets, lacking, faults, parallel=threads):
                 if number in lacking:
-                    pixels = to_rgb(frame)
+                    pixels = upright(to_rgb(frame), turn_of(frame, found.turn))
                     if pixels.shape[:2] != size:
                         faults.append(
                             f"it has {pixels.shape[0]}x{pixels.shape[1]} pixels, the video {size[0]}x{size[1]}"
@@ -194,9 +196,9 @@ def each_frame(
 
 
 def to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a decoded frame, upright."""
+    """(H, W, 3) uint8 RGB of a decoded frame, as stored."""
     from av.video.reformatter import Interpolation
 
     # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
     conversion = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    return upright(frame.to_ndarray(format="rgb24", interpolation=conversion), turn_of(frame))
+    return frame.to_ndarray(format="rgb24", interpolation=conversion)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vreid_fast.errors import InputError
 
 from ..tracklets import StoredVideo
+from .limits import MOST_PIXELS
 from .video_file import opened, why_not
 from .video_packets import Packets
 
 if TYPE_CHECKING:
     import av
+
+FRAME = re.compile(rb"\xff[\xc0-\xc2]\0.{6}(.)", re.DOTALL)
+SCAN = re.compile(rb"\xff\xda\0.(.)", re.DOTALL)
+"""Segments of a JPEG, up to their number of planes."""
 
 
 class Damaged(InputError):
@@ -36,6 +42,7 @@ def decode(
         Damaged: damage, where frames are decoded in parallel.
     """
     with opened(video) as (container, stream):
+        decoder = _decoder(stream)
         if parallel:
             stream.codec_context.thread_count, stream.codec_context.thread_type = 0, "AUTO"
         needed = None if wanted is None or parallel else packets.needed(wanted)
@@ -44,11 +51,13 @@ def decode(
             if needed is not None and packet is not None and not needed[place : place + 1].all():
                 continue
             if packets.in_order and not parallel and packet is not None and packets.keys[place : place + 1].any():
-                stream.codec_context.flush_buffers()  # so that a pass that begins here sees the same
+                decoder = _anew(decoder, stream)  # so that a pass that begins here sees the same
             if place in gaps:
                 run.breaks(place - 1)
             try:
-                frames = stream.codec_context.decode(packet)
+                if packet is not None:
+                    _check(decoder.name, packet)
+                frames = decoder.decode(packet)
             except Exception as error:
                 faults.append(why_not(error))
                 run.breaks(place)
@@ -67,8 +76,52 @@ def decode(
                     run.breaks(at)
                 if parallel and (faults or number < 0):
                     raise Damaged(f"video {video}: is damaged")
-                if number >= 0 and run.sound(frame, at):
+                key = frame.key_frame or (decoder is not stream.codec_context and packets.keys[at : at + 1].any())
+                if number >= 0 and run.sound(key, at):
                     yield number, frame
+
+
+def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """FFmpeg's own, but for VP8: of a damaged frame, that one shows what its memory held before.
+
+    The other knows nothing of how frames are to be turned; `Contents.turn` does.
+    """
+    import av
+
+    given = stream.codec_context
+    if given.name != "vp8":
+        return given
+    decoder = av.CodecContext.create("libvpx", "r")
+    decoder.extradata, decoder.thread_count = given.extradata, given.thread_count
+    return decoder
+
+
+def _anew(decoder: av.VideoCodecContext, stream: av.VideoStream) -> av.VideoCodecContext:
+    """A decoder that knows nothing of the frames before."""
+    if decoder is not stream.codec_context:  # libvpx cannot be made to forget
+        return _decoder(stream)
+    decoder.flush_buffers()
+    return decoder
+
+
+def _check(codec: str, packet: av.Packet) -> None:
+    """Of what decoders do not look at themselves.
+
+    Raises:
+        ValueError: VP8 of more pixels than are read, as libvpx takes memory for whatever size a key frame names; a
+            JPEG that lacks the pixels of a plane, as FFmpeg shows what its memory held before.
+    """
+    if codec == "libvpx" and packet.size >= 10:
+        head = bytes(memoryview(packet)[:10])
+        width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+        if not head[0] & 1 and width * height > MOST_PIXELS:
+            raise ValueError(f"a frame of {height}x{width}; the limit is {MOST_PIXELS:,} pixels")
+    elif codec == "mjpeg":
+        content = bytes(packet)
+        frame = FRAME.search(content)
+        scanned = sum(planes[0] for planes in SCAN.findall(content))
+        if not scanned or (frame and scanned < frame[1][0]):
+            raise ValueError("its pixels are missing")
 
 
 def _each_packet(
@@ -123,9 +176,10 @@ class _Run:
         self._first = place if self._first < 0 else min(place, self._first)
         self._last = max(place, self._last)
 
-    def sound(self, frame: av.VideoFrame, place: int) -> bool:
+    def sound(self, key: bool, place: int) -> bool:
+        """Whether a frame is, by whether it needs no other, and the place of its packet."""
         if self._last < 0 or place < self._first:
             return True
-        if frame.key_frame and place > self._last:
+        if key and place > self._last:
             self._first = self._last = -1
         return self._last < 0

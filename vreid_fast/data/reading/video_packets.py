@@ -91,16 +91,16 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     """Walk through a video; it ends where reading fails."""
     import av
 
-    codec, whole = stream.codec_context.name, True
+    codec, height, whole = stream.codec_context.name, stream.codec_context.height, True
     times, places, flags, tables = array("q"), array("q"), bytearray(), None
     try:
         for packet in container.demux(stream):
             if packet.size:
                 key, visible = _first_bits(codec, packet)
                 if codec == "mjpeg":
-                    own = _tables(packet)
+                    own, rows = _tables(packet)
                     tables = own if tables is None else tables
-                    key = own == tables != ()
+                    key = own == tables != () and rows in (height, None)
                 shown, known = visible and not packet.is_discard, packet.pts is not None
                 whole = whole and visible and not packet.is_corrupt
                 times.append(packet.pts if known else 0)
@@ -167,14 +167,19 @@ def _first_bits(codec: str, packet: av.Packet) -> tuple[bool, bool]:
     return again == "0" and inter == "0", several or again == "1" or shown == "1"
 
 
-def _tables(packet: av.Packet) -> tuple:
-    """What segments a JPEG begins with: what one lacks, a decoder takes from the one before."""
-    content, at, found = memoryview(packet), 2, []
-    while at + 5 <= len(content) and content[at] == 0xFF:
+def _tables(packet: av.Packet) -> tuple[tuple, int | None]:
+    """What segments a JPEG begins with: what one lacks, a decoder takes from the one before. And its height.
+
+    Half the video's is that of a field, which the next packet completes; None where both are in this one.
+    """
+    content, at, found, rows = memoryview(packet), 2, [], 0
+    while at + 7 <= len(content) and content[at] == 0xFF:
         kind, length = content[at + 1], content[at + 2] << 8 | content[at + 3]
         if kind == 0xDA:  # the scan
-            return tuple(found)
+            return tuple(found), None if bytes(content[at:]).find(b"\xff\xd8\xff") > 0 else rows
         if kind == 0xDB or 0xC0 <= kind <= 0xCF:
             found.append((kind, length, content[at + 4]))
+        if kind in (0xC0, 0xC1, 0xC2):
+            rows = content[at + 5] << 8 | content[at + 6]
         at += 2 + length
-    return ()
+    return (), rows
