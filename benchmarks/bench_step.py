@@ -89,7 +89,8 @@ def bench(options, case: str, folder: Path, knobs: dict, warm: int, timed: int, 
                 step(next(batches))
             times[feed].append(timed_steps(step, batches, timed, options.device))
             on_gpu = options.device == "cuda"
-            peaks[feed] = f"{torch.cuda.max_memory_allocated() / 2**20 if on_gpu else memory_mib() - before:.0f}"
+            peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else max(0.0, memory_mib() - before)
+            peaks[feed] = f"{peak:.0f}"
             if hasattr(batches, "close"):
                 batches.close()
     rows = record("step", f"{case} {precision}", times, peaks, device=options.device, quick=options.quick)
