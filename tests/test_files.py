@@ -6,7 +6,7 @@ import pytest
 from full_disk import largest_file
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import append_text, check_writable, replacing, write_text
+from vreid_fast.files import JSON, append_text, check_writable, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -32,19 +32,19 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_a_file_that_can_be_written_stays_as_it_is(tmp_path):
-    (tmp_path / "old").write_text("old")
-    check_writable("--json", tmp_path / "old")
-    check_writable("--json", tmp_path / "new")
-    assert (tmp_path / "old").read_text() == "old" and not (tmp_path / "new").exists()
+    (tmp_path / "old").write_text('{"old": 1}')
+    check_writable("--json", tmp_path / "old", JSON)
+    check_writable("--json", tmp_path / "new", JSON)
+    assert (tmp_path / "old").read_text() == '{"old": 1}' and not (tmp_path / "new").exists()
     os.mkfifo(tmp_path / "pipe")
-    check_writable("--json", tmp_path / "pipe")  # opened it would wait for a reader
+    check_writable("--json", tmp_path / "pipe", JSON)  # opened it would wait for a reader
 
 
 @pytest.mark.parametrize("place", ["nowhere/file", ".", "old/file"])
 def test_a_file_that_cannot_be_written_is_named_with_its_option(tmp_path, place):
     (tmp_path / "old").write_text("old")
     with pytest.raises(InputError, match=rf"--json {tmp_path}.*: cannot be written \("):
-        check_writable("--json", tmp_path / place)
+        check_writable("--json", tmp_path / place, JSON)
 
 
 def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path):
@@ -80,3 +80,13 @@ def test_text_is_added_or_the_file_named(tmp_path):
 def test_a_name_that_is_no_utf8_is_written(tmp_path):
     write_text(tmp_path / "a.txt", "x\udcff")
     assert (tmp_path / "a.txt").read_text() == "x\\udcff"
+
+
+def test_a_file_of_another_kind_is_not_overwritten(tmp_path):
+    for content in (b"PK\x03\x04 a checkpoint", b"path,identity,camera\n"):
+        (tmp_path / "precious").write_bytes(content)
+        with pytest.raises(InputError, match="--json .*precious: is there and something else, which would be lost"):
+            check_writable("--json", tmp_path / "precious", JSON)
+        assert (tmp_path / "precious").read_bytes() == content
+    (tmp_path / "empty").touch()
+    check_writable("--json", tmp_path / "empty", JSON)

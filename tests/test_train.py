@@ -20,6 +20,7 @@ from vreid_fast.train import main, train
 from vreid_fast.training import steps as steps_module
 from vreid_fast.training.build import initial_network, load_network
 from vreid_fast.training.logbook import read_history
+from vreid_fast.training.results import read_result
 from vreid_fast.training.run_folder import RunFolder
 
 
@@ -471,3 +472,10 @@ def test_the_authors_steps_span_the_run_and_a_cosine_each_stage(data, tmp_path):
     # Drops after 40, 80 and 120 of 150 epochs, which are 8 steps here.
     assert rates["steps"] == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6])
     assert rates["cosine"][:4] == rates["cosine"][4:] and rates["cosine"][0] == 1e-3 > rates["cosine"][3]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"student": {"map": "x"}}', '{"student": {"map": [1]}}'])
+def test_a_damaged_result_of_a_finished_run_is_named(tmp_path, content):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(InputError, match="result.json: not what a run wrote .*: --resume .* makes it anew"):
+        read_result(tmp_path)

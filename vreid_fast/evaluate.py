@@ -21,7 +21,7 @@ from .errors import Diverged, InputError, exit_code
 from .evaluation.clothes import clothes_protocols
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits, summarise
-from .files import check_writable
+from .files import JSON, check_writable
 from .models import CameraStatistics
 from .report import bad_frames_list, score_table
 from .training.build import initial_network, load_network, make_protocol, reading_options
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
         if arguments.json:
-            check_writable("--json", arguments.json)
+            check_writable("--json", arguments.json, JSON)
         scores = evaluate(arguments)
         if arguments.json:
             Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")

@@ -57,11 +57,14 @@ def append_text(path: str | Path, text: str) -> None:
         raise _named(error, Path(path), 0) from error
 
 
-def check_writable(option: str, path: str | Path) -> None:
+def check_writable(option: str, path: str | Path, begins: tuple[bytes, ...]) -> None:
     """InputError unless a file can be written, before the work is done that it is for; what is there stays.
+
+    A file that is there may be an earlier one of its kind, and nothing else: not the checkpoint that is scored.
 
     Args:
         option: that named it, such as --json; begins the error.
+        begins: what files of its kind begin with.
     """
     path = Path(path)
     there = os.path.lexists(path)
@@ -74,6 +77,11 @@ def check_writable(option: str, path: str | Path) -> None:
         raise InputError(f"{option} {path}: cannot be written ({error.strerror})") from None
     if not there:
         path.unlink()
+    elif path.stat().st_size:
+        with open(path, "rb") as file:
+            head = file.read(max(map(len, begins)))
+        if not head.startswith(begins):
+            raise InputError(f"{option} {path}: is there and something else, which would be lost; choose another name")
 
 
 def with_home(word: str) -> str:
@@ -83,6 +91,11 @@ def with_home(word: str) -> str:
     """
     before, path = re.fullmatch(r"((?:--[\w-]+=)?(?:[\w-]+:)?)(.*)", word, re.DOTALL).groups()
     return before + os.path.expanduser(path) if path.startswith("~") else word
+
+
+JSON = (b"{", b"[")
+"""What files of a kind begin with, for `check_writable`; so does `PNG`."""
+PNG = (b"\x89PNG",)
 
 
 class _Raw(io.FileIO):

@@ -137,3 +137,11 @@ def test_home_where_the_shell_left_it(monkeypatch, word, meant):
     assert underscored([word]) == [meant]
     if word.startswith("~"):
         assert parse_command(["--run", word])[0].run.run == meant
+
+
+def test_aliases_of_aliases_are_looked_at_once(tmp_path):
+    """Ten of ten of ... ten: looked at from each place it would be ten thousand million nodes."""
+    lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 11))]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="a0: no such knob"):
+        parse_command(["--config", str(tmp_path / "bomb.yaml")])

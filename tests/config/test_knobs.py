@@ -181,3 +181,8 @@ def test_factors_are_those_of_the_losses():
     assert config.identity.factors() == {"cross_entropy": 1.0, "triplet": 0.0, "info_nce": 0.0}
     assert config.adversarial.factors() == {"l1s": 0.5, "l2s": 1.0, "l3s": 1.0}
     assert config.consistency.factors() == {"l1c": 0.3, "l2c": 2.0} and config.proxies.factors() == {"proxy": 0.25}
+
+
+def test_a_nul_in_a_text_is_refused():
+    with pytest.raises(InputError, match="--run must be text without a NUL"):
+        Config.of(run="a\0b")

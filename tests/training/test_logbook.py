@@ -88,3 +88,11 @@ def test_a_line_that_is_no_row_is_named_and_rows_behind_it_are_not_lost_in_silen
         read_history(path)
     path.write_bytes(row + b"\n\n" + row + b"\n" + line)
     assert len(read_history(path)) == 2
+
+
+@pytest.mark.parametrize("more", ['"losses": 3', '"scores": []', '"scores": ' + "[" * 100_000])
+def test_a_row_with_groups_that_are_none_is_named(tmp_path, more):
+    row = '{"stage": "source", "step": 1, "seconds": 1.0, ' + more + "}\n"
+    (tmp_path / "metrics.jsonl").write_text(row + row.replace(more, '"losses": {}'))
+    with pytest.raises(InputError, match="metrics.jsonl, line 1: wanted an object of JSON"):
+        read_history(tmp_path / "metrics.jsonl")

@@ -86,6 +86,8 @@ class KnobGroup:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, str):
+                if "\0" in value:
+                    raise InputError(f"--{field.name} must be text without a NUL, got {value!r}")
                 object.__setattr__(self, field.name, with_home(value))
             for bound in (*field.metadata.get("bounds", ()), *OF_ALL):
                 if not bound.holds(value):

@@ -75,7 +75,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_doubles(node: yaml.Node) -> None:
+def _refuse_doubles(node: yaml.Node, seen: set[int] | None = None) -> None:
+    seen = set() if seen is None else seen
+    if id(node) in seen:  # aliases lead to one node from many places
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -83,7 +87,7 @@ def _refuse_doubles(node: yaml.Node) -> None:
             if name in lines:
                 raise InputError(f"line {line}: {name} is there twice, in line {lines[name]} too")
             lines[name] = line
-            _refuse_doubles(value)
+            _refuse_doubles(value, seen)
     elif isinstance(node, yaml.SequenceNode):
         for part in node.value:
-            _refuse_doubles(part)
+            _refuse_doubles(part, seen)

@@ -192,7 +192,10 @@ def read_history(path: Path) -> list[dict]:
 def _row(line: bytes) -> dict | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     kinds = {"stage": str, "step": int, "seconds": int | float}
-    return row if isinstance(row, dict) and all(isinstance(row.get(k), kind) for k, kind in kinds.items()) else None
+    if not isinstance(row, dict) or not all(isinstance(row.get(k), kind) for k, kind in kinds.items()):
+        return None
+    groups = [row.get(name, {}) for name in ("losses", "scores", "weights", "gradient_norms")]
+    return row if all(isinstance(group, dict) for group in groups) else None

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 
 from vreid_fast.data.table import aligned
-from vreid_fast.files import check_writable
+from vreid_fast.files import JSON, check_writable
 
 Batch = TypeVar("Batch")
 WARM = 5
@@ -91,7 +91,7 @@ class Profile:
         if steps < 1:
             return
         trace = self.folder / f"profile_{stage}.json"
-        check_writable("--profile", trace)  # the profiler would say nothing
+        check_writable("--profile", trace, JSON)  # the profiler would say nothing
         profiler.export_chrome_trace(str(trace))
         print(f"\n{steps} steps of stage {stage}, milliseconds a step; trace in {trace}\n{self._table(steps, total)}")
 

@@ -14,6 +14,7 @@ from vreid_fast.config.knobs import DataKnobs
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader
 from vreid_fast.device import describe
+from vreid_fast.errors import InputError
 from vreid_fast.evaluation.scores import Evaluation
 from vreid_fast.files import write_text
 from vreid_fast.kernels.backends import OPS, choose, slower_here
@@ -88,8 +89,21 @@ def write_results(
 
 
 def read_result(folder: Path) -> dict:
-    """The result.json of a finished run."""
-    return json.loads((folder / "result.json").read_text())
+    """The result.json of a finished run.
+
+    Raises:
+        InputError: a damaged one.
+    """
+    path = folder / "result.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        score_table({name: scores for name, scores in result.items() if isinstance(scores, dict)})
+    except Exception as error:  # it may hold anything
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(
+            f"{path}: not what a run wrote ({reason}); take it away: --resume {folder} makes it anew"
+        ) from error
+    return result
 
 
 def print_results(folder: str, result: dict) -> None:

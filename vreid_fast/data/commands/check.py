@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import check_writable
+from vreid_fast.files import JSON, PNG, check_writable
 
 from .. import read_dataset
 from ..checks import notes_on_scores, why_no_source, why_no_target, why_unreadable, why_unscored
@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     sheet = None if arguments.no_sheet else os.path.abspath(arguments.sheet)
-    for option, file in (("--sheet", sheet), ("--json", arguments.json)):
+    for option, file, kind in (("--sheet", sheet, PNG), ("--json", arguments.json, JSON)):
         if file:
-            check_writable(option, file)
+            check_writable(option, file, kind)
     data = read_dataset(
         arguments.spec, split=arguments.split, keep_unreadable=True, **reading_options(arguments)
     )  # fmt: skip
