@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .backends import choose
 from .ema_foreach import ema_update_foreach
+from .ema_reference import ema_update_reference
 from .ema_tensors import Slot, Snapshot, check_alike, distinct, dtype_name, first_few, is_copied, slots_of
 
 
@@ -201,34 +202,6 @@ class EmaUpdater:
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._name_schedule()
-
-
-def ema_update_reference(
-    teacher: list[Tensor],
-    student: list[Tensor],
-    copies: list[Tensor],
-    counters: Tensor,
-    rates: Tensor,
-    averaged: int,
-    warmup: bool,
-) -> None:
-    """``torch.ops.vreid_fast.ema_update_`` in plain torch.
-
-    With a = min(1 - 1 / (counters[0] + 1), rates[0]), or rates[0] without warm-up: teacher[i] = a *
-    teacher[i] + (1 - a) * student[i] for i < averaged, computed in float64, teacher[i] = student[i] for the
-    others; copies[i] = teacher[i], unless `copies` is empty; rates[1] = a; counters[0] grows by 1.
-    """
-    decay = torch.minimum(1 - 1 / (counters[0] + 1).double(), rates[0]) if warmup else rates[0]
-    for index, (mine, other) in enumerate(zip(teacher, student, strict=True)):
-        if index < averaged:
-            mean = decay * mine.double() + (1 - decay) * other.double()
-            mine.copy_(torch.where(decay == 0, other.double(), mean))
-        else:
-            mine.copy_(other)
-    for copied, mine in zip(copies, teacher, strict=False):
-        copied.copy_(mine)
-    rates[1] = decay
-    counters[0] += 1
 
 
 _AGAIN = (

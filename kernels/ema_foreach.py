@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .ema_reference import average_, count_update, decay_now
+
 
 def ema_update_foreach(
     teacher: list[Tensor],
@@ -19,7 +21,7 @@ def ema_update_foreach(
 
     A teacher's NaN or infinity stays where the decay is 0, which elsewhere makes it the student.
     """
-    decay = torch.minimum(1 - 1 / (counters[0] + 1).double(), rates[0]) if warmup else rates[0]
+    decay = decay_now(counters, rates, warmup)
     pairs = list(zip(teacher, student, strict=True))
     if any(own.shape != other.shape for own, other in pairs):
         raise ValueError("ema: teacher and student must have the same shapes")  # before anything is written
@@ -33,11 +35,9 @@ def ema_update_foreach(
             torch._foreach_add_(mine, steps)
     for own, other in pairs[:averaged]:
         if own.dtype != other.dtype or own.dtype not in (torch.float32, torch.float64):
-            mean = decay * own.double() + (1 - decay) * other.double()
-            own.copy_(torch.where(decay == 0, other.double(), mean))
+            average_(own, other, decay)
     if pairs[averaged:]:
         torch._foreach_copy_(teacher[averaged:], student[averaged:])
     if copies:
         torch._foreach_copy_(copies, teacher)
-    rates[1] = decay
-    counters[0] += 1
+    count_update(counters, rates, decay)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from .reading.images import image_size, read_encoded
 from .reading.video import probe
-from .tracklets import Dataset, Tracklet, distinct
+from .tracklets import Dataset, Tracklet, distinct, spread
 
 TRACKLETS, FRAMES = 100, 3
 """How many are looked at: evenly spaced tracklets, and frames of each."""
@@ -51,11 +49,9 @@ class Scenes:
 def find_scenes(data: Dataset) -> Scenes:
     """Look at the sizes of a few frames of some tracklets; frames without a known size count for nothing."""
     tracklets = distinct(data)
-    chosen = np.unique(np.linspace(0, len(tracklets) - 1, min(TRACKLETS, len(tracklets))).round().astype(int))
     looked_at, scenes = 0, []
-    for tracklet in (tracklets[place] for place in chosen):
-        numbers = np.unique(np.linspace(0, len(tracklet) - 1, min(FRAMES, len(tracklet))).round().astype(int))
-        sizes = [size for number in numbers.tolist() if (size := _size(tracklet, number))]
+    for tracklet in (tracklets[place] for place in spread(len(tracklets), TRACKLETS)):
+        sizes = [size for number in spread(len(tracklet), FRAMES) if (size := _size(tracklet, number))]
         wide = [size for size in sizes if is_scene(*size)]
         looked_at += bool(sizes)
         if 2 * len(wide) > len(sizes):

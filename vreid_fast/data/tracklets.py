@@ -139,3 +139,10 @@ def identity_labels(tracklets: Sequence[Tracklet]) -> dict[int, int]:
     """Classes 0..P-1 of the known identities, in sorted order."""
     identities = {tracklet.identity for tracklet in tracklets} - {None}
     return {identity: label for label, identity in enumerate(sorted(identities))}
+
+
+def spread(length: int, most: int | None) -> list[int]:
+    """At most `most` of the places 0 to length - 1, evenly spaced from the first to the last; None = all of them."""
+    if most is None or most >= length:
+        return list(range(length))
+    return np.linspace(0, length - 1, most).round().astype(int).tolist()

@@ -13,6 +13,7 @@ from torch import Tensor
 from vreid_fast.data import Tracklet
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
+from vreid_fast.data.tracklets import spread
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged
 from vreid_fast.models import CameraStatistics, VideoNetwork, using_statistics
@@ -112,7 +113,7 @@ def embed_domains(
         features (N, D) float32, domains (N,) 0 = source and 1 = target, cameras (N,), -1 where unknown.
     """
     chosen = [
-        [tracklets[row] for row in np.linspace(0, len(tracklets) - 1, min(most, len(tracklets))).round().astype(int)]
+        [tracklets[row] for row in spread(len(tracklets), most)]
         for tracklets in (domains.source_tracklets, domains.target_tracklets)
     ]
     vectors = [

@@ -11,7 +11,7 @@ from torch import Tensor
 from vreid_fast.errors import InputError
 
 from .sinet import c2d, idnet, sbnet, sinet
-from .state import few, spoiled
+from .state import few, is_counter, spoiled
 from .weight_search import Place, keys_of, places
 
 CONVERTIBLE = {"sinet": sinet, "sbnet": sbnet, "idnet": idnet, "c2d": c2d}
@@ -82,7 +82,7 @@ def rename(name: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
     """`given`, under the authors' names, as a state dict of our network `name`, whose own is `own`; raises as
     `convert`."""
     names = author_names(own)
-    missing = [theirs for theirs in names.values() if theirs not in given and not _is_counter(theirs)]
+    missing = [theirs for theirs in names.values() if theirs not in given and not is_counter(theirs)]
     unexpected = sorted(given.keys() - set(names.values()))
     if missing or unexpected:
         kinds = {"missing": missing, "unexpected": unexpected}
@@ -130,7 +130,3 @@ def _flatten(value: Tensor, axes: int, name: str) -> Tensor:
     if extra < 0 or any(length != 1 for length in value.shape[2 : 2 + extra]):
         raise InputError(f"{name} has shape {tuple(value.shape)}, wanted {axes} axes, and others only of length 1")
     return value.reshape(value.shape[:2] + value.shape[2 + extra :]) if extra else value
-
-
-def _is_counter(name: str) -> bool:
-    return name.endswith("num_batches_tracked")

@@ -68,3 +68,8 @@ def few(words: list[str], most: int = 5) -> str:
 def shown(value: object) -> str:
     """A value of a file for an error: on one line, and cut where it is long."""
     return " ".join(repr(value).split())[:60]
+
+
+def is_counter(name: str) -> bool:
+    """Whether it counts the batches that a normalisation saw, which many files leave out."""
+    return name.endswith("num_batches_tracked")

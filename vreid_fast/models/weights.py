@@ -13,7 +13,7 @@ from vreid_fast.errors import InputError
 
 from .convert import author_places, check_convertible, is_whole, rename
 from .network import VideoNetwork
-from .state import few, misfit, spoiled
+from .state import few, is_counter, misfit, spoiled
 from .torch_files import read_torch
 from .weight_search import Place, equals, keys_of, places
 
@@ -85,7 +85,7 @@ def _fit(trunk: nn.Module, given: Mapping[str, Tensor]) -> _Fit:
     convolutions = {f"{name}.bias" for name, module in trunk.named_modules() if isinstance(module, nn.Conv2d)}
     biases = [name for name in own if name in convolutions and name not in plugins]
     biases, plugins = ([] if any(name in given for name in group) else group for group in (biases, plugins))
-    wanted = [name for name in own if not _is_counter(name) and name not in {*biases, *plugins}]
+    wanted = [name for name in own if not is_counter(name) and name not in {*biases, *plugins}]
     taken = {name: given[name] for name in own if name in given and not misfit(name, given[name], own[name])}
     missing = [f"{name} is missing" for name in wanted if name not in given]
     unlike = [reason for name in wanted if name in given and (reason := misfit(name, given[name], own[name]))]
@@ -191,7 +191,3 @@ def _read(path: str | Path) -> object:
     if not isinstance(file, Mapping):
         raise InputError(f"weights {path}: wanted a state dict of tensors, got {type(file).__name__}")
     return file
-
-
-def _is_counter(name: str) -> bool:
-    return name.endswith("num_batches_tracked")

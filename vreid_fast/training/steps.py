@@ -97,9 +97,10 @@ class Steps:
         """
         adaptation = self.session.learner.adaptation
         assert adaptation is not None, "Learner.start_adaptation comes first"
-        inputs = self._inputs(adaptation, clips=len(source.clips) + len(target.clips))
+        clips = len(source.clips) + len(target.clips)
+        inputs = self._inputs(adaptation, clips)
         done = self._compute(adaptation, inputs, source, target)
-        self._after(adaptation, inputs, done, clips=len(source.clips) + len(target.clips))
+        self._after(adaptation, inputs, done, clips)
 
     def _inputs(self, adaptation: Adaptation, clips: int) -> Inputs:
         """The schedules of this step, and what chance decides in it. Once a pass clusters are made anew here."""

@@ -20,9 +20,9 @@ from .. import read_dataset
 from ..checks import notes_on_scores, why_no_source, why_no_target, why_unreadable, why_unscored
 from ..scenes import find_scenes
 from ..table import aligned
-from ..tracklets import Dataset, Tracklet, distinct
+from ..tracklets import Dataset, Tracklet, distinct, spread
 from .contact_sheet import draw_contact_sheet
-from .frame_check import Fault, Tally, read_all, spread
+from .frame_check import Fault, Tally, read_all
 from .options import add_option, add_reading_options, add_scenes, number, reading_options
 
 SUBSETS = ("train", "query", "gallery")

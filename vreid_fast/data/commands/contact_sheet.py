@@ -10,8 +10,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..reading.images import read_frames
-from ..tracklets import Tracklet
-from .frame_check import spread
+from ..tracklets import Tracklet, spread
 
 PEOPLE, TRACKLETS, FRAMES = 8, 4, 4
 HEIGHT, WIDTH = 128, 64

@@ -27,7 +27,7 @@ from ..table import aligned
 from .cuts import Cut, Limits, cut_tracks, too_short
 from .folder_writer import FolderWriter, Row
 from .options import add_option, height_width, number, word
-from .recording import each, look
+from .recording import Recording, look
 from .tracks import Tracks, read_tracks
 
 SHOWN = 10
@@ -58,18 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     limits = Limits(**{field.name: getattr(arguments, field.name) for field in fields(Limits)})
-    facts, notes = look(arguments.video)
-    for note in notes:
+    recording = look(arguments.video)
+    for note in recording.notes:
         print(f"note: {note}")
     tracks = read_tracks(arguments.tracks, first_frame=arguments.first_frame)
     for note in tracks.notes:
         print(f"note: {note}")
-    _check_end(tracks, facts, arguments)
-    cuts, left_out = cut_tracks(tracks, facts.height, facts.width, limits)
+    _check_end(tracks, recording.facts, arguments)
+    cuts, left_out = cut_tracks(tracks, recording.facts.height, recording.facts.width, limits)
     with FolderWriter(arguments.out, arguments.camera, arguments.recording) as writer:
         names = [writer.name(cut.track, cut.number) for cut in cuts]
         size, lost = write_crops(
-            arguments.video, facts, cuts, [writer.stage / name for name in names], arguments.size, arguments.quality
+            recording, cuts, [writer.stage / name for name in names], arguments.size, arguments.quality
         )
         left = [cut.without(lost.frames) for cut in cuts] if lost else cuts
         kept = [(name, cut) for name, cut in zip(names, left) if len(cut) >= limits.min_length]
@@ -130,19 +130,18 @@ def lost_note(lost: CutVideo, first_frame: int) -> str:
 
 
 def write_crops(
-    video: str,
-    facts: VideoFacts,
+    recording: Recording,
     cuts: Sequence[Cut],
     folders: Sequence[Path],
     size: tuple[int, int] | None,
     quality: int,
 ) -> tuple[int, CutVideo | None]:
-    """Write the images of each cut to its folder, in one pass over the video that holds one frame at a time.
+    """Write the images of each cut to its folder, in one pass over the recording that holds one frame at a time.
 
     Returns:
         Bytes written, and which frames could not be decoded, if any.
     Raises:
-        InputError: a video that cannot be read, or an image that cannot be written.
+        InputError: a recording that cannot be read, or an image that cannot be written.
     """
     from tqdm import tqdm
 
@@ -157,7 +156,7 @@ def write_crops(
         tqdm(total=len(wanted), unit="frame", dynamic_ncols=True, disable=None) as bar,
     ):
         try:
-            for number, pixels in each(video, facts, wanted):
+            for number, pixels in recording.frames(wanted):
                 jobs = [(pixels, crop, size, quality, file) for file, crop in wanted.pop(number)]
                 written += sum(pool.map(_write, *zip(*jobs)))
                 bar.update()

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from vreid_fast.errors import InputError
 
 from ..reading.images import decode_image, read_encoded
 from ..reading.video import each_frame
-from ..tracklets import Tracklet
+from ..tracklets import Tracklet, spread
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,6 @@ class Tally:
         self.frames += other.frames
         self.encoded += other.encoded
         self.faults += other.faults
-
-
-def spread(length: int, most: int | None) -> list[int]:
-    """At most `most` frames of a tracklet, evenly spaced from the first to the last; None = all of them."""
-    if most is None or most >= length:
-        return list(range(length))
-    return np.linspace(0, length - 1, most).round().astype(int).tolist()
 
 
 def read_all(tracklets: Sequence[Tracklet], most: int | None, threads: int) -> Iterator[Tally]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,40 +16,54 @@ from ..reading.video_facts import VideoFacts
 from ..tracklets import BadFrame, FramePaths, Tracklet
 
 
-def look(scene: str) -> tuple[VideoFacts, list[str]]:
-    """What it holds, and what a user should be told of that.
+@dataclass(frozen=True)
+class Recording:
+    """A video, or a folder of images, that was looked at."""
+
+    path: str
+    facts: VideoFacts
+    notes: list[str]
+    """What a user should be told of it."""
+    images: Tracklet | None = None
+    """Those of a folder."""
+
+    def frames(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The wanted frames in order: number from 0, and (H, W, 3) uint8 RGB.
+
+        Raises:
+            CutVideo: after the frames that can be read, where others cannot.
+        """
+        if self.images is None:
+            return each_frame(self.path, wanted, parallel=True)
+        return _each_image(self.images, self.facts, wanted)
+
+
+def look(path: str) -> Recording:
+    """What a video or folder holds.
 
     Raises:
         InputError: no such file or folder, or nothing in it that can be read.
     """
-    if os.path.isdir(scene):
-        remarks = Remarks("crop", scene)
-        images = _images(scene, remarks)
+    if os.path.isdir(path):
+        remarks = Remarks("crop", path)
+        images = Tracklet(FramePaths(path, list_images(path, "crop", remarks)))
         height, width = read_frames(images, [0])[0].shape[:2]
-        return VideoFacts("images", len(images), width, height, "rgb24"), remarks.notes()
-    found = contents(scene)
+        return Recording(path, VideoFacts("images", len(images), width, height, "rgb24"), remarks.notes(), images)
+    found = contents(path)
     notes = []
     if found.streams > 1:
         size = f"{found.facts.height}x{found.facts.width}"
-        notes.append(f"video {scene}: holds {found.streams} videos; that of {size} is read")
+        notes.append(f"video {path}: holds {found.streams} videos; that of {size} is read")
     if found.facts.frames < found.promised and not found.problem:
         notes.append(
-            f"video {scene}: {found.facts.frames} of the {found.promised} frames that its header counts come out"
+            f"video {path}: {found.facts.frames} of the {found.promised} frames that its header counts come out"
         )
-    return found.facts, notes
+    return Recording(path, found.facts, notes)
 
 
-def each(scene: str, facts: VideoFacts, frames: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """The wanted frames in order: number from 0, and (H, W, 3) uint8 RGB.
-
-    Raises:
-        CutVideo: after the frames that can be read, where others cannot.
-    """
-    if not os.path.isdir(scene):
-        yield from each_frame(scene, frames, parallel=True)
-        return
-    images, lost = _images(scene, Remarks("crop", scene)), {}
-    for number in sorted(frames):
+def _each_image(images: Tracklet, facts: VideoFacts, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    lost = {}
+    for number in sorted(wanted):
         try:
             (pixels,) = read_frames(images, [number])
         except BadFrame as error:
@@ -64,7 +79,3 @@ def each(scene: str, facts: VideoFacts, frames: Iterable[int]) -> Iterator[tuple
     if lost:
         first = next(iter(lost.values()))
         raise CutVideo(first, lost, first)
-
-
-def _images(folder: str, remarks: Remarks) -> Tracklet:
-    return Tracklet(FramePaths(folder, list_images(folder, "crop", remarks)))

@@ -105,7 +105,7 @@ class DaliDecoder(Decoder):
             name = tracklet.frames[index]
             if name not in self._sound:
                 encoded = read_encoded(tracklet, index)
-                if not is_jpeg(encoded.tobytes()):
+                if not is_jpeg(memoryview(encoded)):
                     return False
                 decode_image(encoded, tracklet, index)
                 self._sound.add(name)
