@@ -175,7 +175,7 @@ def by_loader(backend):
             pixels, rows = decoder.decode(decoder.read([(tracklet, np.arange(3))] * 30))
             return pixels.numpy()[rows][0]
         finally:
-            decoder.close()
+            decoder.rest()
 
     return read
 
@@ -234,4 +234,4 @@ def test_a_tracklet_may_hold_images_of_many_sizes(tmp_path):
         assert pixels.dtype == torch.uint8
         for number, frame in enumerate(pixels.numpy()[rows]):
             assert abs(frame.mean() - picture(number).mean()) < 1.5
-        decoder.close()
+        decoder.rest()

@@ -87,7 +87,7 @@ def by_reader(folder):
             pixels, rows = decoder.decode(decoder.read([(tracklet, np.arange(len(tracklet)))]))
             return pixels.numpy()[rows]
         finally:
-            decoder.close()
+            decoder.rest()
 
     def frames():
         (tracklet,) = read_dataset(f"folder:{folder}").train
