@@ -52,7 +52,7 @@ def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContain
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"video {video}: {_missing(video) or f'cannot be decoded ({why_not(error)})'}") from error
+        raise InputError(f"video {video}: {no_file(video) or f'cannot be decoded ({why_not(error)})'}") from error
 
 
 def is_cover(stream: av.VideoStream) -> bool:
@@ -76,7 +76,7 @@ def why_not(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _missing(video: str | StoredVideo) -> str | None:
+def no_file(video: str | StoredVideo) -> str | None:
     """What is the matter with a path that is no file, or an empty one."""
     if not isinstance(video, str) or ADDRESS.match(video):
         return None
