@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import absence
 
 from ..reading.video import contents, probe
 from ..tracklets import Dataset, FramePaths, Tracklet, Unreadable
@@ -20,6 +21,8 @@ from .tree import walk
 TABLE = "tracklets.csv"
 REQUIRED = ("path", "identity", "camera")
 SUBSETS = ("train", "query", "gallery")
+MOST_REASONS = 3
+"""Notes on what was left out that an error tells, where nothing else is there."""
 
 
 def read_folder(path: str) -> Dataset:
@@ -45,7 +48,9 @@ def read_folder(path: str) -> Dataset:
         return _read_labelled(f"folder:{path}", root)
     tracklets, unreadable, notes = _find_tracklets(f"folder:{path}", root)
     if not tracklets and not unreadable:
-        raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
+        why = "".join(f"; {note}" for note in notes[:MOST_REASONS])
+        endings = f"images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)})"
+        raise InputError(f"folder:{path}: no {endings} below it{why}")
     notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
     notes += _on_videos(f"folder:{path}", tracklets)
     return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes), unreadable=tuple(unreadable))
@@ -181,8 +186,7 @@ def _tracklet(where: str, path: str, row: dict, remarks: Remarks, **known) -> Tr
     elif os.path.isdir(path):
         tracklet = Tracklet(FramePaths(path, list_images(path, f"{where}, column path", remarks)), **known)
     else:
-        found = "there is something else" if os.path.exists(path) else "there is none"
-        raise InputError(f"{where}, column path: no folder or video {path}; {found}")
+        raise InputError(f"{where}, column path: no folder or video {path}; it {absence(path) or 'is something else'}")
     frames = _number(where, "frames", row)
     if frames is not None and frames != len(tracklet):
         raise InputError(f"{where}, column frames: {frames} there, but {path} has {len(tracklet)}")
