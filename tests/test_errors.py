@@ -28,6 +28,17 @@ def test_an_error_of_the_users_is_one_line(error, capsys):
     assert capsys.readouterr() == ("", "error: x: no\n")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(36, "File name too long", "a\nb\x1b" + "/c" * 3000), Failed("a\nb\x1b" + "/c" * 3000 + ": failed")],
+)
+def test_no_error_is_longer_than_a_line_can_be_read(error, capsys):
+    assert exit_code(raising(error)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: a b\\x1b/c/c/c") and said.endswith(("/c: File name too long\n", "/c: failed\n"))
+    assert len(said.splitlines()) == 1 and len(said) < 4000
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n   ", "\u2028", "\x85", "\v"])
 def test_what_an_error_quotes_is_one_line_too(end, capsys):
     assert exit_code(raising(InputError(f"file a{end}b: {'9' * 90_000}: no\x00 number\x1b[2J"))) == 2

@@ -64,7 +64,9 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
     except _OneOfMany:
         return 2
     except (InputError, Failed, OSError) as error:
-        print(f"error: {of_disk(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+        # In one line: what an error quotes, also of a disk, may hold anything and be of any length.
+        line = InputError(of_disk(error) if isinstance(error, OSError) else str(error))
+        print(f"error: {line}", file=sys.stderr)
         return 2
     except (Stopped, KeyboardInterrupt) as stop:
         print(str(stop) or stopped)

@@ -84,6 +84,17 @@ def check_writable(option: str, path: str | Path, begins: tuple[bytes, ...]) -> 
             raise InputError(f"{option} {path}: is there and something else, which would be lost; choose another name")
 
 
+def absence(path: str | Path) -> str | None:
+    """Why nothing can be read at a path, to stand behind it; None where something is there."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
+        return "is missing"
+    except OSError as error:  # too long, forbidden, links in a circle
+        return f"cannot be read ({error.strerror})"
+    return None
+
+
 def with_home(word: str) -> str:
     """A path, FORMAT:PATH or --OPTION=PATH in which ~ is the home folder, as a shell writes it out at the start alone.
 

@@ -61,7 +61,10 @@ def cut(file):
     [
         (lambda file: file.write_bytes(b""), r"is empty \(0 bytes\)"),
         (cut, "cannot be decoded"),
-        (lambda file: file.write_bytes(b"no image" * 20), "it is no image of a kind that is read"),
+        (
+            lambda file: file.write_bytes(b"no image" * 20),
+            "it is a file that begins 'no imageno i', no image of a kind that is read",
+        ),
         (lambda file: (file.unlink(), file.symlink_to("nowhere")), "is missing"),
     ],
 )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vreid_fast.device import choose_device
 from vreid_fast.errors import InputError
+from vreid_fast.training.compute import Compute, SourceInputs
 from vreid_fast.training.graph import WARM, CudaGraphs, StepGraph, make_graph
 from vreid_fast.training.logbook import read_history
 
@@ -156,3 +157,28 @@ def test_a_wait_is_named_on_a_gpu():
         for _ in range(WARM + 1):
             graph(reads, inputs, ())
     assert float(StepGraph(CudaGraphs(device), fails)(lambda_of_sum, inputs, ())["sum"]) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["source", "paper", "plus"])
+def test_what_is_computed_is_one_graph_to_torch_compile(tmp_path, method, monkeypatch):
+    """All but the gradient step, which is autograd's, and what follows it in the memory."""
+    session, steps, batches = real_steps(tmp_path, method, CPU, recordable=True, cluster_every=1000)
+    learner, compute = session.learner, steps.compute
+    with session, batches(2) as loader:
+        for both in loader:
+            (steps.source if learner.adaptation is None else steps.adapt)(*both)
+        if learner.adaptation is None:
+            function, inputs = compute.source, SourceInputs(both[0].clips, both[0].tracklets)
+        else:
+            function, inputs = compute.adapt, steps._inputs(learner.adaptation, *both)[0]
+            learner.adaptation.teacher.follow = lambda: None
+            learner.adaptation.consistency.after_step = lambda *_: None
+        monkeypatch.setattr(Compute, "_gradient_step", lambda self, loss: loss.detach())
+        torch.manual_seed(0)
+        wanted = function(inputs).losses
+        torch.manual_seed(0)
+        found = torch.compile(function, fullgraph=True, backend="aot_eager")(inputs).losses
+    assert found.keys() == wanted.keys() and {"total", "triplet"} <= found.keys()
+    for name, loss in wanted.items():
+        assert float(found[name].detach()) == pytest.approx(float(loss.detach()), rel=1e-5, abs=1e-6), name
