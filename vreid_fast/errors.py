@@ -52,7 +52,7 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
         stopped: said after a stop where the work has not said more.
     """
     with connected():
-        interrupts = Interrupts()
+        interrupts = Interrupts(stopped)
         try:
             with interrupts:
                 _refuse_several_processes()

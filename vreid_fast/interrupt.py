@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
@@ -18,10 +19,10 @@ CODE = 130
 """Exit code of what was stopped."""
 
 
-def leave(*_: object) -> None:
-    """End the process where it stands, where there is nothing to save and nothing to be removed."""
+def leave(words: str = "stopped") -> None:
+    """End the process where it stands. What is half written stays, under another name than what it was to be."""
     with suppress(Exception):  # nobody may read it, and this may have come in the middle of a print
-        print("stopped", flush=True)
+        print(words, flush=True)
     os._exit(CODE)
 
 
@@ -30,7 +31,7 @@ def leave_when_asked() -> None:
     in the background, stay so."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, leave)
+            signal.signal(number, lambda *_: leave())
 
 
 class Interrupts:
@@ -39,7 +40,8 @@ class Interrupts:
     Outside the main thread it changes nothing.
     """
 
-    def __init__(self):
+    def __init__(self, stopped: str = "stopped"):
+        self.stopped = stopped
         self.raised = False
         """A signal came. What ends the block then ends because of it, whatever it is: a KeyboardInterrupt in the
         middle of torch's writer or of a callback becomes another error."""
@@ -59,16 +61,16 @@ class Interrupts:
             sys.unraisablehook = self._hook
             _set_back(self._previous)
 
-    def _raise(self, *_) -> None:
-        if self.raised:
-            leave()
+    def _raise(self, _: int, frame: FrameType | None) -> None:
+        if self.raised or (frame and frame.f_code is Interrupts._swallowed.__code__):
+            leave(self.stopped)
         self.raised = True
         raise KeyboardInterrupt
 
     def _swallowed(self, facts: sys.UnraisableHookArgs) -> None:
         """In a destructor nothing can be raised: Python would show a traceback and go on."""
         if facts.exc_type is KeyboardInterrupt:
-            leave()
+            leave(self.stopped)
         self._hook(facts)
 
 
