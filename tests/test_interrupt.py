@@ -181,6 +181,21 @@ def test_a_command_ends_in_a_line_whenever_the_signal_comes(when):
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "stopped\n", "")
 
 
+LATE = """
+import threading
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):
+        kill(process, number)
+threading.late = Late()
+sys.exit(exit_code(lambda: print("done") or 3))
+"""
+
+
+def test_a_signal_at_the_very_end_changes_nothing():
+    ran = subprocess.run([sys.executable, "-c", BEGIN + LATE], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (3, "done\n", "")
+
+
 @pytest.mark.parametrize(
     ("module", "library"), [("train", "torch"), ("evaluate", "torch"), ("data", "numpy"), ("ladder", "yaml")]
 )

@@ -76,6 +76,12 @@ def test_a_command_that_only_prints_ends_where_nobody_reads(no_reader, full):
     assert run(prints, stdout=full) == (2, None, b"error: standard output: No space left on device\n", False)
 
 
+def test_the_table_of_kernels_ends_where_nobody_reads(no_reader):
+    words = [sys.executable, "-m", "vreid_fast.kernels"]
+    ran = subprocess.run(words, stdout=no_reader, stderr=subprocess.PIPE, timeout=60)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+
+
 def test_a_broken_pipe_of_another_file_is_an_error():
     code, _, error, _ = run("def work(): raise BrokenPipeError(32, 'Broken pipe', '/x/pipe')")
     assert (code, error) == (2, b"error: /x/pipe: Broken pipe\n")

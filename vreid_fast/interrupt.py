@@ -6,6 +6,7 @@ its process ends by `leave`, in the whole command by `Interrupts`, in the steps 
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -32,6 +33,8 @@ def leave_when_asked() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: leave())
+            # When Python has ended, its handlers are gone and a signal would change the exit code of what is done.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
 
 
 class Interrupts:
