@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import platform
+import sys
 
 import torch
+
+from vreid_fast.errors import exit_code
+from vreid_fast.terminal import end_with_reader
 
 from .backends import OPS, choose, has_triton, load_extension, why_missing
 
@@ -58,5 +62,13 @@ def _cell(op: str, backend: str, device: str) -> str:
     return "taken" if choose(op, None, device) == backend else "yes"
 
 
+def main() -> int:
+    def work() -> None:
+        end_with_reader()
+        print(report())
+
+    return exit_code(work)
+
+
 if __name__ == "__main__":
-    print(report())
+    sys.exit(main())

@@ -1,10 +1,8 @@
 """What ends a command: a line and an exit code for a user's errors, a traceback for ours."""
 
 import importlib
-import io
 import os
 import signal
-import sys
 
 import pytest
 
@@ -47,14 +45,6 @@ def test_what_an_error_quotes_is_one_line_too(end, capsys):
     assert len(said.splitlines()) == 1 and len(said) < 4000
 
 
-def test_a_name_of_other_bytes_is_printed(monkeypatch):
-    with io.TextIOWrapper(io.BytesIO(), "utf-8") as out:
-        monkeypatch.setattr(sys, "stdout", out)
-        assert exit_code(lambda: print("folder:n\udcffme")) == 0
-        out.flush()
-        assert out.buffer.getvalue() == b"folder:n\\udcffme\n"
-
-
 def test_a_stop_says_where_it_can_go_on(capsys):
     assert exit_code(raising(Stopped("stopped at step 3"))) == 130
     assert exit_code(raising(KeyboardInterrupt()), stopped="stopped; again") == 130
@@ -72,9 +62,22 @@ def test_sigterm_is_a_stop_in_a_command_and_what_it_was_after_it(capsys):
     assert capsys.readouterr() == ("stopped; nothing is lost\n", "") and signal.getsignal(signal.SIGTERM) is before
 
 
+def test_an_interrupt_that_became_another_error_is_a_stop(capsys):
+    def work():  # as torch's writer does
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("unexpected pos 64 vs 0") from None
+
+    assert exit_code(work, stopped="stopped; again") == 130
+    assert capsys.readouterr() == ("stopped; again\n", "")
+
+
 def test_an_error_of_a_file_names_it(capsys):
     assert exit_code(raising(OSError(28, "No space left on device", "/x/last.pt"))) == 2
     assert capsys.readouterr().err == "error: /x/last.pt: No space left on device\n"
+    assert exit_code(raising(OSError(5, "Input/output error", "/x/a\n\x1b[2J.jpg"))) == 2
+    assert capsys.readouterr().err == "error: /x/a \\x1b[2J.jpg: Input/output error\n"
 
 
 @pytest.mark.parametrize("module", ["train", "evaluate", "ladder.__main__", "data.__main__"])

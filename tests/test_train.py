@@ -139,6 +139,43 @@ def test_a_signal_before_the_first_step_is_a_stop(data, tmp_path, capsys, monkey
     assert not (tmp_path / "run").exists()
 
 
+def test_two_signals_while_a_checkpoint_is_written_are_a_stop(data, paper_run, tmp_path, capsys, monkeypatch):
+    run, write, sent = tmp_path / "run", files._Raw.write, []
+
+    def interrupted(self, content):
+        if self.name == run / "last.pt.partial" and (run / "last.pt").exists() and not sent:
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return write(self, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files._Raw, "write", interrupted)
+        assert main(flags(data, run)) == 130
+    said, error = capsys.readouterr()
+    assert said.endswith("\nstopped; --resume goes on from the last checkpoint, if there is one\n")
+    assert "Traceback" not in error and not (run / "last.pt.partial").exists()
+    assert main(["--resume", str(run)]) == 0
+    one, other = read_result(run), read_result(paper_run)
+    assert one["student"] == other["student"] and one["teacher"] == other["teacher"]
+
+
+@pytest.mark.slow
+def test_a_run_among_odd_conditions_comes_to_its_end(data, paper_run, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head -1` does
+    junk = {"MPLBACKEND": "junk", "TQDM_MININTERVAL": "junk", "TQDM_NCOLS": "junk", "COLUMNS": "junk", "LANG": "C",
+            "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii:strict",
+            "PYTHONOPTIMIZE": "2"}  # fmt: skip
+    words = [sys.executable, "-m", "vreid_fast.train", *map(str, flags(data, tmp_path / "run"))]
+    ran = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, env={**os.environ, **junk})
+    os.close(writing)
+    assert ran.returncode == 0 and "Traceback" not in ran.stderr
+    assert "note: standard output: Broken pipe; the command goes on without it" in ran.stderr
+    assert (tmp_path / "run" / "report.html").exists()
+    assert read_result(tmp_path / "run")["student"] == read_result(paper_run)["student"]
+
+
 def test_a_finished_run_without_its_result_is_scored_again(paper_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(paper_run, run)

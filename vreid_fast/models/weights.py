@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import why_no_file
 
 from .convert import author_places, check_convertible, is_whole, rename
 from .network import VideoNetwork
@@ -186,8 +187,8 @@ def _rounded(path: str | Path, taken: Mapping[str, Tensor], own: Mapping[str, Te
 
 
 def _read(path: str | Path) -> object:
-    if not Path(path).is_file():
-        raise InputError(f"weights {path}: no such file; give a file of torchvision-named ResNet weights")
+    if why := why_no_file(path):
+        raise InputError(f"weights {path}: {why}; give a file of torchvision-named ResNet weights")
     file = (read_safetensors if is_safetensors(path) else read_torch)(path, "weights")
     if not isinstance(file, Mapping):
         raise InputError(f"weights {path}: wanted a state dict of tensors, got {type(file).__name__}")
