@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
 
 import torch
-
-from vreid_fast.errors import exit_code
-from vreid_fast.terminal import end_with_reader
 
 from .backends import OPS, choose, has_triton, load_extension, why_missing
 
@@ -63,11 +61,17 @@ def _cell(op: str, backend: str, device: str) -> str:
 
 
 def main() -> int:
-    def work() -> None:
-        end_with_reader()
-        print(report())
-
-    return exit_code(work)
+    """The exit code; as in the other commands 141 where nobody reads on, and 2 where nothing can be written."""
+    try:
+        print(report(), flush=True)
+    except OSError as error:
+        # Python would try again when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

@@ -106,7 +106,17 @@ def test_this_test_sees_the_modules():
 
 def test_the_top_of_the_package_holds_the_programs_and_little_else():
     found = {path.stem for path in (ROOT / "vreid_fast").glob("*.py")}
-    assert found == {"__init__", "train", "evaluate", "device", "errors", "files", "interrupt"}
+    assert found == {
+        "__init__",
+        "train",
+        "evaluate",
+        "device",
+        "environment",
+        "errors",
+        "files",
+        "interrupt",
+        "terminal",
+    }
 
 
 def test_no_two_files_import_each_other():
