@@ -70,7 +70,8 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
                 return NO_READER
             if not isinstance(error, (InputError, Failed, OSError)):
                 raise
-            print(f"error: {of_disk(error) if isinstance(error, OSError) else error}", file=sys.stderr)
+            line = of_disk(error) if isinstance(error, OSError) else one_line(str(error))
+            print(f"error: {line}", file=sys.stderr)
             return 2
 
 

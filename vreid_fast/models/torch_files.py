@@ -112,7 +112,7 @@ def _other_zip(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             names, unpacked = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
     except Exception as error:  # cut short, or what torch's reader would take for another archive
-        return f"a zip archive that is damaged ({error}); fetch it again"
+        return f"damaged or cut short ({error}); take another, or fetch it again"
     packed = path.stat().st_size
     if unpacked > UNPACKED * packed:
         return (
