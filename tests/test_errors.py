@@ -28,13 +28,18 @@ def test_an_error_of_the_users_is_one_line(error, capsys):
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(36, "File name too long", "a\nb\x1b" + "/c" * 3000), Failed("a\nb\x1b" + "/c" * 3000 + ": failed")],
+    [OSError(36, "File name too long", "a\nb\x1b" + "/c" * 3000), Failed("a b\x1b" + "/c" * 3000 + ": failed")],
 )
 def test_no_error_is_longer_than_a_line_can_be_read(error, capsys):
     assert exit_code(raising(error)) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: a b\\x1b/c/c/c") and said.endswith(("/c: File name too long\n", "/c: failed\n"))
     assert len(said.splitlines()) == 1 and len(said) < 4000
+
+
+def test_the_end_of_a_log_stands_below_its_error(capsys):
+    assert exit_code(raising(Failed("a cell failed:\n    b\x1b\n    c"))) == 2
+    assert capsys.readouterr().err == "error: a cell failed:\n    b\\x1b\n    c\n"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n   ", "\u2028", "\x85", "\v"])

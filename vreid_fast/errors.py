@@ -70,8 +70,9 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
                 return NO_READER
             if not isinstance(error, (InputError, Failed, OSError)):
                 raise
-            line = of_disk(error) if isinstance(error, OSError) else one_line(str(error))
-            print(f"error: {line}", file=sys.stderr)
+            # In one line, but for the end of a log that an error has below it.
+            lines = [of_disk(error)] if isinstance(error, OSError) else map(one_line, str(error).split("\n"))
+            print("error:", "\n".join(lines), file=sys.stderr)
             return 2
 
 
