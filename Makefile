@@ -2,13 +2,14 @@
 # make test    all tests
 # make bench   throughput of every op, appended to benchmarks/results
 # make lint    what CI checks beside the tests
+# make versions  tests of the ops with the oldest and the newest torch of the range in setup.py
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 # Waiting OpenMP threads sleep instead of spinning: on two cores they would starve the loader's threads.
 train test: export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: train test bench lint
+.PHONY: train test bench lint versions
 train: .venv/installed
 	$(BIN)/python -m vreid_fast.train $(ARGS)
 
@@ -25,6 +26,9 @@ lint: .venv/installed
 	$(BIN)/mypy -p vreid_fast.config -p vreid_fast.training -p vreid_fast.evaluation
 	$(BIN)/mypy kernels
 	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/*.cu
+
+versions:
+	PYTHON=$(PYTHON) .ci/versions
 
 # torch first: the extension is compiled against the torch that is installed.
 .venv/installed: setup.py pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*)

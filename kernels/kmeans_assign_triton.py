@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .dot_triton import operand_type, precision
+from .least_triton import least
 
 
 @triton.jit
@@ -51,9 +52,7 @@ def kmeans_assign_kernel(
                 inner = tl.dot(a, b, inner, input_precision=PRECISION)
         offset = tl.load(bias + problem * clusters + cluster, mask=known, other=float("inf"))
         # NaN is never the least: such centroids are nobody's nearest, and such samples keep label 0.
-        scores = offset[None, :] - 2 * inner
-        scores = tl.where(scores == scores, scores, float("inf"))
-        score, index = tl.min(scores, axis=1, return_indices=True)
+        score, index = least(offset[None, :] - 2 * inner, 1)
         label = tl.where(score < best, first + index, label)
         best = tl.where(score < best, score, best)
     at = problem * samples + sample

@@ -8,6 +8,7 @@ import triton.language as tl
 
 from .counter_random_triton import random_bits, uniform
 from .dot_triton import dot_of_bits
+from .least_triton import least
 
 
 @triton.jit
@@ -51,7 +52,8 @@ def seeded(gram, squares, seed, stream, samples, clusters, trials, i, TRIALS: tl
         picked = tl.minimum(tl.sum(below.to(tl.int64), axis=2), samples - 1)
         candidates = tl.minimum(_to_samples(gram, squares, picked, samples, i), distance[:, None, :])
         left = tl.where((trial < trials)[None, :], tl.sum(candidates, axis=2), float("inf"))
-        best = trial[None, :] == tl.argmin(left, axis=1)[:, None]
+        _, taken = least(left, 1)
+        best = trial[None, :] == taken[:, None]
         nearer = tl.sum(tl.where(best[:, :, None], candidates, 0.0), axis=1)
         label = tl.where(nearer < distance, cluster, label)
         distance = nearer
@@ -136,8 +138,8 @@ def nearest(
         inner = tl.reshape(sums, [RUNS, BLOCK_K, BLOCK_N]) * share[:, :, None]
         square = tl.sum(tl.where(own, inner, 0.0), axis=2) * share
         score = tl.where((k < clusters)[None, :, None], square[:, :, None] - 2 * inner, float("inf"))
-        # NaN compares as not smaller: such samples keep label 0.
-        score, index = tl.min(score, axis=1, return_indices=True)
+        # NaN is never the least: such samples keep label 0.
+        score, index = least(score, 1)
         nearest = tl.where(score < best, first + index, nearest)
         best = tl.where(score < best, score, best)
     distance = tl.maximum(best + squares[None, :], 0.0, propagate_nan=tl.PropagateNan.ALL)

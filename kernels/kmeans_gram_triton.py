@@ -14,6 +14,7 @@ from .kmeans_assign_triton import assign, distances_to
 from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seeded
 from .kmeans_means_triton import means
 from .kmeans_reference import seeding_trials
+from .least_triton import least
 
 
 @triton.jit
@@ -100,8 +101,8 @@ def kmeans_gram_kernel(
         tl.debug_barrier()
     left = tl.sum(distance, axis=1)
     if WHOLE:
-        left = tl.where((run < restarts) & (left == left), left, float("inf"))
-        best = run == tl.argmin(left, axis=0)
+        _, taken = least(tl.where(run < restarts, left, float("inf")), 0)
+        best = run == taken
         label = tl.sum(tl.where(best[:, None], label, 0), axis=0)
         member = tl.sum(tl.where(best[:, None], member, 0), axis=0)
         finish(

@@ -12,6 +12,7 @@ from torch import Tensor
 from .counter_random import random_bits
 from .counter_random_triton import uniform
 from .kmeans_reference import seeding_trials
+from .least_triton import least
 
 # Samples of a tile, and tiles that the draw looks at together.
 TILE, TILES = 64, 256
@@ -85,11 +86,11 @@ def kmeans_draw_kernel(
         of_trial = sums + (problem * trials + trial)[:, None] * tiles + tile[None, :]
         total += tl.load(of_trial, mask=(trial < trials)[:, None] & (tile < tiles)[None, :], other=0.0)
     left = tl.where(trial < trials, tl.sum(total, axis=1), float("inf"))
-    chosen = tl.argmin(tl.where(left == left, left, float("inf")), axis=0)
+    smallest, chosen = least(left, 0)
     tl.store(best + problem, chosen.to(tl.int64))
     chosen = problem * trials + chosen
 
-    share = uniform(tl.load(seed), problem, (cluster + 1) * trials + trial) * tl.min(left, axis=0)
+    share = uniform(tl.load(seed), problem, (cluster + 1) * trials + trial) * smallest
     # Tiles that end before the share, and what they hold; then the same for the samples of the next tile.
     below = tl.zeros([BLOCK_R], tl.int32)
     held = tl.zeros([BLOCK_R], tl.float32)

@@ -1,6 +1,7 @@
 """Files that hosts and readers of the repository take: the workflow, the form for bugs, the citation."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,6 +34,12 @@ def test_workflow_runs_what_a_change_must_pass(job):
     assert job["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
     python = next(step for step in job["steps"] if "setup-python" in step.get("uses", ""))
     assert python["with"]["python-version"] == "${{ matrix.python }}"
+
+
+def test_versions_begin_with_the_oldest_that_setup_allows():
+    setup, versions = (ROOT / "setup.py").read_text(), (ROOT / ".ci" / "versions").read_text()
+    oldest = [f"{name}=={re.search(f'{name}>=([0-9.]+)', setup)[1]}.*" for name in ("torch", "triton")]
+    assert f'set -- "{" ".join(oldest)} ' in versions and os.access(ROOT / ".ci" / "versions", os.X_OK)
 
 
 def test_workflow_has_no_secrets_and_publishes_nothing():
