@@ -73,10 +73,14 @@ def label(files: Path) -> None:
 
 
 def bench(options, case: str, folder: Path, knobs: dict, warm: int, timed: int, rounds: int) -> None:
-    made, step, fresh, precision = real_step(folder, knobs, options.device, steps=warm + timed)
+    made, fresh, precision = real_step(folder, knobs, options.device, steps=warm + timed)
+    graph, adapting = made.graph, made.session.learner.adaptation is not None
+
+    def step(both: tuple[Batch, ...]) -> None:
+        (made.adapt if adapting else made.source)(*both)
+
     with closing(fresh()) as batches:
         at_hand = next(batches)
-    graph = made.graph
     feeds: dict[str, Callable[[], Iterator]] = {
         "vreid_fast": fresh,
         "the same batch again": lambda: itertools.repeat(at_hand),
@@ -108,7 +112,7 @@ def real_step(folder: Path, knobs: dict, device: str, steps: int):
     """A step of the second stage (of `source`: of the first) after its clusters are made, its batches, its precision.
 
     Returns:
-        the steps; one of them, batches -> None; a function that starts them anew; the precision's name.
+        the steps; a function that starts their batches anew; the precision's name.
     """
     data, many = f"pack:{folder / 'pack'}", 10**6
     config = Config.of(**{
@@ -133,7 +137,7 @@ def real_step(folder: Path, knobs: dict, device: str, steps: int):
         with batches.both(1, 1 + steps, done=0) if adapting else batches.source(1, 1 + steps) as loader:
             yield from loader
 
-    return made, (lambda both: (made.adapt if adapting else made.source)(*both)), fresh, precision.name
+    return made, fresh, precision.name
 
 
 def timed_steps(step: Callable, batches: Iterator, count: int, device: str) -> float:

@@ -12,6 +12,12 @@ from typing import BinaryIO
 
 from vreid_fast.errors import InputError
 
+POINTERS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself (fetch it with `git lfs pull`)"),
+    (b"/annex/objects/", "a git-annex pointer, not the file itself (fetch it with `git annex get`)"),
+)
+"""What stands in place of a file of a repository: how it begins, and what to say of it."""
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import POINTERS
 
 from .safetensors_files import is_safetensors
 
 # Of other files: how they begin, and what to say of them.
 BEGINNINGS = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"),
-    (b"/annex/objects/", "a git-annex pointer, not the file itself; fetch it with `git annex get`"),
+    *POINTERS,
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"BZh", "a bzip2 archive; unpack it first"),
     (b"\xfd7zXZ\x00", "an xz archive; unpack it first"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from vreid_fast.files import POINTERS
+
 ANEW = "save it as PNG or JPEG"
 BEGINNINGS = (
-    (rb"version https://git-lfs", "a Git LFS pointer, not the file itself (fetch it with `git lfs pull`)"),
-    (rb"/annex/objects/", "a git-annex pointer, not the file itself (fetch it with `git annex get`)"),
+    *((re.escape(start), words) for start, words in POINTERS),
     (rb"\s*(?i:<!doctype html|<html)", "an HTML page, not the file itself (a download may want a login)"),
     (rb"P7\s", f"a PAM ({ANEW})"),
     (rb"P[Ff]\s", "a PFM of real numbers, which have no agreed scale (save it with 8 or 16 bits)"),
