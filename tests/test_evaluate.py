@@ -32,3 +32,9 @@ def test_scores_that_cannot_be_written_are_never_computed(tmp_path, capsys):
     file = tmp_path / "nowhere" / "scores.json"
     assert main(["--checkpoint", f"{tmp_path}/none.pt", "--data", "synthetic", "--json", str(file)]) == 2
     assert capsys.readouterr().err.startswith(f"error: --json {file}: cannot be written (No such file or directory)")
+
+
+def test_a_full_disk_is_told_with_the_option(data, paper_run, capsys):
+    words = ["--checkpoint", f"{paper_run}/last.pt", "--data", data["target"], "--json", "/dev/full"]
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("error: --json /dev/full: cannot be written (No space left on device)\n")

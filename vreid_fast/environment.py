@@ -11,17 +11,35 @@ def _one_of(*words: str) -> Callable[[str], object]:
     return dict.fromkeys(words).__getitem__
 
 
+def _in_any_case(*words: str) -> Callable[[str], object]:
+    return lambda value: _one_of(*words)(value.lower())
+
+
 _OF_TQDM: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(("MININTERVAL", "MAXINTERVAL", "MINITERS", "SMOOTHING", "DELAY"), float),
     **dict.fromkeys(("NCOLS", "NROWS", "POSITION"), int),
     **dict.fromkeys(("DISABLE", "LEAVE", "DYNAMIC_NCOLS", "COLOUR"), str),
 }
+_OF_TORCH: dict[str, Callable[[str], object]] = {
+    "COMPILE_STROBELIGHT_MAX_PROFILE_TIME": int,
+    "COMPILE_STROBELIGHT_MAX_STACK_LENGTH": int,
+    "COMPILE_STROBELIGHT_SAMPLE_RATE": float,
+    "PYTORCH_JIT": _in_any_case("0", "1", "0v", "1v", "true", "false", "yes", "no"),
+    "PYTORCH_MATCHER_LOGLEVEL": _in_any_case("debug", "info", "warn", "warning", "error", "fatal", "critical"),
+    "TORCHDYNAMO_TRANSLATION_VALIDATION_TIMEOUT": int,
+    "TORCH_DISTRIBUTED_DEBUG": _in_any_case("off", "info", "detail"),
+}
 READ: dict[str, Callable[[str], object]] = {
     "JOBLIB_MULTIPROCESSING": int,
+    "JOBLIB_START_METHOD": _one_of("", "fork", "forkserver", "loky", "spawn"),
+    "LOKY_MAX_DEPTH": int,
+    "LOKY_PICKLER": _one_of("", "cloudpickle", "pickle"),
     "NUMPY_MADVISE_HUGEPAGE": int,
     "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": _one_of("python", "cpp", "upb"),
     "SKLEARN_PAIRWISE_DIST_CHUNK_SIZE": int,
     "SKLEARN_WORKING_MEMORY": int,
+    "SOURCE_DATE_EPOCH": int,
+    **_OF_TORCH,
     **{f"TQDM_{name}": read for name, read in _OF_TQDM.items()},
 }
 """What a library does with a variable when it is imported: a value that it would fail on is left out."""

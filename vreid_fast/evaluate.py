@@ -71,7 +71,10 @@ def main(argv: list[str] | None = None) -> int:
             end_with_reader()
         scores = evaluate(arguments)
         if arguments.json:
-            Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
+            try:
+                Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
+            except OSError as error:
+                raise InputError(f"--json {arguments.json}: cannot be written ({error.strerror})") from error
 
     return exit_code(work)
 

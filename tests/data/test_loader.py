@@ -314,6 +314,21 @@ def test_torch_is_chosen_where_dali_is_absent(tmp_path, monkeypatch):
         make_loader([], TestPlan([], 4), size=SIZE, backend="dali")
 
 
+def test_torch_is_chosen_where_python_has_no_docstrings():
+    program = """
+from vreid_fast.data.reading.loader import ReadingOptions, make_decoder
+from vreid_fast.errors import InputError
+print(make_decoder(ReadingOptions(SIZE)).name)
+try:
+    make_decoder(ReadingOptions(SIZE, backend="dali"))
+except InputError as error:
+    print(error)
+""".replace("SIZE", str(SIZE))
+    ran = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True)
+    name, error = ran.stdout.splitlines()
+    assert name == "torch (PIL)" and error.startswith("--loader dali: needs docstrings"), ran.stderr
+
+
 @pytest.mark.parametrize(
     "knobs, message", [({"backend": "cv2"}, "--loader cv2: wanted auto, dali or torch"), ({"threads": 0}, "at least 1")]
 )

@@ -5,6 +5,7 @@ See `sampling.plans` for what is loaded, `decoder` for what decodes, `sampling.a
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -237,12 +238,18 @@ def _missing(stream: Stream, request: ClipRequest) -> np.ndarray:
 
 
 def make_decoder(reading: ReadingOptions) -> Decoder:
-    """The decoder that `reading` names: DALI's, or where that is not installed the one of PIL, PyAV and torch.
+    """The decoder that `reading` names: DALI's, or where that cannot be imported the one of PIL, PyAV and torch.
 
     Raises:
-        InputError: DALI was asked for and is not installed.
+        InputError: DALI was asked for and is not installed, or Python leaves docstrings out.
     """
-    if reading.backend != "torch":
+    docstrings = sys.flags.optimize < 2  # DALI adds to its own when it is imported
+    if reading.backend == "dali" and not docstrings:
+        raise InputError(
+            "--loader dali: needs docstrings, and Python runs without; unset PYTHONOPTIMIZE, leave out -OO, "
+            "or use --loader torch"
+        )
+    if reading.backend != "torch" and docstrings:
         try:
             from .dali import DaliDecoder
 
