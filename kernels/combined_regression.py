@@ -136,12 +136,13 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, leng
     if not 0 <= dropout < 1:
         raise ValueError(f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability")
     if groups.device.type == "cpu" and not torch.compiler.is_compiling():
-        if groups.min() < -1 or groups.max() >= samples:
+        lowest, highest = (int(bound) for bound in groups.aminmax())
+        if lowest < -1 or highest >= samples:
             raise ValueError(
-                f"combined_regression: groups must hold -1..{samples - 1}, got {int(groups.min())}.."
-                f"{int(groups.max())}; index the {samples} clips"
+                f"combined_regression: groups must hold -1..{samples - 1}, got {lowest}..{highest}; "
+                f"index the {samples} clips"
             )
-        if (groups < 0).all(1).any():
+        if lowest < 0 and (groups < 0).all(1).any():
             row = int((groups < 0).all(1).nonzero()[0])
             raise ValueError(f"combined_regression: groups must not be empty, got row {row} all -1; drop it")
 

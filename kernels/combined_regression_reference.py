@@ -43,9 +43,8 @@ def combined_regression_reference(
         means = mean_over_frames(means, lengths)[1]
     members = means.index_select(0, index.flatten()).unflatten(0, groups.shape)
     combined = (torch.where(present[..., None], members, 0.0).sum(1) / sizes).to(clips.dtype)
-    of_target = (present & (domains[index] == 1)).sum(1, keepdim=True)
-    of_source = (present & (domains[index] == 0)).sum(1, keepdim=True)
-    shares = torch.cat([of_source, of_target], 1).to(accumulate) / sizes
+    of_domain = domains[index][..., None] == torch.arange(2, device=domains.device)
+    shares = (of_domain & present[..., None]).sum(1).to(accumulate) / sizes
 
     features = combined.to(accumulate)
     # The value of features with the gradient -strength: the bracket is zero with gradient -1.
