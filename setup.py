@@ -51,7 +51,7 @@ setup(
             "nvidia-dali-cuda130>=2.4,<3; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "triton>=3.6; sys_platform == 'linux'",
             *["scikit-learn", "jsonargparse[signatures]", "tqdm", "tensorboard", "matplotlib", "jinja2"],
-            *["av", "h5py", "pyyaml"],
+            *["av", "h5py", "pyyaml", "safetensors"],
         ],
         # psutil: fast-pytorch-kmeans imports it without requiring it.
         "bench": ["flash-kmeans==0.3.1", "fast-pytorch-kmeans==0.2.2", "psutil", "opencv-python-headless", "decord"],

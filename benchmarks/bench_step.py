@@ -1,6 +1,7 @@
 """A training step of each method, as `python -m vreid_fast.train` makes it: milliseconds, and what loading adds.
 
-The provider "the same batch again" has a ratio of 1 where loading costs nothing. Source and target are one pack of
+The provider "the same batch again" has a ratio of 1 where loading costs nothing; on a GPU "the same, --graph off" tells
+what the CUDA graph is worth. Source and target are one pack of
 drifting shapes, half of them a camera; a batch is 32 + 32 clips (the demo: 16 + 16). Steps that make clusters anew are
 left out.
 """
@@ -31,6 +32,7 @@ from vreid_fast.training import build
 from vreid_fast.training.learner import Learner
 
 TRACKLETS, LENGTH, ROUNDS = 64, 16, 5
+WITHOUT = "the same, --graph off"
 DEMO = {"height": 64, "width": 32}
 LARGE = {"height": 256, "width": 128, "network": "resnet50", "people": 8, "per_person": 4, "target_batch": 32}
 CASES = {
@@ -73,18 +75,21 @@ def label(files: Path) -> None:
 
 
 def bench(options, case: str, folder: Path, knobs: dict, warm: int, timed: int, rounds: int) -> None:
-    step, fresh, precision = real_step(folder, knobs, options.device, steps=warm + timed)
+    made, step, fresh, precision = real_step(folder, knobs, options.device, steps=warm + timed)
     with closing(fresh()) as batches:
         at_hand = next(batches)
+    graph = made.graph
     feeds: dict[str, Callable[[], Iterator]] = {
         "vreid_fast": fresh,
         "the same batch again": lambda: itertools.repeat(at_hand),
+        **({} if graph is None else {WITHOUT: lambda: itertools.repeat(at_hand)}),
     }
     times: dict[str, list[float]] = {feed: [] for feed in feeds}
     peaks = dict.fromkeys(feeds, "")
     for _ in range(rounds):
         for feed, start in feeds.items():
             before, batches = memory_mib(), start()
+            made.graph = None if feed == WITHOUT else graph
             if options.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             for _ in range(warm):
@@ -105,7 +110,7 @@ def real_step(folder: Path, knobs: dict, device: str, steps: int):
     """A step of the second stage (of `source`: of the first) after its clusters are made, its batches, its precision.
 
     Returns:
-        batches -> None; a function that starts them anew; the precision's name.
+        the steps; one of them, batches -> None; a function that starts them anew; the precision's name.
     """
     data, many = f"pack:{folder / 'pack'}", 10**6
     config = Config.of(**{
@@ -130,7 +135,7 @@ def real_step(folder: Path, knobs: dict, device: str, steps: int):
         with batches.both(1, 1 + steps, done=0) if adapting else batches.source(1, 1 + steps) as loader:
             yield from loader
 
-    return (lambda both: (made.adapt if adapting else made.source)(*both)), fresh, precision.name
+    return made, (lambda both: (made.adapt if adapting else made.source)(*both)), fresh, precision.name
 
 
 def timed_steps(step: Callable, batches: Iterator, count: int, device: str) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
+import sys
 
 import torch
 
@@ -58,5 +60,19 @@ def _cell(op: str, backend: str, device: str) -> str:
     return "taken" if choose(op, None, device) == backend else "yes"
 
 
+def main() -> int:
+    """The exit code; as in the other commands 141 where nobody reads on, and 2 where nothing can be written."""
+    try:
+        print(report(), flush=True)
+    except OSError as error:
+        # Python would try again when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    print(report())
+    sys.exit(main())

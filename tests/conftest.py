@@ -1,6 +1,7 @@
 """Shared test set-up: NaN-poisoned torch.empty, one thread, given data, interpreted Triton, skipping of gpu tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in what a shell starts in the background. Tests send Ctrl-C to themselves and to commands.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not torch.cuda.is_available():
         # Before anything imports triton. Ops do not choose the interpreter unasked: only tests of it see it.
         os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -6,7 +6,7 @@ import pytest
 from full_disk import largest_file
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import JSON, append_text, check_writable, replacing, write_text
+from vreid_fast.files import JSON, absence, append_text, check_writable, replacing, why_no_file, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -90,3 +90,33 @@ def test_a_file_of_another_kind_is_not_overwritten(tmp_path):
         assert (tmp_path / "precious").read_bytes() == content
     (tmp_path / "empty").touch()
     check_writable("--json", tmp_path / "empty", JSON)
+
+
+def test_why_nothing_can_be_read_at_a_path(tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "file").write_bytes(b"")
+    assert absence(tmp_path) is None and absence(tmp_path / "file") is None
+    for missing in ("none", "file/below", "none/below", "a\0b"):
+        assert absence(f"{tmp_path}/{missing}") == "is missing"
+    for long in ("a" * 256, "a/" * 2500):
+        assert absence(f"{tmp_path}/{long}") == "cannot be read (File name too long)"
+    assert "symbolic links" in absence(tmp_path / "circle")
+
+
+def test_what_is_no_file_is_called_by_its_kind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    for folder in ("folder", "run", "http:"):
+        os.mkdir(folder)
+    os.symlink("gone", "link")
+    for file in ("file", "run/last.pt", "http:/file"):
+        write_text(file, "")
+    assert why_no_file("file") is None and why_no_file("http://file") is None
+    for name, why in {
+        "": "an empty name", "gone": "no such file", "link": "is a link to nowhere", "folder": "is a folder",
+        "run": "is a folder; its last.pt may be meant", "pipe": "is a named pipe, and wanted is a file",
+        "/dev/null": "is a device or a socket, and wanted is a file", "http://a/b.pt": "is an address, and nothing is",
+        "s3://a/b": "is an address, and nothing is fetched",
+    }.items():  # fmt: skip
+        assert why_no_file(name).startswith(why)
+    assert why_no_file("a" * 256) == "cannot be read (File name too long)"

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from vreid_fast.interrupt import StopRequest, sigterm_interrupts
+from vreid_fast.interrupt import Interrupts, StopRequest
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
@@ -97,19 +97,128 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -signal.SIGTERM
 
 
-def test_within_a_command_sigterm_interrupts_and_elsewhere_nothing_changes():
+def test_within_a_command_both_interrupt_and_elsewhere_nothing_changes():
     before = handlers()
-    with pytest.raises(KeyboardInterrupt), sigterm_interrupts():
-        assert handlers() == [before[0], signal.default_int_handler]
-        send(signal.SIGTERM)
-    assert handlers() == before
+    for number in SIGNALS:
+        with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
+            assert not interrupts.raised and not set(handlers()) & set(before)
+            send(number)
+        assert interrupts.raised and handlers() == before
     found = []
 
     def work():
-        with sigterm_interrupts():
+        with Interrupts():
             found.append(handlers() == before)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert found == [True]
+
+
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a shell does so for jobs in the background
+    try:
+        with Interrupts() as interrupts:
+            send(signal.SIGINT)
+        assert not interrupts.raised
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+BEGIN = """
+import os, signal, sys, time
+from vreid_fast.errors import exit_code
+from vreid_fast.interrupt import StopRequest, leave_when_asked
+def send(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
+leave_when_asked()
+"""
+STOPS = {
+    "before the work, as in imports": "send()",
+    "SIGTERM before the work": "send(signal.SIGTERM)",
+    "after the work": "exit_code(lambda: 0); send()",
+    "while what the first began is ended": """
+def work():
+    try:
+        send()
+    finally:
+        send()
+sys.exit(exit_code(work))
+""",
+    "three in a run": """
+def work():
+    with StopRequest() as stop:
+        send()
+        try:
+            send(signal.SIGTERM)
+        finally:
+            send()
+sys.exit(exit_code(work))
+""",
+    "in a destructor, where nothing can be raised": """
+class Odd:
+    def __del__(self):
+        send()
+def work():
+    Odd()
+    time.sleep(60)
+sys.exit(exit_code(work))
+""",
+    "as an error is told of": """
+from vreid_fast import errors
+errors.of_disk = lambda error: send()
+def work():
+    raise OSError
+sys.exit(exit_code(work))
+""",
+}
+
+
+@pytest.mark.parametrize("when", STOPS)
+def test_a_command_ends_in_a_line_whenever_the_signal_comes(when):
+    ran = subprocess.run([sys.executable, "-c", BEGIN + STOPS[when]], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "stopped\n", "")
+
+
+LATE = """
+import threading
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):
+        kill(process, number)
+threading.late = Late()
+sys.exit(exit_code(lambda: print("done") or 3))
+"""
+
+
+def test_a_signal_at_the_very_end_changes_nothing():
+    ran = subprocess.run([sys.executable, "-c", BEGIN + LATE], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (3, "done\n", "")
+
+
+@pytest.mark.parametrize(
+    ("module", "library"), [("train", "torch"), ("evaluate", "torch"), ("data", "numpy"), ("ladder", "yaml")]
+)
+def test_a_command_that_is_being_imported_ends_in_a_line(module, library, tmp_path):
+    # Found in the place of the library, it sends the signal in the middle of the imports.
+    (tmp_path / f"{library}.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    ran = subprocess.run(
+        [sys.executable, "-m", f"vreid_fast.{module}"], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "stopped\n", "")
+
+
+def test_an_import_of_the_package_by_others_leaves_signals_and_variables_alone(tmp_path):
+    program = """
+import signal, os, vreid_fast
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler and os.environ["MPLBACKEND"] == "junk"
+"""
+    environment = {**os.environ, "MPLBACKEND": "junk"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    (tmp_path / "theirs.py").write_text(program)
+    words = [sys.executable, "-m", "theirs", "--model", "vreid_fast.models"]
+    subprocess.run(words, check=True, env={**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])})

@@ -17,11 +17,12 @@ from vreid_fast import files
 from vreid_fast import train as train_module
 from vreid_fast.errors import InputError, Stopped
 from vreid_fast.train import main, train
-from vreid_fast.training import steps as steps_module
+from vreid_fast.training import compute
 from vreid_fast.training.build import initial_network, load_network
 from vreid_fast.training.logbook import read_history
 from vreid_fast.training.results import read_result
 from vreid_fast.training.run_folder import RunFolder
+from vreid_fast.training.steps import Steps
 
 
 def test_a_run_leaves_what_is_promised(paper_run):
@@ -139,6 +140,43 @@ def test_a_signal_before_the_first_step_is_a_stop(data, tmp_path, capsys, monkey
     assert not (tmp_path / "run").exists()
 
 
+def test_two_signals_while_a_checkpoint_is_written_are_a_stop(data, paper_run, tmp_path, capsys, monkeypatch):
+    run, write, sent = tmp_path / "run", files._Raw.write, []
+
+    def interrupted(self, content):
+        if self.name == run / "last.pt.partial" and (run / "last.pt").exists() and not sent:
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return write(self, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files._Raw, "write", interrupted)
+        assert main(flags(data, run)) == 130
+    said, error = capsys.readouterr()
+    assert said.endswith("\nstopped; --resume goes on from the last checkpoint, if there is one\n")
+    assert "Traceback" not in error and not (run / "last.pt.partial").exists()
+    assert main(["--resume", str(run)]) == 0
+    one, other = read_result(run), read_result(paper_run)
+    assert one["student"] == other["student"] and one["teacher"] == other["teacher"]
+
+
+@pytest.mark.slow
+def test_a_run_among_odd_conditions_comes_to_its_end(data, paper_run, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head -1` does
+    junk = {"MPLBACKEND": "junk", "TQDM_MININTERVAL": "junk", "TQDM_NCOLS": "junk", "COLUMNS": "junk", "LANG": "C",
+            "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii:strict",
+            "PYTHONOPTIMIZE": "2"}  # fmt: skip
+    words = [sys.executable, "-m", "vreid_fast.train", *map(str, flags(data, tmp_path / "run"))]
+    ran = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, env={**os.environ, **junk})
+    os.close(writing)
+    assert ran.returncode == 0 and "Traceback" not in ran.stderr
+    assert "note: standard output: Broken pipe; the command goes on without it" in ran.stderr
+    assert (tmp_path / "run" / "report.html").exists()
+    assert read_result(tmp_path / "run")["student"] == read_result(paper_run)["student"]
+
+
 def test_a_finished_run_without_its_result_is_scored_again(paper_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(paper_run, run)
@@ -215,7 +253,7 @@ def test_an_earlier_run_is_moved_aside(data, tmp_path):
 
 
 def test_student_and_teacher_see_views_of_their_own(data, tmp_path, monkeypatch):
-    plain, saw = steps_module.Steps.adapt, []
+    plain, saw = Steps.adapt, []
 
     def adapt(self, source, target):
         networks, inputs = self.session.learner.networks(), {"student": [], "teacher": []}
@@ -231,7 +269,7 @@ def test_student_and_teacher_see_views_of_their_own(data, tmp_path, monkeypatch)
         assert torch.equal(inputs["teacher"][0], target.views[1]) and len(inputs["teacher"]) == 1
         saw.append(torch.equal(*target.views))
 
-    monkeypatch.setattr(steps_module.Steps, "adapt", adapt)
+    monkeypatch.setattr(Steps, "adapt", adapt)
     train(knobs(data, tmp_path / "run"))
     assert saw == [False] * 4
 
@@ -245,7 +283,7 @@ def test_consistency_rises_over_its_ramp(data, tmp_path):
 
 
 def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsys, monkeypatch):
-    plain = steps_module.batch_hard_triplet
+    plain = compute.batch_hard_triplet
     calls = 0
 
     def broken(*arguments):
@@ -253,7 +291,7 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsy
         calls += 1
         return plain(*arguments) * (float("nan") if calls == 5 else 1.0)
 
-    monkeypatch.setattr(steps_module, "batch_hard_triplet", broken)
+    monkeypatch.setattr(compute, "batch_hard_triplet", broken)
     assert main(flags(data, tmp_path / "run")) != 0
     said = capsys.readouterr().err
     assert "the loss triplet is not finite at step 5" in said and "last.pt (step 3)" in said and "Traceback" not in said
@@ -385,7 +423,7 @@ def test_a_resume_without_a_checkpoint_or_with_damaged_files_says_what_to_do(hal
     (half_run / "metrics.jsonl").write_bytes(metrics[:-9])
     content = (half_run / "last.pt").read_bytes()
     (half_run / "last.pt").write_bytes(content[:1000])
-    assert "last.pt: cannot be read, it is damaged" in refused(half_run, capsys)
+    assert "last.pt: it is damaged or cut short" in refused(half_run, capsys)
     (half_run / "last.pt").unlink()
     said = f"no checkpoint there yet, .*; begin anew with --config {half_run}/config.yaml --run {half_run}"
     assert re.search(said, refused(half_run, capsys))

@@ -1,5 +1,6 @@
 """Video person re-identification from synthetic to real cameras (arXiv 2402.02108), fast."""
 
+import sys
 from pathlib import Path
 
 __version__ = "0.1.0"
@@ -8,3 +9,11 @@ __version__ = "0.1.0"
 _beside = Path(__file__).resolve().parent.parent
 if (_beside / "kernels" / "backends.py").exists() and (_beside / "csrc").is_dir():
     __path__.append(str(_beside))
+
+# "-m": Python is looking for a command of this package, and has imported nothing of it yet.
+if sys.argv[:1] == ["-m"] and any(word.startswith(("vreid_fast.", "-mvreid_fast.")) for word in sys.orig_argv):
+    from . import environment, interrupt, terminal
+
+    interrupt.leave_when_asked()
+    terminal.fill_descriptors()
+    environment.drop_junk()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import sys
 from collections.abc import Callable
 
-from .interrupt import sigterm_interrupts
+from .interrupt import CODE, Interrupts
+from .terminal import STDOUT, connected, one_line, say
 
-LONGEST = 3000
-"""Characters of an error; a path may have 4096 bytes, and few have more than a tenth of it."""
+NO_READER = 141
+"""Exit code of a command that nobody reads on: what the shell says of one that SIGPIPE ended."""
 
 
 class InputError(ValueError):
@@ -19,14 +18,11 @@ class InputError(ValueError):
 
     The message names the thing, what was wanted, what came and what to do. The command lines
     print it as one line and exit with 2; anything else is a bug and keeps its traceback.
-    What it quotes from a file may hold anything: line ends become blanks, other control characters escapes, and
-    the middle of a very long message is left out.
+    What it quotes from a file may hold anything: see `one_line`.
     """
 
     def __str__(self) -> str:
-        line = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", super().__str__())
-        line = re.sub(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], line)
-        return line if len(line) <= LONGEST else f"{line[: LONGEST * 2 // 3]} ... {line[-LONGEST // 3 :]}"
+        return one_line(super().__str__())
 
 
 class Failed(RuntimeError):
@@ -44,31 +40,40 @@ class Stopped(Exception):
 
 def of_disk(error: OSError) -> str:
     """An error of a file in words: the file, and what is the matter with it."""
-    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return one_line(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
 
 
 def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
-    """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C or SIGTERM.
+    """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C or SIGTERM,
+    141 where it only prints and nobody reads on.
 
     Args:
         work: the command, after its words are known.
         stopped: said after a stop where the work has not said more.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name of bytes that are no UTF-8 is shown with these as \udcff; it is no reason to end.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        with sigterm_interrupts():
-            _refuse_several_processes()
-            return work() or 0
-    except _OneOfMany:
-        return 2
-    except (InputError, Failed, OSError) as error:
-        print(f"error: {of_disk(error) if isinstance(error, OSError) else error}", file=sys.stderr)
-        return 2
-    except (Stopped, KeyboardInterrupt) as stop:
-        print(str(stop) or stopped)
-        return 130
+    with connected():
+        interrupts = Interrupts(stopped)
+        try:
+            with interrupts:
+                _refuse_several_processes()
+                return work() or 0
+        except (Stopped, KeyboardInterrupt) as stop:
+            say(str(stop) or stopped)
+            return CODE
+        except _OneOfMany:
+            return 2
+        except Exception as error:
+            if interrupts.raised:
+                say(stopped)
+                return CODE
+            if isinstance(error, BrokenPipeError) and error.filename == STDOUT:
+                return NO_READER
+            if not isinstance(error, (InputError, Failed, OSError)):
+                raise
+            # In one line, but for the end of a log that an error has below it.
+            lines = [of_disk(error)] if isinstance(error, OSError) else map(one_line, str(error).split("\n"))
+            print("error:", "\n".join(lines), file=sys.stderr)
+            return 2
 
 
 class _OneOfMany(Exception):

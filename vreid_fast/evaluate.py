@@ -24,6 +24,7 @@ from .evaluation.splits import count_splits, summarise
 from .files import JSON, check_writable
 from .models import CameraStatistics
 from .report import bad_frames_list, score_table
+from .terminal import end_with_reader, say
 from .training.build import initial_network, load_network, make_protocol, reading_options
 
 
@@ -66,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         arguments = make_parser().parse_args(underscored(sys.argv[1:] if argv is None else argv))
         if arguments.json:
             check_writable("--json", arguments.json, JSON)
+        else:
+            end_with_reader()
         scores = evaluate(arguments)
         if arguments.json:
             Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
@@ -113,9 +116,10 @@ def evaluate_split(
     reason = why_unscored(data)
     if reason:
         raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
-    print(f"{data.name}\n{data.table()}")
+    say(data.name)
+    print(data.table())
     for note in (*data.notes, *notes_on_scores(data), *clothes_protocols(data)[1]):
-        print(f"note: {note}")
+        say(f"note: {note}")
     precision = Precision(config.device.precision, choose_device(arguments.device))
     reading = reading_options(config.replace(on_bad_frame=arguments.on_bad_frame), precision)
     protocol = replace(make_protocol(config, reading), clips=arguments.clips, distance=arguments.distance)
@@ -133,7 +137,7 @@ def evaluate_split(
         untrained = initial_network(config, network.classifier.out_features)[0].to(precision.device)
         scores = {"untrained": Evaluation.of(untrained, data, protocol, precision).scores(), **scores}
     except (InputError, Diverged) as error:
-        print(f"note: the untrained network is not scored: {error}")
+        say(f"note: the untrained network is not scored: {error}")
     print(bad_frames_list(reading.bad_frames.report()), end="")
     if data.train:
         scores[f"{arguments.network}_camera"] = evaluation.camera_scores()

@@ -84,6 +84,36 @@ def check_writable(option: str, path: str | Path, begins: tuple[bytes, ...]) -> 
             raise InputError(f"{option} {path}: is there and something else, which would be lost; choose another name")
 
 
+def absence(path: str | Path) -> str | None:
+    """Why nothing can be read at a path, to stand behind it; None where something is there."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
+        return "is missing"
+    except OSError as error:  # too long, forbidden, links in a circle
+        return f"cannot be read ({error.strerror})"
+    return None
+
+
+def why_no_file(path: str | Path) -> str | None:
+    """Why a file that a user named cannot be read as one, in words; None where it can. Nothing is opened."""
+    name, path = str(path), Path(path)
+    if not name:
+        return "an empty name"
+    if problem := absence(name):
+        if re.match(r"[a-z][a-z0-9+.-]+:/", name, re.IGNORECASE):
+            return "is an address, and nothing is fetched from the network; download it and give the file"
+        if os.path.islink(name):
+            return "is a link to nowhere"
+        return "no such file" if problem == "is missing" else problem
+    if path.is_file():
+        return None
+    if path.is_dir():
+        return "is a folder" + ("; its last.pt may be meant" if (path / "last.pt").is_file() else "")
+    kind = "a named pipe" if path.is_fifo() else "a device or a socket"
+    return f"is {kind}, and wanted is a file; write what comes out of it into one"
+
+
 def with_home(word: str) -> str:
     """A path, FORMAT:PATH or --OPTION=PATH in which ~ is the home folder, as a shell writes it out at the start alone.
 

@@ -1,5 +1,9 @@
 """Knobs: defaults, YAML files, the command line, and what is said of bad ones."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -33,6 +37,36 @@ def test_resume_takes_the_knobs_of_the_run(tmp_path):
     assert parse_command([f"--resume={tmp_path}", "--log_every", "3"])[0].run.log_every == 3
     with pytest.raises(InputError, match=f"--resume {tmp_path} goes on in that folder; leave --run other out"):
         parse_command([f"--resume={tmp_path}", "--run=other"])
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("", "an empty name"), ("run", "is a folder; its last.pt may be meant"), ("pipe", "is a named pipe"),
+        ("http://a/b.yaml", "is an address"), ("/nowhere.yaml", "no such file"), ("nowhere", "no such preset"),
+    ],
+)  # fmt: skip
+def test_what_is_no_file_of_knobs_is_called_by_its_kind(word, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.pt").touch()
+    for words in (["--config", word], [f"--config={word}"]):
+        with pytest.raises(InputError, match=f"^--config {word}: {why}.*; there are .*demo.*, or give a YAML file$"):
+            parse_command(words)
+
+
+def test_a_config_of_another_command_is_read():
+    script = "import sys; from vreid_fast.config import parse_command; print(parse_command(sys.argv[1:])[0].run.seed)"
+    words = ["bash", "-c", f"{sys.executable} -c '{script}' --config <(echo 'seed: 7')"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "7\n"
+
+
+@pytest.mark.parametrize("content", ["seed: [1,\n", "seed: \x1b[2J\n"])
+def test_an_error_in_a_file_of_knobs_names_the_file(content, tmp_path):
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(InputError, match=r'mine.yaml: cannot be read: .* in "mine.yaml", (line 2|position 6)'):
+        parse_command(["--config", str(tmp_path / "mine.yaml")])
 
 
 @pytest.mark.parametrize("content", [b"", b"sour", b"seed: 1\n\xff: 2\n", b"seed:\n", b"seed: [1\n"])

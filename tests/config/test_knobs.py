@@ -29,7 +29,7 @@ KNOBS = {
     "statistics": "auto", "select": "last", "select_every": 50, "seed": 0, "start": None, "stages": "both",
     "source_steps": 300, "adapt_steps": 200, "source_lr": 0.001, "adapt_lr": 0.002, "head_lr": 0.001,
     "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
-    "device": "auto", "threads": 0, "run": "runs/demo", "log_every": 10, "gradients_every": 50,
+    "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
     "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_batch": 64, "distance": "cosine",
     "bn_batches": 0,
 }  # fmt: skip
@@ -39,7 +39,8 @@ CHOICES = {
     "loss_weights": ("fixed", "authors", "uncertainty"), "cluster_over": ("memory", "batch"),
     "method": ("source", "bn_adapt", "paper", "plus"), "statistics": ("auto", "target", "camera", "running"),
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
-    "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "test_clips": ("even", "all"),
+    "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
+    "test_clips": ("even", "all"),
     "distance": ("cosine", "euclidean", "dot"),
 }  # fmt: skip
 OTHER_TYPES = {
@@ -61,7 +62,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 82
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 83
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 
@@ -160,8 +161,8 @@ def test_a_group_checks_itself():
 
 # What a resume may change: where, how fast and how often, never what comes out.
 FREE = {
-    "synthetic_cache", "loader", "loader_threads", "cache", "on_bad_frame", "device", "threads", "run", "log_every",
-    "gradients_every", "checkpoint_every", "profile", "test_batch",
+    "synthetic_cache", "loader", "loader_threads", "cache", "on_bad_frame", "device", "threads", "graph", "run",
+    "log_every", "gradients_every", "checkpoint_every", "profile", "test_batch",
 }  # fmt: skip
 
 

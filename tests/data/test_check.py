@@ -52,6 +52,19 @@ def test_a_good_set_is_counted_and_read_whole(people, tmp_path, capsys, monkeypa
     assert Image.open("contact_sheet.png").format == "PNG"
 
 
+def test_names_that_move_the_cursor_or_are_long_stand_each_on_a_line(people, tmp_path):
+    odd = people / "a\n\x1b[2Jb\rc"
+    (people / "0000C0T0").rename(odd)
+    next(odd.iterdir()).write_bytes(b"damaged")
+    table = (people / "tracklets.csv").read_text()
+    (people / "tracklets.csv").write_text(table.replace("0000C0T0", f'"{odd.name}"'), newline="")
+    words = [sys.executable, "-m", "vreid_fast.data", "check", f"folder:{people}", "--no-sheet"]
+    ran = subprocess.run(words, capture_output=True, text=True)
+    assert ran.returncode == 1 and ran.stderr == "" and "\x1b" not in ran.stdout and "\r" not in ran.stdout
+    (line,) = [line for line in ran.stdout.splitlines() if "cannot be decoded" in line]
+    assert f"{people}/a \\x1b[2Jb c" in line
+
+
 def cut(file):
     file.write_bytes(file.read_bytes()[:-100])
 
@@ -61,7 +74,10 @@ def cut(file):
     [
         (lambda file: file.write_bytes(b""), r"is empty \(0 bytes\)"),
         (cut, "cannot be decoded"),
-        (lambda file: file.write_bytes(b"no image" * 20), "it is no image of a kind that is read"),
+        (
+            lambda file: file.write_bytes(b"no image" * 20),
+            "it is a file that begins 'no imageno i', no image of a kind that is read",
+        ),
         (lambda file: (file.unlink(), file.symlink_to("nowhere")), "is missing"),
     ],
 )

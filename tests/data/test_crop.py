@@ -158,10 +158,17 @@ def test_folders_that_are_something_else_are_refused(video, tracks, tmp_path):
         run(crop, video, tracks, tmp_path)
 
 
+def test_a_recording_that_is_no_file_is_called_by_its_kind(tmp_path, tracks):
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in ((tmp_path / "pipe", "is a named pipe"), ("rtsp://camera/1", "is an address")):
+        with pytest.raises(InputError, match=f"video {name}: {why}.*; give a video, or a folder of its frames"):
+            run(crop, name, tracks, tmp_path / "out")
+
+
 def test_boxes_beyond_the_end_and_missing_videos(video, tracks, tmp_path):
     with pytest.raises(InputError, match="row 20, column frame: 20 is beyond the last frame 19 of .*--first_frame"):
         run(crop, video, tracks, tmp_path / "out", "--first_frame", 0)
-    with pytest.raises(InputError, match="none.avi: is missing"):
+    with pytest.raises(InputError, match="none.avi: no such file"):
         run(crop, tmp_path / "none.avi", tracks, tmp_path / "out")
     cut_short = tmp_path / "cut.avi"
     cut_short.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
@@ -234,7 +241,7 @@ def test_names_that_ffmpeg_takes_for_protocols(video, tracks, tmp_path, monkeypa
     assert run(crop, name, tracks, "out") == 0
     Path(name).unlink()
     for missing in {name, "concat:other.avi"} - {"%03d.avi"}:
-        with pytest.raises(InputError, match="is missing"):
+        with pytest.raises(InputError, match="no such file"):
             run(crop, missing, tracks, "out2")
 
 

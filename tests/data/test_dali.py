@@ -16,7 +16,7 @@ pytest.importorskip("nvidia.dali")
 def decoder():
     decoder = make_decoder(ReadingOptions(size=SIZE, backend="dali"))
     yield decoder
-    decoder.close()
+    decoder.rest()
 
 
 def kinds(decoder, tracklet, frames):

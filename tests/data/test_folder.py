@@ -111,6 +111,28 @@ def test_cameras_without_identities_are_an_unlabelled_target(root):
     assert "no identities: nothing can be scored" in data.notes[0]
 
 
+def test_lines_that_begin_with_a_hash_are_comments_but_for_rows_of_what_is_there(root):
+    write_images(root / "#1", 2)
+    lines = [
+        "# of May, camera 1",
+        "",
+        "path,identity,camera",
+        "",
+        "#tracklets/x,1,1",
+        "tracklets/a,1,1",
+        "# b",
+        "#1,7,2",
+        "",
+    ]
+    data = read_dataset(table(root, *lines))
+    assert [(t.identity, len(t)) for t in data.train] == [(1, 12), (7, 2)]
+    assert f"folder:{root}: tracklets.csv: 3 lines that begin with # are left out, as comments" in data.notes
+    with pytest.raises(InputError, match="row 5, column identity|row 5 has 2 cells, the header 3"):
+        read_dataset(table(root, "# one", "path,identity,camera", "", "#, two", "tracklets/a,1"))
+    with pytest.raises(InputError, match="no column path, identity, camera.* found nothing"):
+        read_dataset(table(root, "# path,identity,camera"))
+
+
 def test_a_spreadsheets_byte_order_mark_is_no_column_name(root):
     (root / "tracklets.csv").write_bytes("\ufeffpath,identity,camera\r\ntracklets/a,1,1\r\n".encode())
     assert len(read_dataset(f"folder:{root}").train) == 1

@@ -46,7 +46,7 @@ def read(tmp_path, backend):
         return shown(pixels.numpy()[rows])
 
     yield read
-    decoder.close()
+    decoder.rest()
 
 
 def run(module, *words):
@@ -236,7 +236,7 @@ def test_only_whole_files_of_common_colours_are_for_the_gpu(tmp_path):
     for device, kinds in (("cuda", ["videos", "frames", "frames"]), ("cpu", ["frames"] * 3)):
         decoder = dali.DaliDecoder(ReadingOptions(size=(128, 64), device=torch.device(device)))
         assert [decoder._kind(tracklet, np.array([0, len(tracklet) - 1])) for tracklet in tracklets] == kinds
-        decoder.close()
+        decoder.rest()
     codecs, files = dali.video_notes(tracklets, torch.device("cuda"))
     assert "mjpeg video is decoded by PyAV" in codecs
     assert f"1 of 3 videos, as {paths[2]}, are decoded by PyAV" in files

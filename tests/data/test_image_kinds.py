@@ -1,6 +1,7 @@
 """Every kind of image through every reader: the same pixels, or refused by all by name."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -95,6 +96,33 @@ def tiff_of_eight_bit_palette():
     return bytes(content)
 
 
+def netpbm(kind, highest, pixels):
+    """A PGM or PPM of numbers up to `highest`."""
+    return b"%s 32 48 %d\n" % (kind, highest) + pixels.astype(np.uint8 if highest < 256 else ">u2").tobytes()
+
+
+def too_high(highest):
+    """Grey up to `highest`, and a pixel above."""
+    pixels = np.full(GREY.shape, highest // 2)
+    pixels[7, 5] = highest + 1
+    return pixels
+
+
+def sampled(*factors):
+    """A JPEG that says that its planes are sampled so."""
+    content = bytearray(saved(COLOURS, "JPEG", subsampling=0))
+    at = content.index(b"\xff\xc0") + 11
+    content[at : at + 9 : 3] = bytes(factors)
+    return bytes(content)
+
+
+def damaged_exif(kind, cut):
+    """Pixels to be turned, by an entry of Exif that `cut` bytes of are there behind the count of five."""
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0" + b"\x12\x01\x03\0\x01\0\0\0\x03\0\0\0"[:cut]
+    pixels = COLOURS[::-1, ::-1] if cut == 12 else COLOURS
+    return saved(Image.fromarray(pixels.copy()), kind, exif=exif, quality=100, lossless=True)
+
+
 WIDE = GREY.astype(np.uint16) * 257
 RIGHT = {
     "jpeg": (saved(COLOURS, "JPEG", quality=95), COLOURS),
@@ -126,6 +154,14 @@ RIGHT = {
     "bmp": (saved(COLOURS, "BMP"), COLOURS),
     "gif": (saved(Image.fromarray(GREY), "GIF"), RGB_OF_GREY),
     "ppm": (saved(COLOURS, "PPM"), COLOURS),
+    **{
+        f"{name} up to {highest}": (netpbm(kind, highest, np.rint(pixels / 255 * highest)), wanted)
+        for highest in (100, 255, 256, 1023, 4095, 65535)
+        for name, kind, pixels, wanted in (("pgm", b"P5", GREY, RGB_OF_GREY), ("ppm", b"P6", COLOURS, COLOURS))
+    },
+    "pgm of two colours": (netpbm(b"P5", 1, GREY > 60), np.where(RGB_OF_GREY > 60, 255, 0)),
+    **{f"{kind}, exif damaged after {cut}": (damaged_exif(kind, cut), COLOURS)
+       for kind in ("JPEG", "PNG", "WEBP") for cut in (0, 7, 12)},
     "pgm of 16 bits": (b"P5 32 48 65535\n" + WIDE.astype(">u2").tobytes(), RGB_OF_GREY),
     "jpeg 2000": (saved(COLOURS, "JPEG2000"), COLOURS),
     "jpeg 2000, grey of 16 bits": (saved(Image.fromarray(WIDE), "JPEG2000"), RGB_OF_GREY),
@@ -153,9 +189,26 @@ REFUSED = {
     "tiff, half numbers": (tiff(GREY, 16, 1, [(339, 3)]), "a TIFF that is damaged, or of a kind that is not read"),
     "png, gigantic": (png((30_000, 30_000, 8, 0), bytes(9)), f"at most {MOST_PIXELS:,}"),
     "jpeg, one pixel": (saved(COLOURS[:1, :1], "JPEG"), "1x1 pixels"),
-    "icon": (saved(COLOURS, "ICO"), "no image of a kind that is read"),
-    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 48\n", "no image of a kind that is read"),
-    "text": (b"not an image " * 30, "no image of a kind that is read"),
+    **{
+        f"pgm above {highest}": (netpbm(b"P5", highest, too_high(highest)), f"pixels of {highest + 1}, and says that")
+        for highest in (1, 100, 254, 256, 1023, 65534)
+    },
+    "ppm above 100": (netpbm(b"P6", 100, np.dstack([too_high(100)] * 3)), "pixels of 101, and says that 100 is white"),
+    "pam": (
+        b"P7\nWIDTH 32\nHEIGHT 48\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n" + COLOURS.tobytes(),
+        r"it is a PAM \(save it as PNG or JPEG\)",
+    ),
+    "jpeg, sampled 3x1": (sampled(0x31, 0x11, 0x11), r"a JPEG \(usual, 8 bits, planes sampled 3x1, 1x1, 1x1\)"),
+    "jpeg, sampled 2x2 throughout": (sampled(0x22, 0x22, 0x22), "planes sampled 2x2, 2x2, 2x2.*save it anew"),
+    "icon": (saved(COLOURS, "ICO"), "an icon .* no image of a kind that is read"),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 48\n", "a page of PostScript"),
+    "git lfs": (b"version https://git-lfs.github.com/spec/v1\nsize 4\n", "git lfs pull"),
+    "html": (b"\n<!DOCTYPE html><html></html>", "an HTML page"),
+    "heic": (b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC"),
+    "mp4": (b"\0\0\0\x18ftypisom" + bytes(99), "a video .*no image of a kind that is read"),
+    "zeros": (bytes(999), "all zeros, no image of a kind that is read"),
+    "zip": (b"PK\3\4" + bytes(99), "an archive"),
+    "text": (b"not an image " * 30, "begins 'not an image', no image of a kind that is read"),
 }
 
 
@@ -175,7 +228,7 @@ def by_loader(backend):
             pixels, rows = decoder.decode(decoder.read([(tracklet, np.arange(3))] * 30))
             return pixels.numpy()[rows][0]
         finally:
-            decoder.close()
+            decoder.rest()
 
     return read
 
@@ -216,7 +269,7 @@ def test_all_readers_refuse_the_same_by_name(tmp_path, readers, kind):
     content, reason = REFUSED[kind]
     tracklet = tracklet_of(content, tmp_path / "a")
     (fault,) = read_tracklet(tracklet, range(3)).faults
-    assert fault.frames == [0] and reason in fault.reason
+    assert fault.frames == [0] and re.search(reason, fault.reason)
     for read in readers.values():
         with pytest.raises(InputError, match=rf"a/F1\.jpg cannot be decoded \(.*{reason}"):
             read(tracklet)
@@ -234,4 +287,4 @@ def test_a_tracklet_may_hold_images_of_many_sizes(tmp_path):
         assert pixels.dtype == torch.uint8
         for number, frame in enumerate(pixels.numpy()[rows]):
             assert abs(frame.mean() - picture(number).mean()) < 1.5
-        decoder.close()
+        decoder.rest()

@@ -64,7 +64,7 @@ def test_bytes_after_a_whole_jpeg_do_no_harm(more):
 
 def test_a_few_zeros_before_the_end_are_padding_and_other_bytes_are_damage():
     assert (decode(jpeg()[:-2] + bytes(6) + END) == decode(jpeg())).all()
-    for more in (bytes(40), b"\x55\xaa" * 20):
+    for more in (bytes(40), b"\x55\xaa" * 20, b"\x55\xaa" * 3):
         with pytest.raises(ValueError, match="extraneous bytes"):
             decode(jpeg()[:-2] + more + END)
 

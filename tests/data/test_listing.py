@@ -112,7 +112,7 @@ def test_pipes_and_sockets_are_never_opened(tracklet):
 def test_a_pipe_in_a_table_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "tracklets.csv").write_text("path,identity,camera\npipe.mp4,1,1\n")
-    with pytest.raises(InputError, match=r"row 2, column path: no folder or video .*pipe.mp4; there is something else"):
+    with pytest.raises(InputError, match=r"row 2, column path: no folder or video .*pipe.mp4; it is something else"):
         read_dataset(f"folder:{tmp_path}")
 
 

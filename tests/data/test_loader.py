@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -279,6 +280,23 @@ next(loader)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == {"del loader": 0, "sys.exit(3)": 3, "raise RuntimeError": 1}.get(leave, -2), done.stderr
+
+
+def test_one_decoder_serves_the_loaders_of_a_run(tmp_path, backend):
+    tracklets = [images(tmp_path / "a", 9)]
+    streams, reading = [Stream(tracklets, TestPlan([9], 4))], ReadingOptions(size=SIZE, backend=backend, threads=2)
+    with Loader(streams, reading) as first, Loader(streams, reading) as beside:
+        assert first._decoder is not beside._decoder
+        wanted = next(first)[0].clips
+        assert torch.equal(next(beside)[0].clips, wanted)
+    known = {id(decoder) for decoder in reading.idle}
+    for _ in range(3):
+        with Loader(streams, reading) as loader:
+            assert id(loader._decoder) in known and len(reading.idle) == 1
+            assert torch.equal(next(loader)[0].clips, wanted)
+        loader.close()
+    assert {id(decoder) for decoder in reading.idle} == known and len(reading.idle) == 2
+    assert dataclasses.replace(reading, size=(48, 48)).idle == []
 
 
 def test_dali_is_chosen_where_it_is_installed(tmp_path):

@@ -34,6 +34,30 @@ def test_separators(tmp_path, separator, end):
     assert tracks.confidence.tolist() == [0.5, 0.25] and tracks.lines.tolist() == [2, 3]
 
 
+@pytest.mark.parametrize("separator", [",", " ", "\t", ";"])
+def test_comments_and_empty_lines_are_no_rows_and_are_counted_as_lines(tmp_path, separator):
+    rows = [separator.join(map(str, row)) for row in ((1, 7, 1.5, 2, 30, 40, 0.5), (2, 7, 2.5, 2, 30, 40, 0.25))]
+    lines = ["# of a tracker, of May, 1, 2, 3, 4, 5, 6", "", "#", rows[0], "  # between", "", rows[1], "# end"]
+    tracks = read(tmp_path, *lines)
+    assert tracks.boxes.tolist() == [[1.5, 2, 30, 40], [2.5, 2, 30, 40]] and tracks.confidence.tolist() == [0.5, 0.25]
+    assert tracks.lines.tolist() == [4, 7] and tracks.left_out == {} and tracks.notes == ()
+    with pytest.raises(InputError, match="row 9 has 2 cells"):
+        read(tmp_path, *lines, f"3{separator}7")
+    with pytest.raises(InputError, match="no boxes; wanted rows of frame, id"):
+        read(tmp_path, "# nothing", "")
+
+
+@pytest.mark.parametrize("separator", [",", " ", "\t", ";"])
+def test_a_header_that_is_a_comment_is_one_still(tmp_path, separator):
+    """numpy.savetxt(header=...) writes it so."""
+    names = separator.join(("id", "frame", "left", "top", "width", "height", "score"))
+    row = separator.join("7123456")
+    tracks = read(tmp_path, "# made by us", f"# {names}", row, f"# {names}", separator.join("7223456"))
+    assert (
+        tracks.ids.tolist() == [7, 7] and tracks.frames.tolist() == [0, 1] and tracks.boxes[0].tolist() == [2, 3, 4, 5]
+    )
+
+
 @pytest.mark.parametrize("separator", [" ", "\t", ";"])
 def test_headers(tmp_path, separator):
     names = ("id", '"frame"', "left", "top", "width", "height", "class")

@@ -132,7 +132,7 @@ def test_what_is_there_is_kept_unless_told(source, packed, tmp_path):
     whole = image.read_bytes()
     image.write_bytes(b"torn")
     for how in ((), ("--video", "vp9")):
-        with pytest.raises(InputError, match=r"F1.jpg cannot be decoded \(it is no image"):
+        with pytest.raises(InputError, match=r"F1.jpg cannot be decoded \(it is a file that begins"):
             run_pack(source, packed, "--overwrite", *how)
     image.write_bytes(whole)
     assert {path.name: path.read_bytes() for path in packed.iterdir()} == before

@@ -2,11 +2,14 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from media import write_images
 
 from vreid_fast.data import read_dataset
+from vreid_fast.data.reading.video import probe
+from vreid_fast.errors import InputError
 
 
 @pytest.fixture
@@ -91,3 +94,27 @@ def test_folders_that_cannot_be_read_are_named(root, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     found, notes = folders(root)
     assert found == ["a"] and "group cannot be read (Permission denied) and is left out" in notes[0]
+
+
+def test_where_all_that_there_is_cannot_be_reached_it_is_said(tmp_path, monkeypatch):
+    """Folders in folders, until a path to the images has more than the 4,096 bytes that Linux takes."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(30):
+        os.mkdir("d" * 150)
+        os.chdir("d" * 150)
+    write_images(Path("images"), 2, height=8, width=8)
+    with pytest.raises(
+        InputError, match=r"no images .* below it; .*/ddd.* cannot be read \(File name too long\) and is left"
+    ):
+        read_dataset(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("path", ["d" * 256, "d/" * 2500])
+def test_a_path_that_is_too_long_is_called_so(tmp_path, path):
+    with pytest.raises(InputError, match=r"d: cannot be read \(File name too long\)$"):
+        probe(str(tmp_path / path))
+    (tmp_path / "tracklets.csv").write_text(f"path,identity,camera\n{path},1,1\n")
+    with pytest.raises(
+        InputError, match=r"row 2, column path: no folder or video .*d; it cannot be read \(File name too long"
+    ):
+        read_dataset(f"folder:{tmp_path}")

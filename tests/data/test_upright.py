@@ -77,7 +77,7 @@ def test_loaders_show_them_upright(tmp_path, backend, ending, degrees, mirrored)
         pixels, rows = decoder.decode(decoder.read([(turned, np.array([5, 0])), (plain, np.array([1, 2]))]))
         for frame, number in zip(pixels.numpy()[rows], (5, 0, 1, 2), strict=True):
             assert is_picture(frame, number)
-        decoder.close()
+        decoder.rest()
 
 
 @pytest.mark.parametrize("options", [[], ["--video", "vp9", "--crf", "5"]])

@@ -4,15 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from media import picture
-from packs import run_pack
+from every_reader import FRAMES, HEIGHT, WIDTH, by_reader, coloured, write
 
-from vreid_fast.data import read_dataset, read_frames
-from vreid_fast.data.reading.decoder import ReadingOptions
-from vreid_fast.data.reading.loader import make_decoder
-from vreid_fast.errors import InputError
+from vreid_fast.data import read_dataset
 
-HEIGHT, WIDTH, FRAMES = 128, 64, 6
 VP9, X264 = ("libvpx-vp9", {"crf": "5", "b": "0"}), ("libx264", {"crf": "5"})
 COLOURS = {  # matrix, primaries and range as in H.273
     "unflagged": (2, 0), "601": (5, 1), "601 full": (6, 2), "709": (1, 1), "709 full": (1, 2), "2020": (9, 1),
@@ -42,70 +37,6 @@ KINDS = {
     "mjpeg odd": ("mjpeg", {"q": "2"}, "yuvj420p", "avi", (2, 0), 127, 63),
     "h264 pixels twice as wide": (*X264, "yuv420p", "mp4", (2, 0), HEIGHT, WIDTH, 2),
 }  # fmt: skip
-
-
-def coloured(number, height, width):
-    """`picture`, with a red and a blue corner that another colour matrix shows otherwise."""
-    pixels = picture(number, height, width)
-    pixels[: height // 4, : width // 2] = 200, 40, 40
-    pixels[: height // 4, width // 2 :] = 40, 40, 200
-    return pixels
-
-
-def write(path, codec, options, pixels, ending, colours, height=HEIGHT, width=WIDTH, aspect=1):
-    import av
-    from av.video.reformatter import ColorRange, Colorspace
-
-    matrix, levels = colours
-    full = levels == 2 or pixels.startswith("yuvj")
-    path = path.with_suffix(f".{ending}")
-    spaces = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: 9}
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
-        stream.height, stream.width, stream.pix_fmt = height, width, pixels
-        stream.codec_context.sample_aspect_ratio = aspect
-        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, levels
-        for number in range(FRAMES):
-            frame = av.VideoFrame.from_ndarray(coloured(number, height, width), format="rgb24").reformat(
-                format=pixels, dst_colorspace=spaces.get(matrix, Colorspace.ITU601),
-                dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            )  # fmt: skip
-            frame.pts, frame.colorspace, frame.color_range = number, matrix, levels
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def by_reader(folder):
-    """What each reader makes of the only tracklet of a folder, (T, H, W, 3), or the words of its refusal."""
-
-    def loader(backend, spec):
-        (tracklet,) = read_dataset(spec).train
-        height, width = read_frames(tracklet, [0])[0].shape[:2]
-        decoder = make_decoder(ReadingOptions(size=(height, width), backend=backend))
-        try:
-            pixels, rows = decoder.decode(decoder.read([(tracklet, np.arange(len(tracklet)))]))
-            return pixels.numpy()[rows]
-        finally:
-            decoder.close()
-
-    def frames():
-        (tracklet,) = read_dataset(f"folder:{folder}").train
-        return np.stack(read_frames(tracklet, range(len(tracklet))))
-
-    readers = {
-        "frames": frames,
-        "torch": lambda: loader("torch", f"folder:{folder}"),
-        "dali": lambda: loader("dali", f"folder:{folder}"),
-        "pack": lambda: loader("torch", run_pack(f"folder:{folder}", folder.parent / "pack")),
-    }
-    found = {}
-    for name, read in readers.items():
-        try:
-            found[name] = read().astype(int)
-        except InputError as error:
-            found[name] = str(error)
-    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,7 +81,7 @@ def test_a_size_that_changes_on_the_way_is_refused_by_all(tmp_path):
                 packet.stream, packet.pts, packet.dts = stream, number * 40, number * 40
                 container.mux(packet)
     found = by_reader(tmp_path / "set")
-    assert len(found) == 4
+    assert len(found) == 5
     for words in found.values():
         assert "frame 3 cannot be decoded; it has 128x32 pixels, the video 128x64" in words
 

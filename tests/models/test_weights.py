@@ -1,11 +1,14 @@
 """Weights from a file: where in it they stand, what is left out, and what is refused."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vreid_fast.errors import InputError
-from vreid_fast.models import build, load_trunk_weights, load_weights
+from vreid_fast.models import build, load_trunk_weights, load_weights, weights
 
 
 @pytest.fixture
@@ -171,6 +174,45 @@ def test_a_checkpoint_of_a_run_gives_the_trunk_of_its_student(tmp_path):
     notes = said(load_weights(network, "small", tmp_path / "last.pt"))
     assert torch.equal(network.trunk.conv1.weight, student.trunk.conv1.weight)
     assert '"student", names behind trunk.' in notes and '"teacher.network", names behind trunk. would fit' in notes
+
+
+# Files of safetensors.
+
+
+def test_a_file_of_safetensors_is_read(tmp_path, trunk):
+    state = values_of(trunk)
+    save_file(behind("backbone.", state) | {"heads.0.weight": torch.ones(3)}, tmp_path / "model.safetensors")
+    notes = said(load_trunk_weights(trunk, tmp_path / "model.safetensors"))
+    assert all(torch.equal(value, state[name]) for name, value in trunk.state_dict().items())
+    assert "names behind backbone." in notes and "heads.0.weight left out" in notes
+
+
+def test_every_cut_of_a_file_of_safetensors_is_one_line(tmp_path, trunk):
+    path = tmp_path / "w.safetensors"
+    save_file({"conv1.weight": torch.ones(5)}, path)
+    content = path.read_bytes()
+    for end in range(9, len(content)):
+        path.write_bytes(content[:end])
+        with pytest.raises(
+            InputError, match="w.safetensors: is a safetensors file that is damaged or cut short"
+        ) as error:
+            load_trunk_weights(trunk, path)
+        assert "\n" not in str(error.value)
+
+
+def test_without_the_package_the_line_says_how_to_install_it(tmp_path, trunk, monkeypatch):
+    save_file(values_of(trunk), tmp_path / "w.pth")
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(InputError, match="w.pth: is a safetensors file, .*: pip install safetensors$"):
+        load_trunk_weights(trunk, tmp_path / "w.pth")
+
+
+def test_what_a_trunk_can_take_is_looked_at_once(tmp_path, monkeypatch):
+    network, looks = build("small", identities=3, frames=2, size=(64, 32)), []
+    torch.save(network.trunk.state_dict(), tmp_path / "w.pth")
+    monkeypatch.setattr(weights, "_fit", lambda *given, fit=weights._fit: looks.append(1) or fit(*given))
+    load_weights(network, "small", tmp_path / "w.pth")
+    assert len(looks) == 1
 
 
 # Numbers.

@@ -1,6 +1,7 @@
 """What other people's code and files rest on: imports, commands, and runs of an earlier commit."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -41,9 +42,11 @@ def test_names_that_others_import():
 
 
 @pytest.mark.parametrize("module", ["train", "evaluate", "data", "ladder"])
-def test_commands_show_their_help(module):
+@pytest.mark.parametrize("optimise", ["0", "2"])  # 2: Python has no docstrings and no assertions
+def test_commands_show_their_help(module, optimise):
     command = [sys.executable, "-m", f"vreid_fast.{module}", "--help"]
-    ran = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONOPTIMIZE": optimise}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ran.returncode == 0 and "usage:" in ran.stdout and ran.stderr == ""
 
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Lowest first; a module imports from its own layer and the ones below.
 LAYERS = (
-    {"errors", "files", "interrupt", "device"},
+    {"errors", "files", "interrupt", "terminal", "environment", "device"},
     {"kernels"},
     {"config", "data", "models", "losses", "metrics"},
     {"report"},
@@ -106,7 +106,17 @@ def test_this_test_sees_the_modules():
 
 def test_the_top_of_the_package_holds_the_programs_and_little_else():
     found = {path.stem for path in (ROOT / "vreid_fast").glob("*.py")}
-    assert found == {"__init__", "train", "evaluate", "device", "errors", "files", "interrupt"}
+    assert found == {
+        "__init__",
+        "train",
+        "evaluate",
+        "device",
+        "environment",
+        "errors",
+        "files",
+        "interrupt",
+        "terminal",
+    }
 
 
 def test_no_two_files_import_each_other():

@@ -10,7 +10,10 @@ import torch
 from PIL import Image
 
 from vreid_fast.config import Config
+from vreid_fast.device import Precision
 from vreid_fast.train import main
+from vreid_fast.training import build
+from vreid_fast.training.learner import Learner
 from vreid_fast.training.logbook import read_history
 from vreid_fast.training.session import Session
 
@@ -59,6 +62,31 @@ def flags(data, run, **changes):
     return [
         word for name, value in {**TINY, **data, "run": run, **changes}.items() for word in (f"--{name}", str(value))
     ]
+
+
+def real_steps(tmp_path, method, device, recordable=None, **knobs):
+    """Steps of a small run that stands in its second stage: its session, its steps, and a loader for so many."""
+    people = write_people(tmp_path / "people", seed=0)
+    config = Config.of(**{
+        **TINY, "source": f"folder:{people}", "target": f"folder:{people}", "method": method, "source_steps": 2,
+        "adapt_steps": 40, "log_every": 100, "gradients_every": 0, "cluster_every": 10, "checkpoint_every": 100,
+        "precision": "fp32", "run": str(tmp_path / "run"), **knobs,
+    })  # fmt: skip
+    precision, per_camera = Precision(config.device.precision, device), method == "plus"
+    domains = build.read_domains(config)
+    domains.labels = domains.labels.to(device)
+    student, _ = build.initial_network(config, domains.identities)
+    learner = Learner(student.to(device), learning_rate=1e-3, weight_decay=5e-4, recordable=recordable)
+    batches = build.make_batches(config, domains, precision, per_camera)
+    session = build.make_session(config, tmp_path, learner, precision, domains.identities, "{}")
+    learner.step = 2
+    build.start_adaptation(config, session, batches, build.make_protocol(config, batches.reading), per_camera)
+
+    def loader(steps):
+        start, end = learner.step, learner.step + steps
+        return batches.source(start, end) if learner.adaptation is None else batches.both(start, end, done=start - 2)
+
+    return session, build.make_steps(config, session, domains.labels), loader
 
 
 def logged(run):

@@ -13,6 +13,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.models import build as build_network
 from vreid_fast.training import build
 from vreid_fast.training.consistency import PaperConsistency, ProxyConsistency
+from vreid_fast.training.graph import make_graph
 from vreid_fast.training.learner import Learner
 
 CPU = Precision("fp32", torch.device("cpu"))
@@ -86,8 +87,18 @@ def test_steps_and_session_take_their_knobs(tmp_path):
     assert session.signature == {"network": "small", "frames": 2, "identities": 3}
     assert session.total == 7 and session.config == config.knobs()
     steps = build.make_steps(config, session, torch.zeros(3))
-    assert (steps.seed, steps.log_every, steps.gradients_every, steps.per_person, steps.ramp) == (4, 3, 6, 3, 0.25)
-    assert (steps.adversarial.l1s, steps.identity.triplet, steps.optimiser.warmup_steps) == (0.5, 2.0, 7)
+    assert (steps.seed, steps.log_every, steps.gradients_every, steps.ramp) == (4, 3, 6, 0.25)
+    compute = steps.compute
+    assert (steps.adversarial.l1s, compute.adversarial.l1s, compute.identity.triplet) == (0.5, 0.5, 2.0)
+    assert (steps.optimiser.warmup_steps, compute.clip_gradient, compute.per_person) == (7, 10.0, 3)
+    assert steps.graph is None
+
+
+def test_steps_are_recorded_on_a_gpu_alone():
+    cpu = torch.device("cpu")
+    assert make_graph("auto", cpu) is None and make_graph("off", torch.device("cuda", 0)) is None
+    with pytest.raises(InputError, match="--graph on: CUDA graphs need a GPU; use --graph auto or off"):
+        make_graph("on", cpu)
 
 
 def test_the_seed_alone_makes_the_network():

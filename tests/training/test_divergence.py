@@ -9,8 +9,8 @@ from small_runs import flags
 from vreid_fast import train as program
 from vreid_fast.evaluate import main as evaluate
 from vreid_fast.train import main
-from vreid_fast.training import steps as steps_module
 from vreid_fast.training import target_statistics
+from vreid_fast.training.compute import Compute
 from vreid_fast.training.teacher import MeanTeacher
 
 
@@ -55,15 +55,15 @@ def spoil(value):
 def test_weights_that_turn_nan_in_a_last_step_keep_the_good_checkpoint(
     data, tmp_path, capsys, monkeypatch, adapt_steps, last, good
 ):
-    plain = steps_module.Steps._gradient_step
+    plain = Compute._gradient_step
 
     def spoiling(self, loss):
         norm = plain(self, loss)
-        if self.session.learner.step == last - 1:
-            spoil(self.session.learner.student.trunk.conv1.weight)
+        if self.learner.step == last - 1:
+            spoil(self.learner.student.trunk.conv1.weight)
         return norm
 
-    monkeypatch.setattr(steps_module.Steps, "_gradient_step", spoiling)
+    monkeypatch.setattr(Compute, "_gradient_step", spoiling)
     assert main(flags(data, tmp_path / "run", method="source", adapt_steps=adapt_steps)) == 2
     line = error_of(capsys)
     assert f"diverged at step {last}: student.trunk.conv1.weight is not finite" in line

@@ -112,6 +112,15 @@ def test_a_signal_before_the_scoring_ends_it_and_one_that_was_swallowed_does_so_
     assert reached == ["saves", "swallowed"] and not read_history(tmp_path / "two" / "metrics.jsonl")
 
 
+def test_an_interrupt_of_the_scoring_that_became_another_error_is_a_stop(tmp_path):
+    with pytest.raises(Stopped, match="while scoring; --resume"), make(tmp_path) as session:
+        session.end_steps()
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("of a library") from None
+
+
 def test_scores_logged_again_after_a_resume_stand_once(tmp_path):
     with make(tmp_path) as session:
         advance(session, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import with_home
+from vreid_fast.files import why_no_file, with_home
 
 from .flat import near
 from .knobs import Config
@@ -102,11 +102,14 @@ def _with_presets(argv: list[str]) -> list[str]:
     known = presets()
 
     def file_of(word: str) -> str:
-        if not re.fullmatch(r"[\w-]+", word) or (word not in known and Path(word).is_file()):
+        if word in known:
+            return str(known[word])
+        why = why_no_file(word)
+        if why is None or (word.startswith("/dev/") and Path(word).is_fifo()):  # <(a command), or standard input
             return word
-        if word not in known:
-            raise InputError(f"--config {word}: no such preset; there are {', '.join(known)}, or give a YAML file")
-        return str(known[word])
+        if re.fullmatch(r"[\w-]+", word) and not Path(word).exists():
+            why = "no such preset"
+        raise InputError(f"--config {word}: {why}; there are {', '.join(known)}, or give a YAML file")
 
     words = []
     for before, word in zip([None, *argv], argv):

@@ -20,7 +20,7 @@ WRITTEN = """
     cluster_over cluster_every cluster_restarts cluster_temperature camera_aware consistency_ramp proxy
     proxy_temperature proxy_negatives proxy_momentum ema_decay method statistics select select_every seed start
     stages source_steps adapt_steps source_lr adapt_lr head_lr schedule warmup_steps weight_decay clip_gradient
-    precision device threads run log_every gradients_every checkpoint_every profile test_clips test_batch
+    precision device threads graph run log_every gradients_every checkpoint_every profile test_clips test_batch
     distance bn_batches
 """.split()  # noqa: SIM905
 

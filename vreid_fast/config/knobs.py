@@ -266,6 +266,8 @@ class DeviceKnobs(KnobGroup):
     older GPUs, fp32 on other CPUs."""
     threads: int = free(0, at_least(0))
     """CPU threads of torch; 0 = one a core."""
+    graph: Literal["auto", "on", "off"] = free("auto")
+    """Record a training step once as a CUDA graph and replay it; auto = on a GPU, where it can be recorded."""
 
 
 @dataclass(frozen=True)

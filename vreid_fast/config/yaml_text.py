@@ -10,6 +10,9 @@ import yaml
 
 from vreid_fast.errors import InputError
 
+TEXT = "<unicode string>"
+"""What PyYAML calls the file in an error."""
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the numbers of YAML 1.2's core schema: no octal by a leading zero, no sixties, no dates.
@@ -64,11 +67,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: one that cannot be read, or holds something else; the file is named, and the line.
     """
+    path = Path(path)
     try:
-        content = load_yaml(Path(path).read_text(encoding="utf-8-sig"))
+        content = load_yaml(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: cannot be read: {' '.join(str(reason).split())}") from error
+        reason = str(error.strerror if isinstance(error, OSError) else error).replace(TEXT, path.name)
+        raise InputError(f"{path}: cannot be read: {' '.join(reason.split())}") from error
     if not isinstance(content, dict):
         found = "nothing" if content is None else f"{content!r:.60}"
         raise InputError(f"{path}: wanted lines such as `seed: 1`, found {found}")

@@ -15,11 +15,10 @@ COMMANDS = {"check": check, "crop": crop, "pack": pack}
 
 def make_parser() -> argparse.ArgumentParser:
     """The words of the commands."""
-    parser = argparse.ArgumentParser(prog="python -m vreid_fast.data", description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(prog="python -m vreid_fast.data", description="One's own cameras")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
-        description = module.__doc__.splitlines()[0]
-        module.add_arguments(commands.add_parser(name, description=description, help=description))
+        module.add_arguments(commands.add_parser(name, description=module.HELP, help=module.HELP))
     return parser
 
 

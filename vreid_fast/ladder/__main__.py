@@ -12,6 +12,7 @@ from pathlib import Path
 from vreid_fast.config import Config, underscored
 from vreid_fast.errors import InputError, Stopped, exit_code
 from vreid_fast.files import write_text
+from vreid_fast.terminal import say
 
 from .cells import Cell, plan_cells, run_cells
 from .record import machines, note_machine, open_run
@@ -43,12 +44,12 @@ def ladder(arguments: argparse.Namespace, words: list[str], command: str) -> Non
     cells = plan_cells(table, configs, run, seeds, arguments.jobs)
     open_run(run, table, base)
     left = [cell for cell in cells if not cell.finished]
-    print(f"{table.title}: seeds {', '.join(map(str, seeds))}; {len(left)} of {len(cells)} cells to train")
+    say(f"{table.title}: seeds {', '.join(map(str, seeds))}; {len(left)} of {len(cells)} cells to train")
     try:
         if left:
             check_data(left)
             note_machine(run, machine(base))
-            run_cells(left, arguments.jobs, Progress(cells, arguments.jobs), print)
+            run_cells(left, arguments.jobs, Progress(cells, arguments.jobs), say)
     except Stopped:
         done = sum(cell.finished for cell in cells)
         raise Stopped(f"stopped with {done} of {len(cells)} cells finished; the same command goes on") from None
@@ -149,7 +150,9 @@ def write_files(path: Path, table: Table, results: Results, lines: list[str]) ->
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The ladder's own words of a command line, and the rest, which are knobs of every cell."""
     parser = argparse.ArgumentParser(
-        prog="python -m vreid_fast.ladder", allow_abbrev=False, description=__doc__.split(":")[0] + ".",
+        prog="python -m vreid_fast.ladder",
+        allow_abbrev=False,
+        description="Train the rows of a table with several seeds and show what each adds.",
         epilog="Further words are knobs of every cell, as of vreid_fast.train: --source SPEC, --target SPEC, "
         "--config NAME_OR_FILE, --KNOB VALUE. The same command goes on where a ladder was stopped.",
     )  # fmt: skip
@@ -169,5 +172,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)
     sys.exit(main())

@@ -11,6 +11,7 @@ from pathlib import Path
 from vreid_fast.config import Config, parse_command
 from vreid_fast.config.yaml_text import read_yaml
 from vreid_fast.errors import InputError
+from vreid_fast.files import why_no_file
 
 BUILT_IN = ("1", "2", "3")
 GIVEN = ("run", "seed", "synthetic_seed", "start", "resume")
@@ -77,8 +78,8 @@ def read_table(name: str) -> Table:
         InputError: no such file, or what is wrong in it, with the row.
     """
     path = Path(__file__).with_name(f"table{name}.yaml") if name in BUILT_IN else Path(name)
-    if not path.is_file():
-        raise InputError(f"--table {name}: no such file; wanted {', '.join(BUILT_IN)} or a YAML file")
+    if why := why_no_file(name if name not in BUILT_IN else path):
+        raise InputError(f"--table {name}: {why}; wanted {', '.join(BUILT_IN)} or a YAML file")
     try:
         content = read_yaml(path)
         return _table(name if name in BUILT_IN else path.name, **_known(content, _KEYS, "the table"))

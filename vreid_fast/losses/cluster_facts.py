@@ -1,4 +1,4 @@
-"""What clusters look like: how many are used, how large they are, how many cameras meet in one."""
+"""What clusters look like: how many are used, how large they are, how many cameras meet in one; their state."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ def cluster_facts(labels: Tensor, clusters: int, cameras: Tensor | None = None) 
         new[1:] &= pairs[1:] != pairs[:-1]
         found["cameras_per_cluster"] = new.sum() / used.clamp_min(1)
     return found
+
+
+def kept(place: Tensor | None, values: Tensor) -> Tensor:
+    """The values, in the memory of `place` where they fit: what was recorded of it (a CUDA graph) then reads them."""
+    return values if place is None or place.shape != values.shape else place.copy_(values)
 
 
 def check_restored(what: str, state: Mapping, wanted: Mapping[str, Tensor | None], clusters: int) -> None:

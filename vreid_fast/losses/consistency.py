@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vreid_fast.kernels import kmeans, kmeans_assign
 
-from .cluster_facts import check_restored, cluster_facts
+from .cluster_facts import check_restored, cluster_facts, kept
 
 
 class Assignment(NamedTuple):
@@ -71,7 +71,7 @@ def cluster_batch(student: Tensor, teacher: Tensor, clusters: int, restarts: int
 class FeatureMemory:
     """Student and teacher features of every target tracklet, and their clusters (eq. 13).
 
-    Each step writes the features of its batch; `cluster` runs k-means over all that is written. Where
+    Each step writes the features of its batch, in place; `cluster` runs k-means over all that is written. Where
     cameras are known, clusters are sought among features standardised per camera, because plain ones
     fall apart by camera before they do by person; the means that the losses use are taken over plain
     features, and so pull a person's cameras together.
@@ -112,9 +112,9 @@ class FeatureMemory:
         if self.camera_aware:
             self._measure_cameras(plain, cameras)
         found = kmeans(self._standardise(plain, cameras), min(clusters, len(plain)), restarts=restarts, seed=seed)
-        self.centroids = found.centroids
+        self.centroids = kept(self.centroids, found.centroids)
         sums = torch.zeros_like(found.centroids).index_add_(0, found.labels, plain)
-        self.means = sums / found.counts[:, None].clamp_min(1)
+        self.means = kept(self.means, sums / found.counts[:, None].clamp_min(1))
         self.labels.fill_(-1)
         self.labels[rows] = found.labels[: len(rows)]
 
@@ -139,7 +139,8 @@ class FeatureMemory:
         count = torch.bincount(cameras, minlength=groups).clamp_min(1)[:, None]
         mean = torch.zeros_like(self.camera_mean).index_add_(0, cameras, features) / count
         square = torch.zeros_like(mean).index_add_(0, cameras, (features - mean[cameras]).square()) / count
-        self.camera_mean, self.camera_scale = mean, square.sqrt().clamp_min(1e-6)
+        self.camera_mean.copy_(mean)
+        self.camera_scale.copy_(square.sqrt().clamp_min(1e-6))
 
     def _standardise(self, features: Tensor, cameras: Tensor) -> Tensor:
         standardised = (features - self.camera_mean[cameras]) / self.camera_scale[cameras]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vreid_fast.kernels import kmeans
 
-from .cluster_facts import check_restored, cluster_facts
+from .cluster_facts import check_restored, cluster_facts, kept
 
 
 class CameraProxies:
@@ -55,9 +55,10 @@ class CameraProxies:
     def cluster(self, clusters: int, restarts: int, seed: int) -> None:
         """k-means over all features, then proxies anew; K is at most the number of tracklets."""
         clusters = min(clusters, len(self.features))
-        self.labels = kmeans(self.features, clusters, restarts=restarts, seed=seed).labels
+        labels = kmeans(self.features, clusters, restarts=restarts, seed=seed).labels
+        self.labels = kept(self.labels, labels)
         sums, counts = self._sums(self.labels * self.groups + self.cameras, self.features, clusters * self.groups)
-        self.proxies, self.present = F.normalize(sums, dim=1), counts > 0
+        self.proxies, self.present = kept(self.proxies, F.normalize(sums, dim=1)), kept(self.present, counts > 0)
 
     def loss(self, tracklets: Tensor, features: Tensor, temperature: float, negatives: int) -> Tensor:
         """Mean over a batch of -log(e^p / (e^p + sum of e^n)), mean over the positives p of a clip.
@@ -85,7 +86,7 @@ class CameraProxies:
         sums, counts = self._sums(rows, F.normalize(features.float(), dim=1), len(self.proxies))
         means = sums / counts.clamp_min(1)[:, None]
         moved = F.normalize(torch.lerp(self.proxies, means, self.momentum), dim=1)
-        self.proxies = torch.where(counts[:, None] > 0, moved, self.proxies)
+        self.proxies.copy_(torch.where(counts[:, None] > 0, moved, self.proxies))
 
     def cluster_facts(self) -> dict[str, Tensor]:
         """`cluster_facts` of the last clustering."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 
 from vreid_fast.errors import InputError
+
+from .safetensors_files import is_safetensors
 
 # Of other files: how they begin, and what to say of them.
 BEGINNINGS = (
@@ -30,10 +31,8 @@ BEGINNINGS = (
     (b"\x93NUMPY", "an array of NumPy; wanted a state dict of torch"),
     (b"GGUF", "a GGUF file; wanted a state dict of torch"),
 )
-SAFETENSORS = (
-    "a safetensors file; write it again by `torch.save(safetensors.torch.load_file(FILE), OTHER)`, with the package "
-    "safetensors, and give OTHER"
-)
+UNPACKED = 10
+"""Times its size that a zip archive may unpack to. torch.save does not compress; who packs it again gains a tenth."""
 
 
 def read_torch(path: str | Path, what: str) -> Any:
@@ -58,8 +57,9 @@ def read_torch(path: str | Path, what: str) -> Any:
 
 def _why(error: Exception) -> str:
     """torch's own words end in the advice to load unsafely, which nobody should follow."""
-    message = str(error)
-    found = re.search(r"GLOBAL (\S+)", message) or re.search(r"Unsupported (?:class|global)\S* (\S+)", message)
+    message = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    kinds = (r"GLOBAL (\S+)", r"Unsupported (?:class|global)\S* (\S+)", r"but got <class '([^']+)'")
+    found = next(filter(None, (re.search(kind, message) for kind in kinds)), None)
     if found:
         return (
             f"holds more than tensors and numbers ({found[1]}), so reading it could run any code and it is not "
@@ -85,8 +85,8 @@ def _other_kind(path: Path) -> str | None:
         return "a tar archive; unpack it first"
     if head.startswith(b"PK"):
         return _other_zip(path)
-    if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] <= path.stat().st_size - 8:
-        return SAFETENSORS
+    if is_safetensors(path):
+        return "a safetensors file, which holds weights alone; --weights takes it"
     return _other_text(head)
 
 
@@ -110,9 +110,15 @@ def _other_zip(path: Path) -> str | None:
     """torch.save writes a zip archive with a data.pkl in a folder."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except Exception:  # cut short: torch's reader says how
-        return None
+            names, unpacked = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # cut short, or what torch's reader would take for another archive
+        return f"damaged or cut short ({error}); take another, or fetch it again"
+    packed = path.stat().st_size
+    if unpacked > UNPACKED * packed:
+        return (
+            f"a zip archive of {packed:,} bytes that unpacks to {unpacked:,}, more than {UNPACKED} times as many, as "
+            "no weights do; if you trust it, unpack it and save what it holds by torch.save"
+        )
     if any(name.endswith("/constants.pkl") for name in names):
         return "a TorchScript program; save the state_dict() of its module"
     if any(name.endswith("/data.pkl") for name in names):
@@ -123,10 +129,12 @@ def _other_zip(path: Path) -> str | None:
 
 
 def _harmless() -> list:
-    """Classes that cannot do anything, which older programs leave beside their weights: NumPy's numbers and arrays,
-    by the names of then and of now, and the words of a command line."""
+    """Classes that cannot do anything, which older programs leave beside their weights: NumPy's numbers, texts, times
+    and arrays of these, by the names of then and of now, and the words of a command line.
+
+    Not arrays of objects and of records: what a file says of their type could make pointers of its bytes.
+    """
     scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
     old = [(scalar, "numpy.core.multiarray.scalar"), (array, "numpy.core.multiarray._reconstruct")]
-    kinds = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()  # noqa: SIM905
-    dtypes = [type(np.dtype(kind)) for kind in kinds]
+    dtypes = [type(np.dtype(kind)) for kind in np.typecodes["All"] if kind not in "OV"]
     return [scalar, array, *old, np.ndarray, np.dtype, *dtypes, argparse.Namespace]

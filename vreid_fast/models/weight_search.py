@@ -114,6 +114,6 @@ def _prefixes(state: Mapping[str, Tensor], wanted: Collection[str]) -> list[str]
 
 def _as_tensor(value: object) -> object:
     """NumPy's arrays of numbers as tensors; anything else as it is."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.dtype.itemsize <= 8:
+        return torch.from_numpy(np.require(value, value.dtype.newbyteorder("="), "W"))
     return value

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import why_no_file
 
 from .convert import author_places, check_convertible, is_whole, rename
 from .network import VideoNetwork
+from .safetensors_files import is_safetensors, read_safetensors
 from .state import few, is_counter, misfit, spoiled
 from .torch_files import read_torch
 from .weight_search import Place, equals, keys_of, places
@@ -36,12 +38,12 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
             with NaN or infinity in it.
     """
     file = _read(path)
-    trunk = _trunk_places(network.trunk, file)
-    if not trunk or _fit(network.trunk, trunk[0].tensors).bad:
+    found, fit = _look(network.trunk, file)
+    if fit is None or fit.bad:
         whole = author_places(network.state_dict(), file)
         if whole and is_whole(whole[0].tensors):
             return _fill_whole(network, name, whole, file, path, drop_classifier)
-    return _fill_trunk(network.trunk, trunk, file, path)
+    return _fill_trunk(network.trunk, found, fit, file, path)
 
 
 def load_trunk_weights(trunk: nn.Module, path: str | Path) -> list[str]:
@@ -58,12 +60,7 @@ def load_trunk_weights(trunk: nn.Module, path: str | Path) -> list[str]:
             shape or with NaN or infinity.
     """
     file = _read(path)
-    return _fill_trunk(trunk, _trunk_places(trunk, file), file, path)
-
-
-def _trunk_places(trunk: nn.Module, file: object) -> list[Place]:
-    own = trunk.state_dict()
-    return places(file, own, lambda name, value: value.shape == own[name].shape)
+    return _fill_trunk(trunk, *_look(trunk, file), file, path)
 
 
 class _Fit(NamedTuple):
@@ -79,6 +76,13 @@ class _Fit(NamedTuple):
     """Whether the file has nothing for the plug-ins that there are."""
 
 
+def _look(trunk: nn.Module, file: object) -> tuple[list[Place], _Fit | None]:
+    """The places of a trunk in a file, the best first, and what it can take of that one; None where there is none."""
+    own = trunk.state_dict()
+    found = places(file, own, lambda name, value: value.shape == own[name].shape)
+    return found, _fit(trunk, found[0].tensors) if found else None
+
+
 def _fit(trunk: nn.Module, given: Mapping[str, Tensor]) -> _Fit:
     own = trunk.state_dict()
     plugins = [name for name in own if name.startswith("plugins.")]
@@ -92,15 +96,13 @@ def _fit(trunk: nn.Module, given: Mapping[str, Tensor]) -> _Fit:
     return _Fit(unlike + missing, taken, biases, bool(plugins))
 
 
-def _fill_trunk(trunk: nn.Module, found: list[Place], file: object, path: str | Path) -> list[str]:
+def _fill_trunk(trunk: nn.Module, found: list[Place], fit: _Fit | None, file: object, path: str | Path) -> list[str]:
     own = trunk.state_dict()
-    if not found:
+    if fit is None:
         raise InputError(
             f"weights {path}: no name in it is one of this network's; it holds {keys_of(file)}; wanted are "
             f"{few([*own], 10)}; give a file saved from the torchvision ResNet of the same depth, or another --network"
         )
-    given = found[0].tensors
-    fit = _fit(trunk, given)
     if fit.bad:
         strange = found[0].fits < len(own) / 2
         names = f"; it holds {keys_of(file)}; wanted are {few([*own], 10)}" if strange else ""
@@ -185,9 +187,9 @@ def _rounded(path: str | Path, taken: Mapping[str, Tensor], own: Mapping[str, Te
 
 
 def _read(path: str | Path) -> object:
-    if not Path(path).is_file():
-        raise InputError(f"weights {path}: no such file; give a file of torchvision-named ResNet weights")
-    file = read_torch(path, "weights")
+    if why := why_no_file(path):
+        raise InputError(f"weights {path}: {why}; give a file of torchvision-named ResNet weights")
+    file = (read_safetensors if is_safetensors(path) else read_torch)(path, "weights")
     if not isinstance(file, Mapping):
         raise InputError(f"weights {path}: wanted a state dict of tensors, got {type(file).__name__}")
     return file

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from vreid_fast.terminal import one_line
+
 from .words import baseline, network_words, protocol_of
 
 _COLUMNS = (("mAP", "map"), ("R1", "rank1"), ("R5", "rank5"), ("R10", "rank10"), ("R20", "rank20"))
@@ -63,7 +65,10 @@ def bad_frames_list(reasons: Sequence[str], most: int = 20) -> str:
     """Lines that tell which frames were replaced by a neighbour; empty when none was."""
     if not reasons:
         return ""
-    lines = [f"{len(reasons)} frames could not be read; a neighbour was taken in their stead:", *reasons[:most]]
+    lines = [
+        f"{len(reasons)} frames could not be read; a neighbour was taken in their stead:",
+        *map(one_line, reasons[:most]),
+    ]
     if len(reasons) > most:
         lines.append(f"... and {len(reasons) - most} more")
     return "\n".join(lines) + "\n"

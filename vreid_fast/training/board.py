@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vreid_fast.errors import of_disk
+from vreid_fast.terminal import say
 
 
 class Board:
@@ -50,7 +51,7 @@ class Board:
         try:
             yield
         except OSError as error:
-            print(f"note: {self.folder}: no more is written for TensorBoard ({of_disk(error)})")
+            say(f"note: {self.folder}: no more is written for TensorBoard ({of_disk(error)})")
             self.writer = None
 
     def _ended(self, facts: threading.ExceptHookArgs) -> None:

@@ -23,7 +23,9 @@ from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build,
 from . import resume
 from .checkpoint import load
 from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
+from .compute import Compute
 from .consistency import Consistency, PaperConsistency, ProxyConsistency
+from .graph import make_graph
 from .learner import Learner
 from .profile import Profile
 from .session import Session
@@ -178,11 +180,16 @@ def read_state(config: Config, folder: Path) -> dict:
 
 
 def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
+    profile = Profile(session.folder, config.run.profile, session.learner.device)
+    compute = Compute(
+        session.learner, session.precision, labels, config.identity, config.adversarial,
+        clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
+    )  # fmt: skip
     return Steps(
-        session, labels, config.stages, config.optimiser, config.identity, config.adversarial,
-        per_person=config.batch.per_person, ramp=config.consistency.consistency_ramp, seed=config.run.seed,
-        log_every=config.run.log_every, gradients_every=config.run.gradients_every,
-        profile=Profile(session.folder, config.run.profile, session.learner.device),
+        session, compute, config.stages, config.optimiser, config.adversarial,
+        ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
+        gradients_every=config.run.gradients_every, profile=profile,
+        graph=make_graph(config.device.graph, session.learner.device),
     )  # fmt: skip
 
 

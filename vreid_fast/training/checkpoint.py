@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import replacing
+from vreid_fast.files import replacing, why_no_file
 from vreid_fast.models.state import shown
 from vreid_fast.models.torch_files import read_torch
 
@@ -32,9 +32,8 @@ def load(path: str | Path) -> dict:
     Raises:
         InputError: no such file, a damaged one, one of another program, or one with entries of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"checkpoint {path}: no such file; name the last.pt of a run")
+    if why := why_no_file(path):
+        raise InputError(f"checkpoint {path}: {why}; name the last.pt of a run")
     state = read_torch(path, "checkpoint")
     if not isinstance(state, dict) or "format" not in state:
         raise InputError(f"checkpoint {path}: not written by vreid_fast.train; a file of weights goes to --weights")

@@ -67,13 +67,20 @@ class Consistency(ABC):
     def before_step(self, step: int, teacher: MeanTeacher) -> None:
         """Before the networks' forward; steps count from the start of adaptation."""
 
+    def clusters_in_losses(self, step: int) -> bool:
+        """Whether `losses` makes clusters in this step, for which the host waits."""
+        return False
+
     @abstractmethod
-    def losses(self, step: int, tracklets: Tensor, student: Tensor, teacher: Tensor) -> tuple[Terms, Terms]:
+    def losses(
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+    ) -> tuple[Terms, Terms]:
         """Losses of a target batch by name, and facts to log.
 
         Args:
             tracklets: (B,) rows of the target's tracklets.
             student, teacher: (B, D) clip features.
+            clustering: the step, where `clusters_in_losses` says so.
         """
 
     def after_step(self, tracklets: Tensor, teacher: Tensor) -> None:
@@ -134,17 +141,25 @@ class PaperConsistency(Consistency):
                     features = teacher(batch.clips)
                 self.memory.write(batch.tracklets, features, features)
 
-    def losses(self, step: int, tracklets: Tensor, student: Tensor, teacher: Tensor) -> tuple[Terms, Terms]:
+    def clusters_in_losses(self, step: int) -> bool:
+        if not self.factors:
+            return False
+        return self.memory is None or step % self.every == 0 or self.memory.centroids is None
+
+    def losses(
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+    ) -> tuple[Terms, Terms]:
         """See `Consistency`; of the facts, `disagreement` is eq. 14 itself: the fraction of clips whose student and
         teacher fall into different clusters."""
         if not self.factors:
             return {}, {}
         if self.memory is None:
-            assignment = cluster_batch(student.detach(), teacher, self.clusters, self.restarts, seed=step)
+            assert clustering is not None, "clusters_in_losses says so"
+            assignment = cluster_batch(student.detach(), teacher, self.clusters, self.restarts, seed=clustering)
         else:
             self.memory.write(tracklets, student, teacher)
-            if step % self.every == 0 or self.memory.centroids is None:
-                self.memory.cluster(self.clusters, self.restarts, seed=step)
+            if clustering is not None:
+                self.memory.cluster(self.clusters, self.restarts, seed=clustering)
             assignment = self.memory.assign(tracklets, student.detach(), teacher)
         losses = {}
         if "l1c" in self.factors:
@@ -193,7 +208,9 @@ class ProxyConsistency(Consistency):
             self.proxies.write(torch.arange(len(features), device=self.device), features)
             self.proxies.cluster(self.clusters, self.restarts, seed=step)
 
-    def losses(self, step: int, tracklets: Tensor, student: Tensor, teacher: Tensor) -> tuple[Terms, Terms]:
+    def losses(
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+    ) -> tuple[Terms, Terms]:
         if self.proxies is None:
             return {}, {}
         loss = self.proxies.loss(tracklets, student, self.temperature, self.negatives)

@@ -38,12 +38,17 @@ class Learner:
         student: the network, on its device.
         learning_rate: Adam's peak in the first stage.
         weight_decay: of the student.
+        recordable: whether Adam reads its learning rates from the device and steps in one launch, as a CUDA graph
+            wants it; None = on a GPU.
     """
 
-    def __init__(self, student: VideoNetwork, *, learning_rate: float, weight_decay: float):
+    def __init__(
+        self, student: VideoNetwork, *, learning_rate: float, weight_decay: float, recordable: bool | None = None
+    ):
         self.student = student
         self.device = next(student.parameters()).device
         self.weight_decay = weight_decay
+        self.recordable = self.device.type == "cuda" if recordable is None else recordable
         self.step = 0
         self.adaptation: Adaptation | None = None
         self.statistics: dict[str, CameraStatistics] = {}
@@ -74,15 +79,20 @@ class Learner:
         groups: list[dict[str, Any]] = [{"params": list(self.student.parameters()), "peak": learning_rate}]
         for module in (self.adaptation.heads, self.adaptation.weights) if self.adaptation else ():
             groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
-        fused = True if self.device.type == "cuda" else None  # one launch for all weights; None = torch's choice
-        self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay, fused=fused)
+        how: dict[str, Any] = {}
+        if self.recordable:
+            how = {"fused": True, "capturable": True}
+            for group in groups:
+                group["lr"] = torch.tensor(learning_rate, device=self.device)
+        self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay, **how)
 
     def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
         """Each group's peak times `learning_rate_factor`; returns the student's rate."""
         factor = learning_rate_factor(step, steps, warmup, schedule)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * factor
-        return self.optimiser.param_groups[0]["lr"]
+        groups = self.optimiser.param_groups
+        for group in groups:
+            _set_rate(group, group["peak"] * factor)
+        return groups[0]["peak"] * factor
 
     def networks(self) -> dict[str, VideoNetwork]:
         """Student and, where there is one, teacher."""
@@ -107,10 +117,15 @@ class Learner:
         return {
             "step": self.step,
             "student": self.student.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self._optimiser_state(),
             "statistics": self.statistics,
             **{name: None if part is None else part.state_dict() for name, part in self._parts().items()},
         }
+
+    def _optimiser_state(self) -> dict:
+        """With learning rates as plain numbers, whatever the device."""
+        state = self.optimiser.state_dict()
+        return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
 
     def load_state_dict(self, state: dict) -> None:
         """Take a state back; call `start_adaptation` before where the state is of the second stage.
@@ -132,15 +147,24 @@ class Learner:
                 part.load_state_dict(given)
         check_optimiser(state["optimiser"], self.optimiser)
         given = state["optimiser"]
-        own = [{name: group[name] for name in HOW} for group in self.optimiser.param_groups]
+        own = [{name: group[name] for name in (*HOW, "lr")} for group in self.optimiser.param_groups]
         groups = [{**group, **how} for group, how in zip(given["param_groups"], own, strict=True)]
         self.optimiser.load_state_dict({**given, "param_groups": groups})
+        for group, stored in zip(self.optimiser.param_groups, given["param_groups"], strict=True):
+            _set_rate(group, stored["lr"])
         networks = self.networks()
         for name, given in state["statistics"].items():
             if name not in networks:
                 raise ValueError(f"statistics of {shown(name)}: there is no such network")
             check_statistics(name, given, networks[name])
         self.step, self.statistics = state["step"], state["statistics"]
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(rate)  # a graph reads it where it is
+    else:
+        group["lr"] = rate
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vreid_fast.errors import Diverged, InputError
 from vreid_fast.files import append_text, write_text
+from vreid_fast.terminal import progress_bar
 
 from .board import Board
 
@@ -40,7 +40,7 @@ class Logbook:
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
         self.every = every
         self.board = Board(run / "tensorboard", start + 1)
-        self.bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True, delay=0.5)
+        self.bar = progress_bar(total=total, initial=start, unit="step", dynamic_ncols=True, delay=0.5)
         self.started = self.window_started = time.perf_counter()
         self.window_clips = self.clips = 0
         self.training_seconds = 0.0

@@ -16,8 +16,8 @@ from vreid_fast.files import JSON, check_writable
 Batch = TypeVar("Batch")
 WARM = 5
 """Steps of a stage that are made before any is measured."""
-PARTS = ("load", "student", "teacher", "losses", "backward", "optimiser", "EMA")
-"""What a step is made of, in its order."""
+PARTS = ("load", "student", "teacher", "losses", "backward", "optimiser", "EMA", "graph")
+"""What a step is made of, in its order; a CUDA graph holds all from student to EMA in one."""
 
 
 class Profile:
@@ -59,7 +59,8 @@ class Profile:
 
     def part(self, name: str) -> AbstractContextManager:
         """Around what belongs to a part of a step."""
-        return nullcontext() if self._profiler is None else self._measured(name)
+        recording = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        return nullcontext() if self._profiler is None or recording else self._measured(name)
 
     @contextmanager
     def _measured(self, name: str) -> Iterator[None]:

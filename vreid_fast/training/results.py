@@ -19,6 +19,7 @@ from vreid_fast.evaluation.scores import Evaluation
 from vreid_fast.files import write_text
 from vreid_fast.kernels.backends import OPS, choose, slower_here
 from vreid_fast.report import bad_frames_list, pick_ranked, score_table, write_report
+from vreid_fast.terminal import say
 
 from .logbook import read_history
 from .session import Session
@@ -41,14 +42,14 @@ def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
     """Print what the run uses; returns it for the report."""
     used = environment(session, loader)
     for name, value in used.items():
-        print(f"{name:>10}  {value}")
+        say(f"{name:>10}  {value}")
     for name, data in (("source", domains.source_data), ("target", domains.target_data)):
         cameras = {tracklet.camera for tracklet in data.train} - {None}
         use = "labelled" if name == "source" else "to adapt to, unlabelled"
-        print(f"{name:>10}  {data.name}: {use}{f', {len(cameras)} cameras' if cameras else ''}")
+        say(f"{name:>10}  {data.name}: {use}{f', {len(cameras)} cameras' if cameras else ''}")
         print(textwrap.indent(data.table(), " " * 12))
     for note in (*slower_here(session.learner.device), *domains.notes, *loader.notes):
-        print(f"{'note':>10}  {note}")
+        say(f"{'note':>10}  {note}")
     return used
 
 

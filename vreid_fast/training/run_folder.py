@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vreid_fast.errors import InputError
+from vreid_fast.terminal import say
 
 LOCK = "lock"
 
@@ -46,7 +47,7 @@ class RunFolder:
                 number = next(n for n in range(1, 1_000_000) if not path.with_name(f"{path.name}-{n}").exists())
                 aside = path.with_name(f"{path.name}-{number}")
                 path.rename(aside)
-                print(f"the earlier run in {path} is now in {aside}")
+                say(f"the earlier run in {path} is now in {aside}")
                 path.mkdir(exist_ok=True)
                 self._hold("--run")
         except OSError as error:
@@ -70,7 +71,7 @@ class RunFolder:
                     f"{option} {self.path}: {holder} is at this run; wait for its end, or give another --run"
                 ) from None
             except OSError as error:  # a network drive that knows no locks
-                print(f"note: {self.path} cannot be locked ({error.strerror}): start no second run in it")
+                say(f"note: {self.path} cannot be locked ({error.strerror}): start no second run in it")
                 file.close()
                 return
             if name.exists() and os.path.samestat(os.fstat(file.fileno()), name.stat()):

@@ -78,7 +78,8 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *trace: object) -> None:
         self.stop.__exit__(kind, error, *trace)
         self.log.close()
-        if isinstance(error, KeyboardInterrupt) and self.stop.immediate:
+        # On its way through a library an interrupt may have become another error.
+        if error is not None and self.stop.immediate and self.stop.requested:
             raise Stopped(
                 f"stopped at step {self.learner.step} of {self.total}, while scoring; "
                 f"--resume {self.folder} scores what is in {self.last}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vreid_fast.errors import Stopped
 from vreid_fast.evaluation.splits import summarise
+from vreid_fast.terminal import say
 
 from .results import read_result, write_json
 
@@ -32,10 +33,10 @@ def run_splits(folder: Path, splits: int, run: Callable[[int, Path, bool], dict]
     for split in range(splits):
         inner = folder / f"split{split}"
         if (inner / "result.json").exists():
-            print(f"split {split} of {splits} is finished in {inner}")
+            say(f"split {split} of {splits} is finished in {inner}")
             results.append(read_result(inner))
             continue
-        print(f"split {split} of {splits}, in {inner}")
+        say(f"split {split} of {splits}, in {inner}")
         try:
             results.append(run(split, inner, (inner / "last.pt").exists()))
         except Stopped as stop:

@@ -1,53 +1,31 @@
 """One step of training, of the first stage on the source and of the second on both domains.
 
-Each is: the loss, the gradient step, the teacher's update, then log and checkpoint (`Session.advance`).
+Each is in three parts: what the host decides, what the device computes (`compute`) without any wait, and the log, which
+looks at the numbers when a row is due.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs, OptimiserKnobs, StageKnobs
+from vreid_fast.config.knobs import AdversarialKnobs, OptimiserKnobs, StageKnobs
 from vreid_fast.data.reading.loader import Batch
-from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce
-from vreid_fast.models import NetworkOutput, reversal_strength
+from vreid_fast.device import to_device
+from vreid_fast.models import reversal_strength
 
-from .adversarial import Drawn, domain_losses, draw
+from .adversarial import draw
+from .compute import AdaptInputs, Compute, Computed, SourceInputs
+from .graph import Inputs, StepGraph
 from .learner import Adaptation
 from .logbook import Scalars
 from .profile import Profile
 from .session import Session
-
-Terms = dict[str, Tensor]
-"""Losses by name."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the host decides for a step of adaptation."""
-
-    step: int
-    """From the start of adaptation."""
-    learning_rate: float
-    ramp: float
-    """Part of the consistency losses' factor."""
-    drawn: Drawn
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What a step of adaptation leaves on the device."""
-
-    losses: Terms
-    """What was minimised as "total", and its terms."""
-    scalars: Scalars
-    of_teacher: Tensor
-    """Sum of the teacher's features, which is not finite where one is not."""
 
 
 @dataclass
@@ -55,14 +33,10 @@ class Steps:
     """The steps of a run."""
 
     session: Session
-    labels: Tensor
-    """(N,) classes of the source's tracklets, on the device."""
+    compute: Compute
     stages: StageKnobs
     optimiser: OptimiserKnobs
-    identity: IdentityKnobs
     adversarial: AdversarialKnobs
-    per_person: int
-    """K, tracklets a person in a source batch."""
     ramp: float
     """Part of adaptation over which the consistency losses rise to their full factor."""
     seed: int
@@ -70,145 +44,91 @@ class Steps:
     gradients_every: int
     """Steps between two rows of the log, and between two looks at gradient norms; 0 = never."""
     profile: Profile
+    graph: StepGraph | None = None
+    """What replays the device's part; None = it runs as it is."""
 
     def source(self, batch: Batch) -> None:
         """On the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
-        rate = self._set_learning_rate()
-        losses, loss, weights, norms = self._source_compute(batch)
-        scalars: Scalars = {"learning_rate": rate, "weights": weights, **norms}
-        self.session.advance({**losses, "total": loss}, scalars, clips=len(batch.clips))
-
-    def _source_compute(self, batch: Batch) -> tuple[Terms, Tensor, dict[str, float], Scalars]:
-        learner, precision, factors = self.session.learner, self.session.precision, self.identity.factors()
-        with self.profile.part("student"), precision.cast():
-            output = learner.student(batch.clips)
-        with self.profile.part("losses"):
-            losses = self._identity_losses(output, batch)
-            loss = weighted(losses, factors)
-        weights = {name: factors[name] for name in losses}
-        norms = self._gradient_norms(losses, weights)
-        return losses, loss, weights, {**norms, "gradient_norm": self._gradient_step(loss)}
+        inputs = SourceInputs(batch.clips, batch.tracklets)
+        with self._within_float32():
+            schedules: Scalars = {"learning_rate": self._set_learning_rate()}
+            if self._norms_are_due():
+                done = self._run(partial(self.compute.source, norms=True), inputs)
+            else:
+                done = self._replay(self.compute.source, inputs)
+        self._after(done, schedules, len(batch.clips))
 
     def adapt(self, source: Batch, target: Batch) -> None:
-        """Eq. 17 over a source batch and two views of a target batch.
-
-        In three parts: what the host decides, what the device computes without any wait, and the log, which looks at
-        the numbers when a row is due.
-        """
+        """Eq. 17 over a source batch and two views of a target batch."""
         adaptation = self.session.learner.adaptation
         assert adaptation is not None, "Learner.start_adaptation comes first"
-        clips = len(source.clips) + len(target.clips)
-        inputs = self._inputs(adaptation, clips)
-        done = self._compute(adaptation, inputs, source, target)
-        self._after(adaptation, inputs, done, clips)
+        (step, _), norms = self._place(), self._norms_are_due()
+        with self._within_float32():
+            inputs, schedules = self._inputs(adaptation, source, target)
+            clustering = step if adaptation.consistency.clusters_in_losses(step) else None
+            if norms or clustering is not None:
+                done = self._run(partial(self.compute.adapt, norms=norms, clustering=clustering), inputs)
+            else:
+                done = self._replay(self.compute.adapt, inputs)
+        self._after(done, schedules, len(source.clips) + len(target.clips))
 
-    def _inputs(self, adaptation: Adaptation, clips: int) -> Inputs:
-        """The schedules of this step, and what chance decides in it. Once a pass clusters are made anew here."""
+    def _inputs(self, adaptation: Adaptation, source: Batch, target: Batch) -> tuple[AdaptInputs, Scalars]:
+        """What the device gets, and the schedules of this step to log. Once a pass `plus` makes its clusters here."""
         learner, knobs, (step, steps) = self.session.learner, self.adversarial, self._place()
         with self.session.watching("teacher"):
             adaptation.consistency.before_step(step, adaptation.teacher)
         learner.reversal.fill_(knobs.reversal * reversal_strength(step / steps))
-        return Inputs(
-            step=step,
-            learning_rate=self._set_learning_rate(),
-            ramp=min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0,
-            drawn=draw(
-                clips, knobs.combined_groups, knobs.combined_sizes, np.random.default_rng((self.seed, step)),
-                learner.device,
-            ),
+        ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
+        drawn = draw(
+            len(source.clips) + len(target.clips), knobs.combined_groups, knobs.combined_sizes,
+            np.random.default_rng((self.seed, step)), learner.device,
         )  # fmt: skip
-
-    def _compute(self, adaptation: Adaptation, inputs: Inputs, source: Batch, target: Batch) -> Computed:
-        """Forward, losses, backward, gradient step, the teacher's and the consistency's updates.
-
-        Waits for the device nowhere, but in the steps that cluster the target or look at gradient norms.
-        """
-        learner, precision = self.session.learner, self.session.precision
-        teacher, consistency = adaptation.teacher, adaptation.consistency
-        # Source and target go forward apart, so that each is normalised by its own batch statistics.
-        part = self.profile.part
-        with part("student"), precision.cast():
-            of_source = learner.student(source.clips)
-            of_target = learner.student(target.views[0])
-        with part("teacher"), precision.cast():
-            of_teacher = teacher(target.views[1])
-
-        with part("losses"):
-            identity = self._identity_losses(of_source, source)
-            terms = [name for name, factor in self.adversarial.factors().items() if factor > 0]
-            domain, accuracy = domain_losses(
-                adaptation.heads, of_source, of_target, learner.reversal, inputs.drawn, terms=terms
-            )
-            agreement, facts = consistency.losses(inputs.step, target.tracklets, of_target.clip, of_teacher)
-        groups = {
-            "identity": (identity, self.identity.factors(), 1.0),
-            "domain": (domain, self.adversarial.factors(), 1.0),
-            "consistency": (agreement, consistency.factors, inputs.ramp),
-        }
-        sums: dict[str, Tensor] = {}
-        weights: dict[str, Tensor] = {}
-        learned = adaptation.weights.named()
-        for group, (losses, factors, share) in groups.items():
-            if losses:
-                sums[group] = share * weighted(losses, factors)
-                weights |= {name: share * factors[name] * learned[group] for name in losses}
-        loss = adaptation.weights(sums)
-        losses = {**identity, **domain, **agreement}
-        norms = self._gradient_norms(losses, weights)
-
-        norm = self._gradient_step(loss)
-        with part("EMA"):
-            teacher.follow()
-        consistency.after_step(target.tracklets, of_teacher)
-        scalars: Scalars = {**accuracy, **facts, "weights": weights, **norms, "gradient_norm": norm}
-        return Computed({**losses, "total": loss}, scalars, of_teacher.float().sum())
-
-    def _after(self, adaptation: Adaptation, inputs: Inputs, done: Computed, clips: int) -> None:
-        """Log the step; save and stop where it is time to."""
-        schedules: Scalars = {
-            "learning_rate": inputs.learning_rate,
-            "reversal": self.session.learner.reversal,
+        inputs = AdaptInputs(
+            source.clips, source.tracklets, target.views[0], target.views[1], target.tracklets,
+            ramp=to_device(torch.tensor(ramp, dtype=torch.float64), learner.device),
+            groups=drawn.groups, seed=drawn.seed,
+        )  # fmt: skip
+        return inputs, {
+            "learning_rate": self._set_learning_rate(),
+            "reversal": learner.reversal,
             "ema_decay": adaptation.teacher.updater.decay_now,
         }
-        self.session.advance(
-            done.losses, {**schedules, **done.scalars}, clips=clips,
-            watched={"features of the teacher": done.of_teacher},
-        )  # fmt: skip
 
-    def _gradient_step(self, loss: Tensor) -> Tensor:
-        """See `Precision.step`; Diverged where a knob is beyond the weights' numbers."""
-        session = self.session
+    def _run(self, function: Callable[[Inputs], Computed], inputs: Inputs) -> Computed:
+        """What looks at numbers on the host."""
+        return function(inputs) if self.graph is None else self.graph.plain(function, inputs)
+
+    def _replay(self, function: Callable[[Inputs], Computed], inputs: Inputs) -> Computed:
+        """What looks at none. Its recordings hold for this optimiser, these heads and this memory."""
+        if self.graph is None:
+            return function(inputs)
+        learner = self.session.learner
+        memory = {} if learner.adaptation is None else learner.adaptation.consistency.state_dict() or {}
+        places = tuple((tensor.data_ptr(), tensor.shape) for tensor in memory.values() if tensor is not None)
+        with self.profile.part("graph"):
+            return self.graph(function, inputs, (learner.optimiser, learner.adaptation, places))
+
+    def _after(self, done: Computed, schedules: Scalars, clips: int) -> None:
+        """Log the step; save and stop where it is time to."""
+        self.session.advance(done.losses, {**schedules, **done.scalars}, clips=clips, watched=done.watched)
+
+    @contextmanager
+    def _within_float32(self) -> Iterator[None]:
+        """Within, a knob beyond the weights' numbers is Diverged, and named."""
         try:
-            clip, part = self.optimiser.clip_gradient, self.profile.part
-            return session.precision.step(loss, session.learner.optimiser, clip, part)
+            yield
         except RuntimeError as error:
             # Of torch, which has no class of its own for it.
             if "without overflow" not in str(error):
                 raise
-            step = session.learner.step + 1
+            step = self.session.learner.step + 1
             reason = "the learning rate or --weight_decay is beyond the largest float32 number"
-            raise session.diverged(f"diverged at step {step}: {reason}") from None
+            raise self.session.diverged(f"diverged at step {step}: {reason}") from None
 
-    def _identity_losses(self, output: NetworkOutput, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""
-        knobs, labels = self.identity, self.labels[batch.tracklets]
-        losses = {}
-        if knobs.cross_entropy:
-            losses["cross_entropy"] = cross_entropy(output.logits, labels)
-        if knobs.triplet:
-            losses["triplet"] = batch_hard_triplet(output.clip, labels, knobs.margin, knobs.triplet_distance)
-        if knobs.info_nce:
-            assert output.projected is not None, "build.initial_network refuses networks without a projection"
-            losses["info_nce"] = info_nce(output.projected, self.per_person, knobs.info_nce_temperature)
-        return losses
-
-    def _gradient_norms(self, losses: dict[str, Tensor], weights: Mapping[str, float | Tensor]) -> Scalars:
-        """Weighted gradient norms at the backbone by loss, in the rows of the log that are due to have them."""
-        step = self.session.learner.step + 1
-        if not self.gradients_every or step % self.log_every or step % self.gradients_every >= self.log_every:
-            return {}
-        norms = gradient_norms(losses, self.session.learner.student.trunk.parameters())
-        return {"gradient_norms": {name: norm * weights[name] for name, norm in norms.items()}}
+    def _norms_are_due(self) -> bool:
+        """Whether this step's row of the log is one that has gradient norms."""
+        step, every = self.session.learner.step + 1, self.gradients_every
+        return bool(every) and step % self.log_every == 0 and step % every < self.log_every
 
     def _set_learning_rate(self) -> float:
         """A cosine spans a stage, the authors' steps the run."""
@@ -223,8 +143,3 @@ class Steps:
         if step < stages.source_steps:
             return step, stages.source_steps
         return step - stages.source_steps, stages.adapt_steps
-
-
-def weighted(losses: dict[str, Tensor], factors: dict[str, float]) -> Tensor:
-    """The sum of losses, each times its factor."""
-    return torch.stack([factors[name] * loss for name, loss in losses.items()]).sum()

@@ -1,4 +1,4 @@
-"""Count a data set, read every frame, draw a contact sheet, and say what it can serve for: SPEC.
+"""Look at a data set: count it, read every frame, draw a contact sheet.
 
 The exit code is 1 where training would fail: frames that cannot be read, or neither a source nor a target.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vreid_fast.errors import InputError
 from vreid_fast.files import JSON, PNG, check_writable
+from vreid_fast.terminal import end_with_reader, progress_bar, say
 
 from .. import read_dataset
 from ..checks import notes_on_scores, why_no_source, why_no_target, why_unreadable, why_unscored
@@ -25,6 +26,7 @@ from .contact_sheet import draw_contact_sheet
 from .frame_check import Fault, Tally, read_all
 from .options import add_option, add_reading_options, add_scenes, number, reading_options
 
+HELP = "Count a data set, read every frame, draw a contact sheet, and say what it can serve for: SPEC."
 SUBSETS = ("train", "query", "gallery")
 SHOWN = 20
 
@@ -43,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if not arguments.json:
+        end_with_reader()
     sheet = None if arguments.no_sheet else os.path.abspath(arguments.sheet)
     for option, file, kind in (("--sheet", sheet, PNG), ("--json", arguments.json, JSON)):
         if file:
@@ -52,10 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     tracklets, scenes = distinct(data), find_scenes(data)
     for note in (*data.notes, *scenes.notes(data.name), *notes_on_scores(data)):
-        print(f"note: {note}")
-    print(f"{data.name}\n{data.table()}\n\n{aligned(camera_rows(data))}\n")
-    for line in (*clothes_lines(data), *length_lines(tracklets)):
-        print(line)
+        say(f"note: {note}")
+    say(data.name)
+    print(f"{data.table()}\n\n{aligned(camera_rows(data))}\n")
+    say(*clothes_lines(data), *length_lines(tracklets))
     started = time.perf_counter()
     reading = read_with_bar(tracklets, arguments.frames, arguments.threads)
     seconds = time.perf_counter() - started
@@ -66,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"{reading.encoded / 1e6:,.1f} MB in {seconds:.1f} s; {reading.unreadable:,} cannot be read"
     )
     for fault in reading.faults[:SHOWN]:
-        print(f"  {fault}")
+        say(f"  {fault}")
     if len(reading.faults) > SHOWN:
         rest = "" if arguments.json else "; --json FILE lists all"
         print(f"  and {len(reading.faults) - SHOWN} more{rest}")
@@ -76,11 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
         "scored": why_unscored(data) or why_unreadable(data),
     }  # fmt: skip
     for use, what in (("source", "as --source"), ("target", "as --target"), ("scored", "for scores")):
-        print(f"{what}: {'yes' if reasons[use] is None else f'no: {reasons[use]}'}")
+        say(f"{what}: {'yes' if reasons[use] is None else f'no: {reasons[use]}'}")
     sheet = sheet if tracklets else None
     if sheet:
         draw_contact_sheet(sheet, data.name, tracklets)
-        print(f"contact sheet: {sheet}")
+        say(f"contact sheet: {sheet}")
     if arguments.json:
         write_json(arguments.json, data, reading, {"uses": reasons, "seconds": seconds, "contact_sheet": sheet})
     usable = reasons["source"] is None or reasons["target"] is None
@@ -122,11 +126,9 @@ def length_lines(tracklets: Sequence[Tracklet]) -> list[str]:
 
 
 def read_with_bar(tracklets: Sequence[Tracklet], most: int | None, threads: int) -> Tally:
-    from tqdm import tqdm
-
     reading = Tally()
     wanted = [len(spread(len(tracklet), most)) for tracklet in tracklets]
-    with tqdm(total=sum(wanted), unit="frame", unit_scale=True, dynamic_ncols=True, disable=None) as bar:
+    with progress_bar(total=sum(wanted), unit="frame", unit_scale=True, dynamic_ncols=True, disable=None) as bar:
         for frames, of_tracklet in zip(wanted, read_all(tracklets, most, threads)):
             reading.add(of_tracklet)
             bar.update(frames)

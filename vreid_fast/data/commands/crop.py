@@ -1,4 +1,4 @@
-"""Cut a raw video, or a folder of its frames, along tracks into tracklets, a folder data set: VIDEO TRACKS OUT.
+"""Cut a recording along tracks into tracklets.
 
 OUT/tracklets/camera1_track7_1/F000123.jpg is frame 123, counted from 0, of the first tracklet of track 7;
 OUT/tracklets.csv lists the tracklets. One run a recording: a run with another video and --camera adds to OUT, and so
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from vreid_fast.errors import InputError
+from vreid_fast.terminal import progress_bar, say
 
 from ..reading.video import CutVideo
 from ..reading.video_facts import VideoFacts
@@ -31,6 +32,8 @@ from .recording import Recording, look
 from .tracks import Tracks, read_tracks
 
 SHOWN = 10
+
+HELP = "Cut a raw video, or a folder of its frames, along tracks into tracklets, a folder data set: VIDEO TRACKS OUT."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     limits = Limits(**{field.name: getattr(arguments, field.name) for field in fields(Limits)})
     recording = look(arguments.video)
     for note in recording.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     tracks = read_tracks(arguments.tracks, first_frame=arguments.first_frame)
     for note in tracks.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     _check_end(tracks, recording.facts, arguments)
     cuts, left_out = cut_tracks(tracks, recording.facts.height, recording.facts.width, limits)
     with FolderWriter(arguments.out, arguments.camera, arguments.recording) as writer:
@@ -91,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             left_out[reason] = left_out.get(reason, 0) + short
         notes.append(lost_note(lost, arguments.first_frame))
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     cuts = [cut for _, cut in kept]
     lengths = [len(cut) for cut in cuts]
     print(
@@ -143,8 +146,6 @@ def write_crops(
     Raises:
         InputError: a recording that cannot be read, or an image that cannot be written.
     """
-    from tqdm import tqdm
-
     wanted: dict[int, list[tuple[Path, np.ndarray]]] = {}
     for cut, folder in zip(cuts, folders):
         folder.mkdir()
@@ -153,7 +154,7 @@ def write_crops(
     written = 0
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(wanted), unit="frame", dynamic_ncols=True, disable=None) as bar,
+        progress_bar(total=len(wanted), unit="frame", dynamic_ncols=True, disable=None) as bar,
     ):
         try:
             for number, pixels in recording.frames(wanted):

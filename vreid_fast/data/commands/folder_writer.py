@@ -122,7 +122,7 @@ class FolderWriter:
         require_file(file)
         try:
             with open(file, newline="", encoding="utf-8") as lines:
-                header, *rows = csv.reader(lines)
+                header, *rows = filter(None, csv.reader(lines))
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(f"{file}: not a readable table ({error})") from error
         if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):

@@ -38,9 +38,13 @@ UNTRACKED = (2**32 - 1, 2**64 - 1)
 LARGEST = 2**64 - 1
 
 
-def each_row(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Line number, from 1, and cells of the rows that are not empty; the first of them shows the separator."""
-    lines, passed, separator = iter(lines), 0, ","
+def each_row(lines: Iterable[str], names: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Line number, from 1, and cells of the rows that are not empty; the first of them shows the separator.
+
+    Lines that begin with # are no rows. Before the first row, one that has all `names` of columns is the header, as
+    NumPy writes it.
+    """
+    lines, passed, separator = _without_comments(lines, set(names)), 0, ","
     for first in lines:
         if first.strip("\ufeff \t\r\n"):
             separator = _separator(first)
@@ -57,6 +61,19 @@ def each_row(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield passed + reader.line_num, cells
+
+
+def _without_comments(lines: Iterable[str], names: set[str]) -> Iterator[str]:
+    """The lines, an empty one for each comment, so that they can be counted."""
+    begun = False
+    for line in lines:
+        comment = line.lstrip("\ufeff \t").startswith("#")
+        if comment and not begun:
+            header = line.lstrip("\ufeff \t#")
+            comment = not names <= {word.strip('"') for word in re.split(r"[\s,;]+", header)}
+            line = header
+        begun = begun or not (comment or line.isspace())
+        yield "\n" if comment else line
 
 
 def _separator(line: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Pack a data set for reading as pack:OUT: shards of its images and videos untouched, or of tracklets as videos.
+"""Write a data set as a pack, which is read as pack:OUT.
 
 The shards are plain WebDataset tar files, the index beside them is mapped into memory: see `packed`.
 """
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from vreid_fast.errors import InputError
+from vreid_fast.terminal import say
 
 from .. import read_dataset
 from ..reading.bad_frames import POLICIES
@@ -27,6 +28,8 @@ from .options import (
 )  # fmt: skip
 from .packing import write_pack
 from .video_encoder import CODECS, VideoEncoder
+
+HELP = "Pack a data set for reading as pack:OUT: shards of its images and videos untouched, or of tracklets as videos."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     seconds, megabytes = time.monotonic() - began, writer.bytes / 1e6
     for problem in bad:
-        print(f"left out: {problem}")
+        say(f"left out: {problem}")
     print(
         f"pack:{arguments.out}: {writer.tracklets:,} tracklets, {writer.frames:,} frames"
         f"{f' ({len(bad):,} left out)' if bad else ''}, {megabytes:,.1f} MB in {writer.shards:,} "

@@ -13,9 +13,9 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from vreid_fast.errors import InputError
+from vreid_fast.terminal import progress_bar
 
 from ..reading.images import decode_image, read_encoded, read_frames, read_video
 from ..reading.packed import SUBSETS
@@ -83,7 +83,7 @@ def write_pack(
     with (
         new_folder(out, overwrite=overwrite) as folder,
         PackWriter(folder, shard_size) as writer,
-        tqdm(total=len(tracklets), unit="tracklet", dynamic_ncols=True, delay=0.5) as bar,
+        progress_bar(total=len(tracklets), unit="tracklet", dynamic_ncols=True, delay=0.5) as bar,
     ):
         pieces = _in_order(read, _pieces(tracklets, whole=encoder is not None), threads)
         for row, own in groupby(pieces, key=lambda piece: piece.row):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vreid_fast.errors import InputError
+from vreid_fast.files import why_no_file
+
 from ..formats.listing import list_images
 from ..formats.remarks import Remarks
 from ..reading.images import read_frames
@@ -49,6 +52,8 @@ def look(path: str) -> Recording:
         images = Tracklet(FramePaths(path, list_images(path, "crop", remarks)))
         height, width = read_frames(images, [0])[0].shape[:2]
         return Recording(path, VideoFacts("images", len(images), width, height, "rgb24"), remarks.notes(), images)
+    if why := why_no_file(path):
+        raise InputError(f"video {path}: {why}; give a video, or a folder of its frames")
     found = contents(path)
     notes = []
     if found.streams > 1:

@@ -50,7 +50,7 @@ def read_tracks(path: str | os.PathLike, *, first_frame: int = 1) -> Tracks:
 
     MOT challenge text has no header: frame, id, left, top, width, height and perhaps the confidence and more. CSV
     has a header with these names, `confidence` too where there is one, in any order; other columns are ignored.
-    Cells are separated by commas, semicolons, tabs or blanks.
+    Cells are separated by commas, semicolons, tabs or blanks. Lines that begin with # are comments.
 
     Boxes of no track (id -1, or -1 as an unsigned number) are left out. MOT challenge text is ground truth where
     each row has nine or ten cells and could be one (`truth_cells`); what is flagged 0 or is no person is then left out.
@@ -64,7 +64,7 @@ def read_tracks(path: str | os.PathLike, *, first_frame: int = 1) -> Tracks:
     path = os.fspath(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            table = _read(path, each_row(file), first_frame)
+            table = _read(path, each_row(file, REQUIRED), first_frame)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; wanted tracks as MOT challenge text or CSV") from None
     except IsADirectoryError:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import absence
 
 from ..reading.video import contents, probe
 from ..tracklets import Dataset, FramePaths, Tracklet, Unreadable
@@ -20,6 +21,8 @@ from .tree import walk
 TABLE = "tracklets.csv"
 REQUIRED = ("path", "identity", "camera")
 SUBSETS = ("train", "query", "gallery")
+MOST_REASONS = 3
+"""Notes on what was left out that an error tells, where nothing else is there."""
 
 
 def read_folder(path: str) -> Dataset:
@@ -45,7 +48,9 @@ def read_folder(path: str) -> Dataset:
         return _read_labelled(f"folder:{path}", root)
     tracklets, unreadable, notes = _find_tracklets(f"folder:{path}", root)
     if not tracklets and not unreadable:
-        raise InputError(f"folder:{path}: no images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)}) below it")
+        why = "".join(f"; {note}" for note in notes[:MOST_REASONS])
+        endings = f"images ({' '.join(IMAGES)}) and no videos ({' '.join(VIDEOS)})"
+        raise InputError(f"folder:{path}: no {endings} below it{why}")
     notes.append(f"folder:{path} has no {TABLE}: its tracklets are unlabelled and nothing can be scored")
     notes += _on_videos(f"folder:{path}", tracklets)
     return Dataset(f"folder:{path}", tracklets, [], [], tuple(notes), unreadable=tuple(unreadable))
@@ -96,7 +101,7 @@ def _on_videos(spec: str, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
 
 
 def _read_labelled(spec: str, root: Path) -> Dataset:
-    rows = _read_rows(root / TABLE)
+    rows, comments = _read_rows(root / TABLE)
     words = {column: [row.get(column, "") for _, row in rows] for column in ("identity", "camera", "clothes")}
     identities, clothes = read_codes(words["identity"]), read_codes(words["clothes"])
     subsets: dict[str, list[Tracklet]] = {subset: [] for subset in SUBSETS}
@@ -114,7 +119,8 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
             continue
         for subset in own:
             subsets[subset].append(tracklet)
-    notes = [note for column in words for note in notes_on(f"{spec}: {TABLE}, column {column}", words[column])]
+    notes = [f"{spec}: {TABLE}: {comments:,} lines that begin with # are left out, as comments"] if comments else []
+    notes += [note for column in words for note in notes_on(f"{spec}: {TABLE}, column {column}", words[column])]
     if identities.count(None) == len(identities):
         notes.append(f"{spec}: {TABLE} gives no identities: nothing can be scored")
     every = {id(tracklet): tracklet for subset in subsets.values() for tracklet in subset}
@@ -122,16 +128,18 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
     return Dataset(spec, *subsets.values(), tuple(notes), unreadable=tuple(unreadable))
 
 
-def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, cells by column) of the rows of a table."""
+def _read_rows(file: Path) -> tuple[list[tuple[int, dict[str, str]]], int]:
+    """(line number, cells by column) of the rows of a table, and how many lines are comments."""
     require_file(file)
     try:
         with open(file, newline="", encoding="utf-8-sig") as lines:
             reader = csv.reader(lines)
-            columns = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+            every = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file}: not a readable table ({error})") from error
+    first = next((place for place, (_, cells) in enumerate(every) if not cells[0].startswith("#")), len(every))
+    columns = every[first][1] if every[first:] else []
+    rows = every[first + 1 :]
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InputError(
@@ -141,12 +149,21 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     twice = [name for name in columns if name and columns.count(name) > 1]
     if twice:
         raise InputError(f"{file}: column {twice[0]} is there twice")
+    below = len(rows)
+    rows = [(line, cells) for line, cells in rows if not _is_comment(file, columns, cells)]
     for line, cells in rows:
         if len(cells) != len(columns):
             raise InputError(f"{file}: row {line} has {len(cells)} cells, the header {len(columns)}")
     if not rows:
         raise InputError(f"{file}: no rows below the header")
-    return [(line, dict(zip(columns, cells))) for line, cells in rows]
+    return [(line, dict(zip(columns, cells))) for line, cells in rows], first + below - len(rows)
+
+
+def _is_comment(file: Path, columns: list[str], cells: list[str]) -> bool:
+    """Whether a line is one; names of folders may begin with # too, so that a row is what names something there."""
+    if not cells[0].startswith("#"):
+        return False
+    return len(cells) != len(columns) or not os.path.lexists(file.parent / cells[columns.index("path")])
 
 
 def _number(where: str, column: str, row: dict) -> int | None:
@@ -169,8 +186,7 @@ def _tracklet(where: str, path: str, row: dict, remarks: Remarks, **known) -> Tr
     elif os.path.isdir(path):
         tracklet = Tracklet(FramePaths(path, list_images(path, f"{where}, column path", remarks)), **known)
     else:
-        found = "there is something else" if os.path.exists(path) else "there is none"
-        raise InputError(f"{where}, column path: no folder or video {path}; {found}")
+        raise InputError(f"{where}, column path: no folder or video {path}; it {absence(path) or 'is something else'}")
     frames = _number(where, "frames", row)
     if frames is not None and frames != len(tracklet):
         raise InputError(f"{where}, column frames: {frames} there, but {path} has {len(tracklet)}")

@@ -23,7 +23,10 @@ OTHER_IMAGES = (
 )  # fmt: skip
 """Endings of images that are not read; a folder of nothing else is worth a note."""
 
-VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
+VIDEOS = (
+    ".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".m2v", ".mxf",
+    ".wmv", ".asf", ".flv", ".3gp", ".ogv", ".y4m", ".ivf", ".h264", ".264", ".hevc", ".h265", ".265",
+)  # fmt: skip
 
 
 def natural_key(name: str) -> tuple:

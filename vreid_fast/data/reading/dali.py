@@ -69,10 +69,6 @@ class DaliDecoder(Decoder):
     def notes(self, tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
         return video_notes(tracklets, self._device)
 
-    def close(self) -> None:
-        super().close()
-        self._pipelines.clear()
-
     def read(self, wanted: Wanted) -> Encoded:
         kinds = np.array(self.each(lambda row: self._kind(*row), wanted))
         order = np.argsort(kinds, kind="stable")

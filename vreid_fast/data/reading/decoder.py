@@ -45,6 +45,9 @@ class ReadingOptions:
     threads: int = 1
     """CPU threads that read and decode."""
     bad_frames: BadFrames = field(default_factory=BadFrames)
+    idle: list[Decoder] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Decoders that no loader has at the moment. The next loader takes one, with the pipelines that it has built and
+    the files that it has looked at."""
 
     def __post_init__(self):
         if self.backend not in (None, "dali", "torch"):
@@ -65,7 +68,7 @@ class Decoder(ABC):
 
     def __init__(self, reading: ReadingOptions):
         self._size, self._device, self._threads = reading.size, reading.device, reading.threads
-        self._pool = ThreadPoolExecutor(reading.threads, "frames") if reading.threads > 1 else None
+        self._pool = self._threads_at_rest()
 
     @abstractmethod
     def read(self, wanted: Wanted) -> Any:
@@ -83,6 +86,11 @@ class Decoder(ABC):
         """`function` of each item, in order, on as many threads as there are."""
         return list((self._pool.map if self._pool else map)(function, items))
 
-    def close(self) -> None:
+    def rest(self) -> None:
+        """Let the threads go until it is used again."""
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+            self._pool = self._threads_at_rest()
+
+    def _threads_at_rest(self) -> ThreadPoolExecutor | None:
+        return ThreadPoolExecutor(self._threads, "frames") if self._threads > 1 else None

@@ -15,6 +15,8 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 SCAN = 0xDA
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of the segment that says how large an image is."""
+UNREAD = ("tjDecompressHeader3", "Unsupported")
+"""What libjpeg-turbo begins with where a JPEG is sound, but of a kind that it does not decode."""
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 """What their segments begin with."""
 
@@ -91,10 +93,20 @@ def decode_jpeg(content: bytes, components: int) -> np.ndarray:
     try:
         decoded = pixels(strict=True)
     except ValueError as error:
+        if str(error).startswith(UNREAD):
+            raise ValueError(f"it is {_kind(content)}, which is not read: save it anew as JPEG or PNG") from error
         if not _is_padding(str(error), content):
             raise
         decoded = pixels(strict=False)
     return _rgb(decoded, content) if inks else decoded
+
+
+def _kind(content: bytes) -> str:
+    """Of a JPEG, what others of its kind are not."""
+    marker, frame = next((marker, segment) for marker, segment in segments(content) if marker in FRAMES)
+    family = "lossless" if marker & 3 == 3 else "hierarchical" if marker & 4 else "usual"
+    planes = ", ".join(f"{factors >> 4}x{factors & 15}" for factors in frame[7::3])
+    return f"a JPEG ({family}, {frame[0]} bits, planes sampled {planes})"
 
 
 def _is_padding(problem: str, content: bytes) -> bool:

@@ -80,7 +80,8 @@ class Loader(Iterator[tuple[Batch, ...]]):
 
     def __init__(self, streams: Sequence[Stream], reading: ReadingOptions):
         self._streams, self._reading = streams, reading
-        self._decoder: Decoder = make_decoder(reading)
+        self._decoder: Decoder = reading.idle.pop() if reading.idle else make_decoder(reading)
+        self._closed = False
         self.name = self._decoder.name
         """What decodes, and where: `DALI 2.4.0 (cpu)`."""
         self.notes = self._decoder.notes(tracklet for stream in streams for tracklet in stream.tracklets)
@@ -104,11 +105,14 @@ class Loader(Iterator[tuple[Batch, ...]]):
         return batches
 
     def close(self) -> None:
-        """Stop working ahead; waits for the step that is being made."""
+        """Stop working ahead; waits for the step that is being made. The decoder is the next loader's then."""
         self._ahead.close()
         while self._held:
             self._held.popleft()[0].synchronize()
-        self._decoder.close()
+        if not self._closed:
+            self._closed = True
+            self._decoder.rest()
+            self._reading.idle.append(self._decoder)
 
     def __enter__(self) -> Loader:
         return self

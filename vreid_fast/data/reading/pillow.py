@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import png
+from . import other_kinds, png, pnm
 from .limits import LEAST_SIDE, MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ FORMATS = ("PNG", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "GIF")
 """By content, whatever a file is called."""
 ORIENTATION = 0x0112
 """Exif's tag."""
+# Exif that is damaged behind the orientation, and images that are refused for their size: once a process is no help.
+warnings.filterwarnings("ignore", module=r"PIL\.(Image|TiffImagePlugin)$")
 _STARTS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", png.START: "PNG", b"GIF8": "GIF"}
 """What files of a kind begin with, for those that Pillow does not know them by."""
 
@@ -41,6 +44,8 @@ def decode_other(content: bytes) -> tuple[np.ndarray, int]:
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
             raise ValueError(f"it holds {pages} pictures, wanted one: write each to a file of its own")
+        if image.format == "PPM":
+            pnm.check_values(image, content)
         image.load()
         if image.format == "PNG" and _ends_black(image):
             png.check_rows(content)
@@ -68,7 +73,8 @@ def _open(content: bytes) -> Image.Image:
         kind = next((kind for start, kind in _STARTS.items() if content.startswith(start)), None)
         if kind:
             raise ValueError(f"it is a {kind} that is damaged, or of a kind that is not read: save it anew") from None
-        raise ValueError(f"it is no image of a kind that is read: JPEG, {', '.join(FORMATS)}") from None
+        wanted = f"wanted JPEG, {', '.join(FORMATS)}"
+        raise ValueError(f"it is {other_kinds.words(content)}, no image of a kind that is read; {wanted}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"it has far more pixels than wanted, at most {MOST_PIXELS:,}") from None
 

@@ -17,7 +17,7 @@ from ..tracklets import StoredVideo
 from .upright import UPRIGHT, Turn, may_be_turned, turn_of, upright
 from .video_decoding import Damaged, decode
 from .video_facts import VideoFacts
-from .video_file import is_cover, opened
+from .video_file import is_cover, no_file, opened
 from .video_packets import BELIEVED, Packets, read_packets
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _look(video: str | StoredVideo) -> Contents:
         else:
             frames = readable = packets.frames
     if not frames or not width or not height:
-        raise InputError(f"video {video}: holds no frames")
+        raise InputError(f"video {video}: {no_file(video) or 'holds no frames'}")
     facts = VideoFacts(codec, frames, width, height, pixels)
     return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams, turn)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import absence
 
 from ..tracklets import StoredVideo
 from .limits import MOST_PIXELS
@@ -52,7 +53,7 @@ def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContain
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"video {video}: {_missing(video) or f'cannot be decoded ({why_not(error)})'}") from error
+        raise InputError(f"video {video}: {no_file(video) or f'cannot be decoded ({why_not(error)})'}") from error
 
 
 def is_cover(stream: av.VideoStream) -> bool:
@@ -76,12 +77,12 @@ def why_not(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _missing(video: str | StoredVideo) -> str | None:
+def no_file(video: str | StoredVideo) -> str | None:
     """What is the matter with a path that is no file, or an empty one."""
     if not isinstance(video, str) or ADDRESS.match(video):
         return None
-    if not os.path.exists(video):
-        return None if "%" in video else "is missing"
+    if problem := absence(video):
+        return None if "%" in video else problem
     if os.path.isdir(video):
         return "is a folder; wanted a video file"
     return "is empty (0 bytes)" if os.path.isfile(video) and not os.path.getsize(video) else None

@@ -7,15 +7,15 @@ each person to be found in the other. A seed fixes people, cameras and every fra
 """
 
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread
 
-from tqdm import tqdm
-
 from vreid_fast.errors import InputError
+from vreid_fast.terminal import progress_bar
 
 from ..tracklets import Dataset, FramePaths, Tracklet
 from .cache import Row, cache_folder, cached_tree
@@ -97,12 +97,12 @@ def _render(folder: Path, style: str, seed: int, rows: list[Row]) -> None:
     progress = {"total": len(rows), "desc": f"rendering synthetic:{style}", "unit": "tracklet", "disable": None}
     jobs = (repeat(folder), repeat(style), repeat(seed), rows)
     if processes == 1:
-        for _ in tqdm(map(_write_tracklet, *jobs), **progress):
+        for _ in progress_bar(map(_write_tracklet, *jobs), **progress):
             pass
         return
     with ProcessPoolExecutor(processes, initializer=_end_with_parent) as pool:
         try:
-            for _ in tqdm(pool.map(_write_tracklet, *jobs, chunksize=4), **progress):
+            for _ in progress_bar(pool.map(_write_tracklet, *jobs, chunksize=4), **progress):
                 pass
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -110,7 +110,9 @@ def _render(folder: Path, style: str, seed: int, rows: list[Row]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let a worker end when its parent is killed; it would wait for work for ever."""
+    """Let a worker end when its parent is killed; it would wait for work for ever. Ctrl-C is the parent's matter."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def wait() -> None:
         parent_process().join()

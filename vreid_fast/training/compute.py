@@ -1,0 +1,176 @@
+"""What the device computes in a step: networks, losses, gradients, and what follows the student.
+
+`source` and `adapt` are functions of tensors on the device. They read no number back, and what they change (weights,
+moments, teacher, memory) they change in place: a step can be recorded and replayed, see `graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs
+from vreid_fast.device import Precision
+from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce
+from vreid_fast.models import NetworkOutput
+
+from .adversarial import Drawn, domain_losses
+from .learner import Learner
+from .logbook import Scalars
+from .profile import Profile
+
+Terms = dict[str, Tensor]
+"""Losses by name."""
+
+
+class SourceInputs(NamedTuple):
+    """Of a step on the source alone."""
+
+    clips: Tensor
+    """(B, T, 3, H, W)."""
+    tracklets: Tensor
+    """(B,) rows of the source's tracklets."""
+
+
+class AdaptInputs(NamedTuple):
+    """Of a step of adaptation: a source batch, a target batch in two views, and what the host decides."""
+
+    source_clips: Tensor
+    source_tracklets: Tensor
+    student_view: Tensor
+    teacher_view: Tensor
+    target_tracklets: Tensor
+    ramp: Tensor
+    """0-d float64, part of the consistency losses' factor."""
+    groups: Tensor
+    seed: Tensor
+    """Of L3S, see `adversarial.Drawn`."""
+
+
+class Computed(NamedTuple):
+    """What a step leaves: 0-d tensors by name."""
+
+    losses: Terms
+    """What was minimised as "total", and its terms."""
+    scalars: Scalars
+    """Other numbers to log."""
+    watched: Terms
+    """What must be finite beside the losses."""
+
+
+@dataclass
+class Compute:
+    """The device's part of the steps of a run."""
+
+    learner: Learner
+    precision: Precision
+    labels: Tensor
+    """(N,) classes of the source's tracklets, on the device."""
+    identity: IdentityKnobs
+    adversarial: AdversarialKnobs
+    clip_gradient: float
+    per_person: int
+    """K, tracklets a person in a source batch."""
+    profile: Profile
+
+    def source(self, inputs: SourceInputs, norms: bool = False) -> Computed:
+        """A step on the labelled source alone.
+
+        Args:
+            norms: whether gradient norms of each loss are looked at.
+        """
+        factors, part = self.identity.factors(), self.profile.part
+        with part("student"), self.precision.cast():
+            output = self.learner.student(inputs.clips)
+        with part("losses"):
+            losses = self._identity_losses(output, inputs.tracklets)
+            loss = weighted(losses, factors)
+        weights = {name: factors[name] for name in losses}
+        looked = self._gradient_norms(losses, weights) if norms else {}
+        scalars: Scalars = {"weights": weights, **looked, "gradient_norm": self._gradient_step(loss)}
+        return Computed({**losses, "total": loss}, scalars, {})
+
+    def adapt(self, inputs: AdaptInputs, norms: bool = False, clustering: int | None = None) -> Computed:
+        """A step of eq. 17: forward, losses, backward, gradient step, the teacher's and the consistency's updates.
+
+        Args:
+            norms: as in `source`.
+            clustering: the seed of clusters that are made anew before the losses of this step; this waits for the
+                device. None = there are none to make.
+        """
+        adaptation = self.learner.adaptation
+        assert adaptation is not None, "Learner.start_adaptation comes first"
+        teacher, consistency, part = adaptation.teacher, adaptation.consistency, self.profile.part
+        # Source and target go forward apart, so that each is normalised by its own batch statistics.
+        with part("student"), self.precision.cast():
+            of_source = self.learner.student(inputs.source_clips)
+            of_target = self.learner.student(inputs.student_view)
+        with part("teacher"), self.precision.cast():
+            of_teacher = teacher(inputs.teacher_view)
+
+        with part("losses"):
+            identity = self._identity_losses(of_source, inputs.source_tracklets)
+            terms = [name for name, factor in self.adversarial.factors().items() if factor > 0]
+            domain, accuracy = domain_losses(
+                adaptation.heads, of_source, of_target, self.learner.reversal,
+                Drawn(inputs.groups, inputs.seed), terms=terms,
+            )  # fmt: skip
+            agreement, facts = consistency.losses(inputs.target_tracklets, of_target.clip, of_teacher, clustering)
+        groups: dict[str, tuple[Terms, dict[str, float], float | Tensor]] = {
+            "identity": (identity, self.identity.factors(), 1.0),
+            "domain": (domain, self.adversarial.factors(), 1.0),
+            "consistency": (agreement, consistency.factors, inputs.ramp),
+        }
+        sums: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
+        learned = adaptation.weights.named()
+        for group, (losses, factors, share) in groups.items():
+            if losses:
+                sums[group] = _single(share) * weighted(losses, factors)
+                weights |= {name: _single(share * factors[name]) * learned[group] for name in losses}
+        loss = adaptation.weights(sums)
+        losses = {**identity, **domain, **agreement}
+        looked = self._gradient_norms(losses, weights) if norms else {}
+
+        norm = self._gradient_step(loss)
+        with part("EMA"):
+            teacher.follow()
+        consistency.after_step(inputs.target_tracklets, of_teacher)
+        scalars: Scalars = {**accuracy, **facts, "weights": weights, **looked, "gradient_norm": norm}
+        watched = {"features of the teacher": of_teacher.float().sum()}  # not finite where one is not
+        return Computed({**losses, "total": loss}, scalars, watched)
+
+    def _identity_losses(self, output: NetworkOutput, tracklets: Tensor) -> Terms:
+        """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""
+        knobs, labels = self.identity, self.labels[tracklets]
+        losses = {}
+        if knobs.cross_entropy:
+            losses["cross_entropy"] = cross_entropy(output.logits, labels)
+        if knobs.triplet:
+            losses["triplet"] = batch_hard_triplet(output.clip, labels, knobs.margin, knobs.triplet_distance)
+        if knobs.info_nce:
+            assert output.projected is not None, "build.initial_network refuses networks without a projection"
+            losses["info_nce"] = info_nce(output.projected, self.per_person, knobs.info_nce_temperature)
+        return losses
+
+    def _gradient_step(self, loss: Tensor) -> Tensor:
+        return self.precision.step(loss, self.learner.optimiser, self.clip_gradient, self.profile.part)
+
+    def _gradient_norms(self, losses: Terms, weights: Mapping[str, float | Tensor]) -> Scalars:
+        """Weighted gradient norms at the backbone by loss."""
+        norms = gradient_norms(losses, self.learner.student.trunk.parameters())
+        return {"gradient_norms": {name: norm * weights[name] for name, norm in norms.items()}}
+
+
+def weighted(losses: Terms, factors: dict[str, float]) -> Tensor:
+    """The sum of losses, each times its factor."""
+    return torch.stack([factors[name] * loss for name, loss in losses.items()]).sum()
+
+
+def _single(share: float | Tensor) -> float | Tensor:
+    """In float32, as the losses are, where it is a tensor."""
+    return share.float() if isinstance(share, Tensor) else share
