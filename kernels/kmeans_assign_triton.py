@@ -150,3 +150,12 @@ def assign(x, centroids) -> tuple[Tensor, Tensor]:
     labels = torch.empty(x.shape[:2], dtype=torch.int64, device=x.device)
     rank(x, centroids, labels)
     return labels, distances_to(x, centroids, labels)
+
+
+def assign_about(middle, x, centroids) -> tuple[Tensor, Tensor]:
+    """`assign`, of samples x (B, N, D) that may lie far from zero and close to `middle` (B, 1, D)."""
+    labels = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
+    norms = distances_to(x, middle, labels)
+    distances, running = torch.empty_like(norms), torch.ones(len(x), dtype=torch.int32, device=x.device)
+    rank(x, centroids.float(), labels, (middle, norms, distances, running, running))
+    return labels, distances

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .kmeans_assign_triton import assign, distances_to
+from .kmeans_assign_triton import assign_about, distances_to
 from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seeded
 from .kmeans_means_triton import means
 from .kmeans_reference import middle_of
@@ -138,7 +138,7 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tu
 
     labels, distances = empty(programs, samples, dtype=torch.int64), None
     if init is not None:
-        labels, distances = assign(x, init)
+        labels, distances = assign_about(middle_of(x), x, init)
     gram, inertia = empty(batch, samples, samples), empty(programs)
     members = empty(programs * runs, samples, dtype=torch.int32)
     counts = empty(batch, clusters, dtype=torch.int64)

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .kmeans_assign_triton import assign, distances_to, rank
+from .kmeans_assign_triton import assign_about, distances_to, rank
 from .kmeans_means_triton import means
 from .kmeans_reference import middle_of
 from .kmeans_seed_triton import seed_runs
@@ -62,7 +62,7 @@ def kmeans_samples(x, clusters, restarts, iterations, init, seed, candidates) ->
     if init is None:
         labels, distances = seed_runs(x, middle, norms, clusters, restarts, seed, candidates)
     else:
-        labels, distances = assign(x, init)
+        labels, distances = assign_about(middle, x, init)
     centroids = torch.empty(problems, clusters, width, dtype=torch.float32, device=x.device)
     middle = middle.repeat_interleave(restarts, 0)
     # running[t, p]: whether run p still takes part in iteration t.

@@ -452,3 +452,11 @@ def test_one_sample_far_away_does_not_spoil_the_others(samples, width, value, ru
     own = exact.gather(1, found.labels[:, None])[:, 0]
     assert (own <= exact.amin(1) * (1 + 1e-4) + 1e-4).all()
     assert found.counts[found.labels[-1]] == 1 and (found.counts > 0).all()
+
+
+@pytest.mark.parametrize("given", (False, True), ids=("seeded", "given"))
+def test_samples_far_from_zero(given, run):
+    near = lattice(40, 16)
+    far = near + 2**14
+    found, wanted = (run(x, 5, init=x[:5] if given else "k-means++", restarts=2, iterations=1) for x in (far, near))
+    assert torch.equal(found.labels, wanted.labels)
