@@ -10,6 +10,7 @@ import copy
 import sys
 
 import torch
+from failures import exit_status
 from providers import graphed
 from timing import arguments, compare, installed
 from torch import nn
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     providers["copy of as many bytes"] = copied
     case = f"{network} {averaged} tensors {elements:.1f}M"
     compare("ema", case, providers, expected, device=options.device, quick=options.quick)
-    return 0
+    return exit_status()
 
 
 def other_state(student: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 import torch
+from failures import exit_status
 from providers import eager_and_compiled
 from timing import arguments, compare
 from torch import Tensor
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
                 "gather_clips", case, compared, out.clone(), device=options.device, quick=options.quick,
                 rtol=1e-2, atol=1e-2,
             )  # fmt: skip
-    return 0
+    return exit_status()
 
 
 def eager(frames: Tensor, rows: Tensor, drawn: Tensor, dtype: torch.dtype) -> Tensor:

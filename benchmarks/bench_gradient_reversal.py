@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import torch
+from failures import exit_status
 from timing import arguments, compare
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     compare("gradient_reversal", f"{size} forward, backward", both, -STRENGTH * upstream, **common)
     for name, strength in (("tensor", tensor.clone()), ("number", None)):
         print(f"{'':20} compilations over {STEPS} strengths, as {name}: {compilations(strength)}")
-    return 0
+    return exit_status()
 
 
 def compilations(strength: torch.Tensor | None) -> int:

@@ -2,7 +2,7 @@
 
 "given": all from the same initial centroids, up to 25 iterations, on data that takes many. "restarts": the
 training step's job, k-means++ and the best of ten; flash-kmeans, which has neither, runs ten random starts as a
-batch. Inertias are compared before anything is timed.
+batch. Inertias are compared before anything is timed; where ours is worse the case has failed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import warnings
 
 import torch
+from failures import attempt, exit_status
 from providers import graphed
 from timing import arguments, compare, installed
 from torch import Tensor
@@ -25,19 +26,21 @@ def main(argv: list[str] | None = None) -> int:
     # (B, N, D, K)
     small, given = [(1, 64, 2048, 16), (32, 64, 2048, 16)], [(1, 864, 256, 61), (1, 4096, 256, 64)]
     if options.device == "cuda":
-        given += [(1, 4096, 2048, 128), (1, 40_000, 2048, 1000), (32, 75_600, 128, 1000)]
+        given += [(1, 4096, 2048, 128)]
+        given += [(1, 40_000, 2048, 1000), (32, 75_600, 128, 1000)] if options.full else []
     if options.quick:
         small, given = small[:1], [(1, 512, 64, 16)]
     dtypes = (torch.bfloat16, torch.float32) if options.device == "cuda" else (torch.float32,)
     for dtype in dtypes:
-        for size in small:
-            restarts(options, *size, dtype)
-        for size in given:
-            from_given_centroids(options, *size, dtype)
-    return 0
+        for case, sizes, measure in ((f"{RESTARTS} restarts", small, restarts), ("given", given, from_given_centroids)):
+            for size in sizes:
+                named = f"{described(*size, dtype)} {case}"
+                with attempt("kmeans", named, "vreid_fast"):
+                    measure(options, named, *size, dtype)
+    return exit_status()
 
 
-def restarts(options, problems: int, samples: int, width: int, clusters: int, dtype: torch.dtype) -> None:
+def restarts(options, case: str, problems: int, samples: int, width: int, clusters: int, dtype: torch.dtype) -> None:
     x, _ = low_rank(problems, samples, width, clusters, dtype, options.device)
     seed = torch.tensor(0, device=options.device)
     providers = {"vreid_fast": lambda: kmeans(x, clusters, restarts=RESTARTS, seed=seed)}
@@ -50,14 +53,15 @@ def restarts(options, problems: int, samples: int, width: int, clusters: int, dt
             )
     if problems == 1:
         providers["scikit-learn"] = scikit_learn(x[0], clusters, n_init=RESTARTS)
-        # No two draw alike; that ours is no worse is what can be asked.
+        # No two draw alike, and one problem says little: kmeans_quality.py compares many.
         found, theirs = providers["vreid_fast"]().inertia.item(), providers["scikit-learn"]().inertia_
-        assert found <= 1.02 * theirs, f"inertia {found}, scikit-learn's {theirs}"
-    case = f"{described(problems, samples, width, clusters, dtype)} {RESTARTS} restarts"
+        assert found <= 1.05 * theirs, f"inertia {found}, scikit-learn's {theirs}"
     compare("kmeans", case, providers, None, device=options.device, quick=options.quick)
 
 
-def from_given_centroids(options, problems: int, samples: int, width: int, clusters: int, dtype: torch.dtype) -> None:
+def from_given_centroids(
+    options, case: str, problems: int, samples: int, width: int, clusters: int, dtype: torch.dtype
+) -> None:
     x, init = low_rank(problems, samples, width, clusters, dtype, options.device)
     # Each returns labels (B, N).
     providers = {
@@ -80,12 +84,20 @@ def from_given_centroids(options, problems: int, samples: int, width: int, clust
     if problems == 1 and options.device == "cpu":
         fitted = scikit_learn(x[0], clusters, init=init[0].float().numpy(), n_init=1, max_iter=ITERATIONS, tol=0)
         providers["scikit-learn"] = lambda: torch.from_numpy(fitted().labels_).long()[None]
-    ours = inertia(x, providers["vreid_fast"](), clusters)
-    for name, provider in providers.items():
-        theirs = inertia(x, provider().long(), clusters)
-        assert (ours <= 1.001 * theirs).all(), f"inertia {ours.tolist()}, that of {name} {theirs.tolist()}"
-    case = f"{described(problems, samples, width, clusters, dtype)} given"
-    compare("kmeans", case, providers, None, device=options.device, quick=options.quick)
+    # In float64. What rounds more goes another way from the same start, to an inertia a little higher or lower.
+    exact = torch.stack(
+        [
+            kmeans(one.double(), clusters, init=start.double(), iterations=ITERATIONS, backend="reference").inertia
+            for one, start in zip(x, init, strict=True)
+        ]
+    )
+
+    def check(labels, share=1.02):
+        found = inertia(x, labels.long(), clusters)
+        assert (found <= share * exact).all(), f"inertia {found.tolist()}, in float64 {exact.tolist()}"
+
+    check(providers["vreid_fast"](), 1.001)
+    compare("kmeans", case, providers, None, device=options.device, quick=options.quick, check=check)
 
 
 def described(problems: int, samples: int, width: int, clusters: int, dtype: torch.dtype) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 import torch
+from failures import exit_status
 from timing import arguments, compare, installed
 from torch import Tensor
 
@@ -17,13 +18,13 @@ from vreid_fast.kernels import kmeans_assign
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv, __doc__)
     on_gpu = options.device == "cuda"
-    cases = [(4096, 2048, 128), (40_000, 2048, 1000)] + ([(1_000_000, 256, 4096)] if on_gpu else [])
+    cases = [(4096, 2048, 128), (40_000, 2048, 1000)] + ([(1_000_000, 256, 4096)] if on_gpu and options.full else [])
     if options.quick:
         cases = [(1000, 256, 64)]
     for dtype in (torch.bfloat16, torch.float32) if on_gpu else (torch.float32,):
         for size in cases:
             measure(options, *size, dtype)
-    return 0
+    return exit_status()
 
 
 def measure(options, samples: int, width: int, clusters: int, dtype: torch.dtype) -> None:

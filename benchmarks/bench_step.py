@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 from bench_loader import memory_mib, pack, write_tracklets
+from failures import attempt, exit_status
 from timing import arguments, record
 
 from vreid_fast.config import Config
@@ -57,10 +58,11 @@ def main(argv: list[str] | None = None) -> int:
         cases = CASES[options.device]
         for case, knobs in list(cases.items())[: 1 if options.quick else None]:
             small = {"people": 2, "per_person": 2, "target_batch": 4} if options.quick else {}
-            bench(options, case, folder, {**knobs, **small}, warm, timed, rounds)
+            with attempt("step", case, "vreid_fast"):
+                bench(options, case, folder, {**knobs, **small}, warm, timed, rounds)
     finally:
         shutil.rmtree(folder)
-    return 0
+    return exit_status()
 
 
 def label(files: Path) -> None:

@@ -1,4 +1,7 @@
-"""Every benchmark, one after the other: `python benchmarks/run_all.py [--quick]`."""
+"""Every benchmark, one after the other: `python benchmarks/run_all.py [--quick | --full]`.
+
+What fails is printed as such and the others go on; the exit status is then 1.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import bench_kmeans_assign
 import bench_loader
 import bench_step
 import bench_temporal_pool
+from failures import attempt, exit_status
 
 BENCHMARKS = (
     bench_gradient_reversal,
@@ -30,8 +34,9 @@ BENCHMARKS = (
 def main(argv: list[str] | None = None) -> int:
     for benchmark in BENCHMARKS:
         print(f"\n{benchmark.__name__}: {benchmark.__doc__.splitlines()[0]}")
-        benchmark.main(argv)
-    return 0
+        with attempt(benchmark.__name__, "as a whole"):
+            benchmark.main(argv)
+    return exit_status()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The one way in which benchmarks time: check the result first, then time all providers in turn.
 
-A provider is a function of no arguments; on its first call its result must be the expected one, or nothing
-is timed. Rounds go through the providers one after the other, so that a busy machine is shared fairly.
-Each timed repetition lasts at least MINIMUM_MS (a fast call is repeated within it): by CUDA events on a
-GPU, by the wall clock on a CPU; ROUNDS of them, fewer (not below five) where a case would take longer than
-MAXIMUM_S. Peak memory is what one call takes beyond what lay there before: of torch's allocator on a GPU, of the
-process on a CPU (Linux). Rows go to results/<device>-<torch>.csv, replacing those of the same case.
+A provider is a function of no arguments; on its first call its result must be the expected one, or it is printed
+as failed and not timed; without ours nothing of the case is. Rounds go through the providers one after the other,
+so that a busy machine is shared fairly. Each timed repetition lasts at least MINIMUM_MS (a fast call is repeated
+within it): by CUDA events on a GPU, by the wall clock on a CPU; ROUNDS of them, fewer (not below five) where a case
+would take longer than MAXIMUM_S. Peak memory is what one call takes beyond what lay there before: of torch's
+allocator on a GPU, of the process on a CPU (Linux). Rows go to results/<device>-<torch>.csv, replacing those of the
+same case.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from failures import attempt
 
 RESULTS = Path(__file__).parent / "results"
 MINIMUM_MS, MAXIMUM_S, ROUNDS = 2.0, 30.0, 30
@@ -34,9 +36,10 @@ Provider = Callable[[], object]
 
 
 def arguments(argv: list[str] | None, description: str) -> argparse.Namespace:
-    """The options of every benchmark: --quick (few rounds, nothing written), --device."""
+    """The options of every benchmark: --quick (few rounds, nothing written), --full, --device."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="three rounds on small cases; writes no results")
+    parser.add_argument("--full", action="store_true", help="also the cases that take minutes on a GPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(argv)
 
@@ -51,20 +54,26 @@ def compare(
     quick: bool,
     rtol: float = 1e-5,
     atol: float = 1e-6,
+    check: Callable[[object], None] | None = None,
 ) -> list[dict]:
     """Checks, times, prints and (unless `quick`) writes one case.
 
     The first provider is ours; `ratio` is a provider's median over ours: above 1 we are faster.
     expected: what every provider returns on its first call, a tensor or a nest of them; None is not compared.
-
-    Raises:
-        AssertionError: a provider's result is not the expected one.
+    check: raises on any other result that is wrong.
     """
+    sound = {}
     for name, provider in providers.items():
-        if expected is not None:
-            torch.testing.assert_close(
-                provider(), expected, rtol=rtol, atol=atol, msg=lambda text, name=name: f"{op} {case} {name}: {text}"
-            )
+        with attempt(op, case, name):
+            result = provider()
+            if expected is not None:
+                torch.testing.assert_close(result, expected, rtol=rtol, atol=atol)
+            if check is not None:
+                check(result)
+            sound[name] = provider
+    if next(iter(providers)) not in sound:
+        return []
+    providers = sound
     peaks = {name: _peak_mib(provider, device) for name, provider in providers.items()}
     repeats = {name: _repeats(provider, device) for name, provider in providers.items()}
     times: dict[str, list[float]] = {name: [] for name in providers}

@@ -25,7 +25,7 @@ constexpr int64_t kColumns = 128;  // of the features that one thread works on a
 using Found = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
 void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iterations,
-           const std::optional<Tensor>& init, const Tensor& seed) {
+           const std::optional<Tensor>& init, const Tensor& seed, int64_t candidates) {
   check_widened(kOp, "x", x);
   check_one_element(kOp, "seed", seed);
   TORCH_CHECK_VALUE(x.dim() == 3 && x.sym_size(2) > 0, kOp, ": x must be (B, N, D) with D >= 1, got ",
@@ -34,6 +34,8 @@ void check(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iteratio
                     clusters, " for x ", x.sym_sizes(), "; pass more samples or ask for fewer clusters");
   TORCH_CHECK_VALUE(restarts >= 1 && iterations >= 1, kOp,
                     ": restarts and iterations must be at least 1, got ", restarts, " and ", iterations,
+                    "; ask for more");
+  TORCH_CHECK_VALUE(candidates >= 1, kOp, ": candidates must be at least 1, got ", candidates,
                     "; ask for more");
   if (init) {
     const c10::SymDimVector wanted{x.sym_size(0), clusters, x.sym_size(2)};
@@ -110,8 +112,8 @@ Found empty_like_found(const Tensor& x, int64_t clusters) {
 }
 
 Found kmeans_on_cpu(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iterations,
-                    const std::optional<Tensor>& init, const Tensor& seed, bool on_gram) {
-  check(x, clusters, restarts, iterations, init, seed);
+                    const std::optional<Tensor>& init, const Tensor& seed, int64_t candidates, bool on_gram) {
+  check(x, clusters, restarts, iterations, init, seed, candidates);
   const int64_t count = x.size(1), width = x.size(2);
   const Tensor kept = x.to(at::kFloat).contiguous(), centred = at::empty_like(kept);
   const Tensor given = init ? init->to(at::kFloat).contiguous() : Tensor();
@@ -125,7 +127,8 @@ Found kmeans_on_cpu(const Tensor& x, int64_t clusters, int64_t restarts, int64_t
     centre(kept.const_data_ptr<float>() + b * count * width, count, centroids, clusters, width, samples,
            centred_centroids);
     const int64_t runs = init ? 1 : restarts;
-    problems.push_back({samples, count, width, clusters, centred_centroids, runs, iterations, b * runs});
+    problems.push_back(
+        {samples, count, width, clusters, centred_centroids, runs, iterations, candidates, b * runs});
   }
   std::vector<Run> best(problems.size(), Run(0, 0));
   const int64_t number = seed.item<int64_t>();
@@ -149,8 +152,8 @@ Found kmeans_on_cpu(const Tensor& x, int64_t clusters, int64_t restarts, int64_t
 }
 
 Found kmeans_on_meta(const Tensor& x, int64_t clusters, int64_t restarts, int64_t iterations,
-                     const std::optional<Tensor>& init, const Tensor& seed, bool) {
-  check(x, clusters, restarts, iterations, init, seed);
+                     const std::optional<Tensor>& init, const Tensor& seed, int64_t candidates, bool) {
+  check(x, clusters, restarts, iterations, init, seed, candidates);
   return empty_like_found(x, clusters);
 }
 
@@ -160,9 +163,8 @@ Found kmeans_on_meta(const Tensor& x, int64_t clusters, int64_t restarts, int64_
 // D) and init (B, K, D), computed on the inner products of the samples or on the samples.
 TORCH_LIBRARY_FRAGMENT(vreid_fast, m) {
   m.def(
-      "kmeans_cpu(Tensor x, int clusters, int restarts, int iterations, Tensor? init, Tensor seed, bool "
-      "on_gram)"
-      " -> (Tensor labels, Tensor centroids, Tensor inertia, Tensor counts)");
+      "kmeans_cpu(Tensor x, int clusters, int restarts, int iterations, Tensor? init, Tensor seed, int "
+      "candidates, bool on_gram) -> (Tensor labels, Tensor centroids, Tensor inertia, Tensor counts)");
 }
 
 TORCH_LIBRARY_IMPL(vreid_fast, CPU, m) { m.impl("kmeans_cpu", &kmeans_on_cpu); }

@@ -16,7 +16,8 @@ struct Problem {
   int64_t count, width, clusters;
   const float* init;  // (K, D) less the mean of the samples, or null for k-means++
   int64_t restarts, iterations;
-  int64_t first_run;  // the row of the first restart's random numbers
+  int64_t candidates;  // samples drawn for each centroid but the first
+  int64_t first_run;   // the row of the first restart's random numbers
 };
 
 // The samples by cluster, in order of their index within one.
@@ -66,10 +67,7 @@ class Run {
 // samples with the one drawn; `squares` (N,) are those of the samples with themselves.
 class Seeding {
  public:
-  Seeding(const CounterRandom& random, int64_t row, int64_t clusters, const float* squares, Run& run);
-
-  // Samples drawn for each centroid but the first.
-  static int64_t trials(int64_t clusters);
+  Seeding(const CounterRandom& random, int64_t row, int64_t candidates, const float* squares, Run& run);
 
   int64_t draw_first() const { return random_.below(count_, row_, 0); }
   void take_first(int64_t drawn, const float* inner);
@@ -81,7 +79,7 @@ class Seeding {
   void take_one(int64_t cluster, int64_t drawn, const float* inner);
 
   CounterRandom random_;
-  int64_t row_, trials_, count_;
+  int64_t row_, candidates_, count_;
   const float* squares_;
   Run& run_;
   std::vector<float> sums_;  // of the distances of each kBlock samples

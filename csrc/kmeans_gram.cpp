@@ -68,8 +68,8 @@ class Restart {
  private:
   void seed(const Problem& problem, const float* gram, const CounterRandom& random, int64_t restart,
             Run& run) {
-    Seeding seeding(random, problem.first_run + restart, problem.clusters, diagonal_.data(), run);
-    std::vector<int64_t> drawn(Seeding::trials(problem.clusters));
+    Seeding seeding(random, problem.first_run + restart, problem.candidates, diagonal_.data(), run);
+    std::vector<int64_t> drawn(problem.candidates);
     std::vector<const float*> inner(drawn.size());
     const int64_t first = seeding.draw_first();
     seeding.take_first(first, gram + first * problem.count);

@@ -62,7 +62,7 @@ void Restarts::multiply(const float* drawn, int64_t count, float* inner) const {
 }
 
 void Restarts::seed(const CounterRandom& random) {
-  const int64_t samples = problem_.count, width = problem_.width, trials = Seeding::trials(problem_.clusters);
+  const int64_t samples = problem_.count, width = problem_.width, trials = problem_.candidates;
   const int64_t restarts = static_cast<int64_t>(runs_.size());
   const int64_t at_once = std::clamp<int64_t>(kMemory / 4 / (trials * samples), 1, restarts);
   const at::Tensor picked = at::empty({at_once * trials, width}, at::kFloat);
@@ -73,7 +73,7 @@ void Restarts::seed(const CounterRandom& random) {
     const int64_t count = std::min(at_once, restarts - first);
     std::vector<Seeding> seedings;
     for (int64_t i = 0; i < count; ++i) {
-      seedings.emplace_back(random, problem_.first_run + first + i, problem_.clusters, squares_.data(),
+      seedings.emplace_back(random, problem_.first_run + first + i, problem_.candidates, squares_.data(),
                             runs_[first + i]);
     }
     std::vector<int64_t> firsts(count), drawn(count * trials);

@@ -1,6 +1,5 @@
 // Greedy k-means++.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -8,18 +7,14 @@
 
 namespace vreid_fast {
 
-Seeding::Seeding(const CounterRandom& random, int64_t row, int64_t clusters, const float* squares, Run& run)
+Seeding::Seeding(const CounterRandom& random, int64_t row, int64_t candidates, const float* squares, Run& run)
     : random_(random),
       row_(row),
-      trials_(trials(clusters)),
+      candidates_(candidates),
       count_(static_cast<int64_t>(run.labels.size())),
       squares_(squares),
       run_(run),
       sums_((count_ + kBlock - 1) / kBlock) {}
-
-int64_t Seeding::trials(int64_t clusters) {
-  return 2 + static_cast<int64_t>(std::log(static_cast<double>(clusters)));
-}
 
 void Seeding::take_first(int64_t drawn, const float* inner) {
   std::fill(run_.distances.begin(), run_.distances.end(), std::numeric_limits<float>::infinity());
@@ -29,9 +24,9 @@ void Seeding::take_first(int64_t drawn, const float* inner) {
 // The first sample whose cumulated distance exceeds a uniform share of the total.
 void Seeding::draw(int64_t cluster, int64_t* drawn) const {
   const double total = std::accumulate(sums_.begin(), sums_.end(), 0.0);
-  for (int64_t trial = 0; trial < trials_; ++trial) {
+  for (int64_t trial = 0; trial < candidates_; ++trial) {
     const float uniform =
-        random_.uniform(static_cast<uint32_t>(row_), static_cast<uint32_t>(cluster * trials_ + trial));
+        random_.uniform(static_cast<uint32_t>(row_), static_cast<uint32_t>(cluster * candidates_ + trial));
     const double share = uniform * static_cast<float>(total);
     const int64_t blocks = static_cast<int64_t>(sums_.size());
     double cumulated = 0;
@@ -50,7 +45,7 @@ void Seeding::draw(int64_t cluster, int64_t* drawn) const {
 void Seeding::take(int64_t cluster, const int64_t* drawn, const float* const* inner) {
   double least = std::numeric_limits<double>::infinity();
   int64_t best = 0;
-  for (int64_t trial = 0; trial < trials_; ++trial) {
+  for (int64_t trial = 0; trial < candidates_; ++trial) {
     double sum = 0;
     for (int64_t begin = 0; begin < count_; begin += kBlock) {
       sum += sum_nearer(inner[trial] + begin, squares_[drawn[trial]], squares_ + begin,

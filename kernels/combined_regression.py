@@ -63,7 +63,7 @@ def combined_regression(
             as padding, an empty group as zero features with shares (0, 0), and lengths are clamped to 0..T.
         TypeError: a dtype that is wrong, or that the backend does not take.
     """
-    _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, lengths)
+    padded = _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, lengths)
     if backend is None and torch.float64 in (clips.dtype, weight1.dtype):
         backend = "reference"
     chosen = choose("combined_regression", backend, clips.device)
@@ -73,13 +73,14 @@ def combined_regression(
                 f"combined_regression: strength must hold one element without gradient, got shape "
                 f"{list(strength.shape)}, requires_grad {strength.requires_grad}; pass a 0-d tensor, detached"
             )
-        strength = strength.to(clips.device).reshape(())
+        if strength.dim() or strength.device != clips.device:
+            strength = strength.to(clips.device).reshape(())
     else:
         strength = torch.full((), strength, dtype=torch.float32, device=clips.device)
     seed = as_seed("combined_regression", seed, clips.device)
     arguments = clips, domains, groups, weight1, bias1, weight2, bias2, strength, dropout, seed, lengths
     if chosen == "reference":
-        return combined_regression_reference(*arguments)
+        return combined_regression_reference(*arguments, padded)
     for name, tensor in (("clips", clips), ("weight1", weight1)):
         if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
             raise TypeError(
@@ -89,7 +90,8 @@ def combined_regression(
     return CombinedRegression(*_forward_op(*arguments)[:3])
 
 
-def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, lengths) -> None:
+def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, lengths) -> bool:
+    """Raises what combined_regression does. Whether `groups` may have padding, which a GPU is not asked."""
     if clips.dim() not in (2, 3) or 0 in clips.shape:
         raise ValueError(
             f"combined_regression: clips must be (N, D), or frames (N, T, D), got {tuple(clips.shape)}; pool maps first"
@@ -112,38 +114,46 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, leng
             f"combined_regression: weight1 must be (hidden, {width}), got {tuple(weight1.shape)}; pass nn.Linear's"
         )
     hidden = weight1.shape[0]
-    integers = {"domains": (domains, (samples,)), "groups": (groups, tuple(groups.shape))}
-    floats = {
-        "clips": (clips, tuple(clips.shape)),
-        "weight1": (weight1, (hidden, width)),
-        "bias1": (bias1, (hidden,)),
-        "weight2": (weight2, (2, hidden)),
-        "bias2": (bias2, (2,)),
-    }
-    for name, (tensor, shape) in (integers | floats).items():
-        if tuple(tensor.shape) != shape:
+    wanted = (
+        ("domains", domains, (samples,), False),
+        ("groups", groups, groups.shape, False),
+        ("clips", clips, clips.shape, True),
+        ("weight1", weight1, (hidden, width), True),
+        ("bias1", bias1, (hidden,), True),
+        ("weight2", weight2, (2, hidden), True),
+        ("bias2", bias2, (2,), True),
+    )
+    device = clips.device
+    for name, tensor, shape, floats in wanted:
+        if tensor.shape != shape:
             raise ValueError(
                 f"combined_regression: {name} must be {shape}, got {tuple(tensor.shape)}; "
                 "check it against clips and weight1"
             )
-        if tensor.device != clips.device:
+        if tensor.device != device:
             raise ValueError(
-                f"combined_regression: {name} must be on {clips.device} as clips is, got {tensor.device}; move it"
+                f"combined_regression: {name} must be on {device} as clips is, got {tensor.device}; move it"
             )
-        if tensor.is_floating_point() != (name in floats):
-            kind = "floats" if name in floats else "integers"
+        if tensor.is_floating_point() != floats:
+            kind = "floats" if floats else "integers"
             raise TypeError(f"combined_regression: {name} must be {kind}, got {tensor.dtype}; convert it")
     if not 0 <= dropout < 1:
         raise ValueError(f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability")
-    if groups.device.type == "cpu" and not torch.compiler.is_compiling():
-        if groups.min() < -1 or groups.max() >= samples:
-            raise ValueError(
-                f"combined_regression: groups must hold -1..{samples - 1}, got {int(groups.min())}.."
-                f"{int(groups.max())}; index the {samples} clips"
-            )
-        if (groups < 0).all(1).any():
-            row = int((groups < 0).all(1).nonzero()[0])
-            raise ValueError(f"combined_regression: groups must not be empty, got row {row} all -1; drop it")
+    if groups.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    least, most = (int(value) for value in groups.aminmax())
+    if least < -1 or most >= samples:
+        raise ValueError(
+            f"combined_regression: groups must hold -1..{samples - 1}, got {least}..{most}; index the {samples} clips"
+        )
+    if least >= 0:
+        return False
+    empty = (groups < 0).all(1)
+    if empty.any():
+        raise ValueError(
+            f"combined_regression: groups must not be empty, got row {int(empty.nonzero()[0])} all -1; drop it"
+        )
+    return True
 
 
 def _forward(

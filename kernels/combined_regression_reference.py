@@ -32,24 +32,37 @@ def combined_regression_reference(
     dropout: float,
     seed: Tensor,
     lengths: Tensor | None = None,
+    padded: bool = True,
 ) -> CombinedRegression:
-    """Any device and float type, see combined_regression; `strength` and `seed` are 0-d tensors."""
+    """Any device and float type, see combined_regression; `strength` and `seed` are 0-d tensors.
+
+    padded: False where all of `groups` is known to be in 0..N-1. The result is the same, sooner.
+    """
     accumulate = torch.promote_types(torch.promote_types(clips.dtype, weight1.dtype), torch.float32)
-    present = (groups >= 0) & (groups < clips.shape[0])
-    index = torch.where(present, groups, 0)
-    sizes = present.sum(1, keepdim=True).clamp(min=1)
     means = clips.to(accumulate)
     if clips.dim() == 3:
         means = mean_over_frames(means, lengths)[1]
-    members = means.index_select(0, index.flatten()).unflatten(0, groups.shape)
-    combined = (torch.where(present[..., None], members, 0.0).sum(1) / sizes).to(clips.dtype)
-    of_target = (present & (domains[index] == 1)).sum(1, keepdim=True)
-    of_source = (present & (domains[index] == 0)).sum(1, keepdim=True)
-    shares = torch.cat([of_source, of_target], 1).to(accumulate) / sizes
+    index = groups
+    sizes: int | Tensor = groups.shape[1]
+    present: Tensor | None = None
+    if padded:
+        present = (groups >= 0) & (groups < clips.shape[0])
+        index = torch.where(present, groups, 0)
+        sizes = present.sum(1, keepdim=True).clamp(min=1)
+
+    def mean_of(rows: Tensor) -> Tensor:
+        members = F.embedding(index, rows)  # on a CPU its gradient is the soonest of all ways to index
+        if present is not None:
+            members = torch.where(present[..., None], members, 0.0)
+        return members.sum(1) / sizes
+
+    combined = mean_of(means).to(clips.dtype)
+    both = torch.arange(2, device=domains.device)  # source, target
+    shares = mean_of((domains[:, None] == both).to(accumulate))
 
     features = combined.to(accumulate)
     # The value of features with the gradient -strength: the bracket is zero with gradient -1.
-    features = features + (strength.detach() + 1) * (features.detach() - features)
+    features = torch.addcmul(features, strength.detach() + 1, features.detach() - features)
     hidden = F.relu(F.linear(features, weight1.to(accumulate), bias1.to(accumulate)))
     if dropout:
         unit = torch.arange(hidden.shape[1], device=clips.device)
@@ -57,7 +70,7 @@ def combined_regression_reference(
         kept = random_bits(seed, group, unit) >= dropped_below(dropout)
         hidden = torch.where(kept, hidden / (1 - dropout), 0.0)
     predictions = F.linear(hidden, weight2.to(accumulate), bias2.to(accumulate)).softmax(1)
-    return CombinedRegression((predictions - shares).square().mean(), predictions, combined)
+    return CombinedRegression(F.mse_loss(predictions, shares), predictions, combined)
 
 
 def dropped_below(dropout: float) -> int:

@@ -46,7 +46,9 @@ def as_seed(op: str, seed: int | torch.Tensor, device: torch.device) -> torch.Te
             raise TypeError(f"{op}: seed must be an integer, got a tensor of {seed.dtype}; convert it")
         if seed.numel() != 1:
             raise ValueError(f"{op}: seed must hold one element, got shape {list(seed.shape)}; pass a 0-d tensor")
-        return seed.to(device=device, dtype=torch.int64).reshape(())
+        if seed.dim() or seed.dtype != torch.int64 or seed.device != device:
+            seed = seed.to(device=device, dtype=torch.int64).reshape(())
+        return seed
     if isinstance(seed, float):
         raise TypeError(f"{op}: seed must be an integer, got {seed}; convert it")
     return torch.full((), seed, dtype=torch.int64, device=device)

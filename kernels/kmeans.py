@@ -7,6 +7,7 @@ products (on a GPU in kmeans_gram_triton.py: all iterations in one launch), "sam
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,9 @@ from .counter_random import as_seed
 from .kmeans_cpp import kmeans_cpp
 from .kmeans_reference import kmeans_reference
 from .registration import register
+
+# What the kernels hold at once.
+MOST_CANDIDATES = 64
 
 
 class KMeans(NamedTuple):
@@ -42,6 +46,7 @@ def kmeans(
     iterations: int = 25,
     init: str | Tensor = "k-means++",
     seed: int | Tensor = 0,
+    candidates: int | None = None,
     backend: str | None = None,
 ) -> KMeans:
     """Lloyd's k-means; of `restarts` runs the one of least inertia. No gradient.
@@ -66,6 +71,8 @@ def kmeans(
         iterations: at least 1.
         init: "k-means++", or initial centroids (K, D), or (B, K, D) for batched x.
         seed: int or 0-d int64 tensor.
+        candidates: samples that k-means++ draws for each centroid, to take the one that leaves the least inertia;
+            1 is k-means++ as published. None is scikit-learn's number, 2 + log K.
         backend: "reference", "triton", "cpp" or None for the best present (float64: "reference"). On a GPU the
             reference waits for the device in every iteration; "triton" never does.
 
@@ -87,6 +94,10 @@ def kmeans(
         raise ValueError(
             f"kmeans: restarts and iterations must be at least 1, got {restarts} and {iterations}; ask for more"
         )
+    if candidates is None:
+        candidates = 2 + int(math.log(clusters))
+    if not 1 <= candidates <= MOST_CANDIDATES:
+        raise ValueError(f"kmeans: candidates must be in 1..{MOST_CANDIDATES}, got {candidates}; None is 2 + log K")
     if isinstance(init, Tensor):
         wanted = (*x.shape[:-2], clusters, x.shape[-1])
         if init.shape not in (wanted, wanted[-2:]):
@@ -108,13 +119,14 @@ def kmeans(
     backend = choose_for("kmeans", backend, x)
     problems = x.detach() if x.dim() == 3 else x.detach()[None]
     seed = as_seed("kmeans", seed, x.device)
-    found = _op(problems, clusters, restarts, iterations, given, seed, backend)
+    found = _op(problems, clusters, restarts, iterations, given, seed, candidates, backend)
     return KMeans(*(found if x.dim() == 3 else (tensor[0] for tensor in found)))
 
 
 def _run(
-    x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor, backend: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor, candidates: int,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D)."""
     if backend == "reference":
         run = kmeans_reference
@@ -125,10 +137,10 @@ def _run(
         from .kmeans_samples_triton import kmeans_samples
 
         run = kmeans_gram if fits(x.shape[1]) else kmeans_samples
-    return run(x, clusters, restarts if init is None else 1, iterations, init, seed)
+    return run(x, clusters, restarts if init is None else 1, iterations, init, seed, candidates)
 
 
-def _fake(x, clusters, restarts, iterations, init, seed, backend):
+def _fake(x, clusters, restarts, iterations, init, seed, candidates, backend):
     problems, samples, width = x.shape
     accumulate = torch.promote_types(x.dtype, torch.float32) if backend == "reference" else torch.float32
     return (
@@ -140,8 +152,8 @@ def _fake(x, clusters, restarts, iterations, init, seed, backend):
 
 
 _op = register(
-    "kmeans(Tensor x, int clusters, int restarts, int iterations, Tensor? init, Tensor seed, str backend) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
+    "kmeans(Tensor x, int clusters, int restarts, int iterations, Tensor? init, Tensor seed, int candidates, "
+    "str backend) -> (Tensor, Tensor, Tensor, Tensor)",
     _run,
     _fake,
 )

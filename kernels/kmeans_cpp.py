@@ -23,10 +23,10 @@ def fits(samples: int, width: int, clusters: int, restarts: int) -> bool:
 
 
 def kmeans_cpp(
-    x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor
+    x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor, candidates: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     load_extension()
     _, samples, width = x.shape
     on_gram = fits(samples, width, clusters, restarts)
-    return torch.ops.vreid_fast.kmeans_cpu(x, clusters, restarts, iterations, init, seed, on_gram)
+    return torch.ops.vreid_fast.kmeans_cpu(x, clusters, restarts, iterations, init, seed, candidates, on_gram)

@@ -12,15 +12,39 @@ from .least_triton import least
 
 
 @triton.jit
+def _median(a, b, c):
+    return tl.maximum(tl.minimum(a, b), tl.minimum(tl.maximum(a, b), c))
+
+
+@triton.jit
+def _row(x, part: tl.constexpr, samples, width, at):
+    sample = ((2 * part + 1) * samples) // 18
+    return tl.load(x + sample * width + at, mask=at < width, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _middle(x, samples, width, at):
+    """Of features `at`, a number among those of the samples: the median of three medians of three samples.
+
+    As middle_of of kmeans_reference.py: one far outlier would move a mean away from all others.
+    """
+    return _median(
+        _median(_row(x, 0, samples, width, at), _row(x, 3, samples, width, at), _row(x, 6, samples, width, at)),
+        _median(_row(x, 1, samples, width, at), _row(x, 4, samples, width, at), _row(x, 7, samples, width, at)),
+        _median(_row(x, 2, samples, width, at), _row(x, 5, samples, width, at), _row(x, 8, samples, width, at)),
+    )
+
+
+@triton.jit
 def products(x, gram, samples, width, i, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr):
-    """All inner products of the samples of one problem, less their mean, by one program."""
+    """All inner products of the samples of one problem, less their middle, by one program."""
     inside = i < samples
     inner = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
     for start in tl.range(0, width, BLOCK_D, num_stages=3):
         at = start + tl.arange(0, BLOCK_D)
         mask = inside[:, None] & (at < width)[None, :]
         tile = tl.load(x + i.to(tl.int64)[:, None] * width + at[None, :], mask=mask, other=0.0).to(tl.float32)
-        tile = tl.where(mask, tile - (tl.sum(tile, axis=0) / samples)[None, :], 0.0)
+        tile = tl.where(mask, tile - _middle(x, samples, width, at)[None, :], 0.0)
         inner = tl.dot(tile, tl.trans(tile), inner, input_precision="tf32x3")
     mask = inside[:, None] & inside[None, :]
     tl.store(gram + i[:, None] * samples + i[None, :], inner, mask=mask)

@@ -10,10 +10,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .kmeans_assign_triton import assign, distances_to
+from .kmeans_assign_triton import assign_about, distances_to
 from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seeded
 from .kmeans_means_triton import means
-from .kmeans_reference import seeding_trials
+from .kmeans_reference import middle_of
 from .least_triton import least
 
 
@@ -125,7 +125,7 @@ def fits_one_program(samples: int, restarts: int) -> bool:
     return samples <= 64 and restarts <= 16
 
 
-def kmeans_gram(x, clusters, restarts, iterations, init, seed) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     x = x.contiguous()
     batch, samples, width = x.shape
@@ -138,7 +138,7 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed) -> tuple[Tensor, 
 
     labels, distances = empty(programs, samples, dtype=torch.int64), None
     if init is not None:
-        labels, distances = assign(x, init)
+        labels, distances = assign_about(middle_of(x), x, init)
     gram, inertia = empty(batch, samples, samples), empty(programs)
     members = empty(programs * runs, samples, dtype=torch.int32)
     counts = empty(batch, clusters, dtype=torch.int64)
@@ -150,11 +150,10 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed) -> tuple[Tensor, 
         _products_of_all(x, gram)
         tile = {"BLOCK_K": 16, "BLOCK_J": 16, "num_warps": 8}
     if programs:
-        trials = seeding_trials(clusters)
         kmeans_gram_kernel[(programs,)](
             x, gram, seed, labels, distances, members, centroids, inertia, counts,
-            samples, clusters, width, restarts, iterations, trials,
-            WHOLE=whole, SEEDED=init is None, TRIALS=triton.next_power_of_2(trials),
+            samples, clusters, width, restarts, iterations, candidates,
+            WHOLE=whole, SEEDED=init is None, TRIALS=triton.next_power_of_2(candidates),
             TYPE=tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16, RUNS=runs,
             BLOCK_N=max(16, triton.next_power_of_2(samples)), BLOCK_D=32, num_stages=1, maxnreg=255, **tile,
         )  # fmt: skip
@@ -169,10 +168,10 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed) -> tuple[Tensor, 
 
 
 def _products_of_all(x, gram):
-    """gram (B, N, N) becomes the inner products of x (B, N, D) less its mean."""
+    """gram (B, N, N) becomes the inner products of x (B, N, D) less its middle."""
     batch, samples, width = x.shape
     block = 16 if samples <= 128 else 32
     if batch:
         kmeans_products_kernel[(batch * triton.cdiv(samples, block) ** 2,)](
-            x, x.mean(1, dtype=torch.float32), gram, samples, width, BLOCK_N=block, BLOCK_D=64, maxnreg=255
+            x, middle_of(x), gram, samples, width, BLOCK_N=block, BLOCK_D=64, maxnreg=255
         )

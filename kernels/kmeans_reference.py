@@ -7,8 +7,6 @@ Shapes: B problems, R restarts, N samples, K clusters, D features.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -16,17 +14,15 @@ from .counter_random import random_bits, uniform
 
 
 def kmeans_reference(
-    x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor
+    x: Tensor, clusters: int, restarts: int, iterations: int, init: Tensor | None, seed: Tensor, candidates: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     accumulate = torch.promote_types(x.dtype, torch.float32)
     x = x.to(accumulate)
-    # Distances do not see a shift; without it they would be small differences of large numbers.
-    # The middle is the median of a few samples: one far outlier would move a mean.
-    middle = x[:, :: max(1, x.shape[1] // 8)].median(1, keepdim=True).values
+    middle = middle_of(x)
     products = _Products(x - middle)
     if init is None:
-        labels, distances = _seed(products, clusters, restarts, seed)
+        labels, distances = _seed(products, clusters, restarts, seed, candidates)
     else:
         labels, distances = _nearest(products.samples, init.to(accumulate) - middle)
     members = labels
@@ -45,6 +41,17 @@ def kmeans_reference(
     counts = torch.zeros(centroids.shape[:2], dtype=torch.int64, device=x.device)
     counts.scatter_add_(1, labels, torch.ones_like(labels))
     return labels, centroids, (x - own).square().sum((1, 2)), counts
+
+
+def middle_of(x: Tensor) -> Tensor:
+    """(B, 1, D) in float32 or better: a point among the samples (B, N, D), to be taken from them.
+
+    Distances do not see a shift; without it they would be small differences of large numbers. It is the median of
+    a few samples, since one far outlier would move a mean away from all others.
+    """
+    few = x[:, :: max(1, x.shape[1] // 8)].to(torch.promote_types(x.dtype, torch.float32))
+    # Not torch.median, which is not deterministic on a GPU.
+    return few.sort(1).values[:, (few.shape[1] - 1) // 2, None]
 
 
 class _Products:
@@ -86,18 +93,17 @@ class _Products:
         return label.mT, (score + self.squares[..., None]).clamp(min=0).mT
 
 
-def _seed(products: _Products, clusters: int, restarts: int, seed: Tensor) -> tuple[Tensor, Tensor]:
+def _seed(products: _Products, clusters: int, restarts: int, seed: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
     """Greedy k-means++: labels and squared distances (B, R, N) of the samples to K of them.
 
-    For each centroid a few samples are drawn with probability proportional to the squared distance to the
+    For each centroid some `candidates` are drawn with probability proportional to the squared distance to the
     nearest centroid so far (the first sample whose cumulated distance exceeds a uniform share of the
     total); the one that leaves the least sum of distances is taken.
     """
     problems, samples = products.squares.shape
-    trials = seeding_trials(clusters)
     run = torch.arange(problems * restarts, device=seed.device).view(problems, restarts, 1)
-    drawn = uniform(seed, run, torch.arange(clusters * trials, device=seed.device))
-    drawn = drawn.view(problems, restarts, clusters, trials)
+    drawn = uniform(seed, run, torch.arange(clusters * candidates, device=seed.device))
+    drawn = drawn.view(problems, restarts, clusters, candidates)
     picked = (random_bits(seed, run, torch.zeros_like(run)) * samples) >> 32
     distances = products.to_samples(picked[..., 0])
     labels = torch.zeros_like(distances, dtype=torch.int64)
@@ -105,18 +111,13 @@ def _seed(products: _Products, clusters: int, restarts: int, seed: Tensor) -> tu
         cumulated = distances.cumsum(-1)
         shares = drawn[:, :, cluster] * cumulated[..., -1:]
         picked = torch.searchsorted(cumulated, shares, right=True).clamp(max=samples - 1)
-        candidates = products.to_samples(picked.flatten(1)).view(*picked.shape, samples)
-        candidates = torch.minimum(candidates, distances[:, :, None])
-        best = candidates.sum(-1).argmin(-1)[..., None, None].expand(-1, -1, 1, samples)
-        nearer = candidates.gather(2, best)[:, :, 0]
+        left = products.to_samples(picked.flatten(1)).view(*picked.shape, samples)
+        left = torch.minimum(left, distances[:, :, None])
+        best = left.sum(-1).argmin(-1)[..., None, None].expand(-1, -1, 1, samples)
+        nearer = left.gather(2, best)[:, :, 0]
         labels = torch.where(nearer < distances, cluster, labels)
         distances = nearer
     return labels, distances
-
-
-def seeding_trials(clusters: int) -> int:
-    """Samples drawn for each centroid of greedy k-means++; scikit-learn's number."""
-    return 2 + int(math.log(clusters))
 
 
 def _nearest(samples: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:

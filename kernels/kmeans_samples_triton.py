@@ -9,8 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .kmeans_assign_triton import assign, distances_to, rank
+from .kmeans_assign_triton import assign_about, distances_to, rank
 from .kmeans_means_triton import means
+from .kmeans_reference import middle_of
 from .kmeans_seed_triton import seed_runs
 
 
@@ -51,17 +52,17 @@ def kmeans_fill_kernel(
         empty -= 1
 
 
-def kmeans_samples(x, clusters, restarts, iterations, init, seed) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def kmeans_samples(x, clusters, restarts, iterations, init, seed, candidates) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     x = x.contiguous()
     batch, samples, width = x.shape
     problems = batch * restarts
-    middle = x.mean(1, keepdim=True, dtype=torch.float32)
+    middle = middle_of(x)
     norms = distances_to(x, middle, torch.zeros(batch, samples, dtype=torch.int64, device=x.device))
     if init is None:
-        labels, distances = seed_runs(x, middle, norms, clusters, restarts, seed)
+        labels, distances = seed_runs(x, middle, norms, clusters, restarts, seed, candidates)
     else:
-        labels, distances = assign(x, init)
+        labels, distances = assign_about(middle, x, init)
     centroids = torch.empty(problems, clusters, width, dtype=torch.float32, device=x.device)
     middle = middle.repeat_interleave(restarts, 0)
     # running[t, p]: whether run p still takes part in iteration t.

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .counter_random import random_bits
 from .counter_random_triton import uniform
-from .kmeans_reference import seeding_trials
 from .least_triton import least
 
 # Samples of a tile, and tiles that the draw looks at together.
@@ -110,13 +109,13 @@ def kmeans_draw_kernel(
     tl.store(picked + problem * trials + trial, tl.minimum(sample, samples - 1).to(tl.int64), mask=trial < trials)
 
 
-def seed_runs(x, middle, norms, clusters, restarts, seed) -> tuple[Tensor, Tensor]:
+def seed_runs(x, middle, norms, clusters, restarts, seed, trials) -> tuple[Tensor, Tensor]:
     """Greedy k-means++ as in kmeans_reference.py: labels and squared distances (P, N) of x (B, N, D).
 
-    norms (B, N): squared distances of the samples to middle (B, 1, D).
+    norms (B, N): squared distances of the samples to middle (B, 1, D). trials: candidates for each centroid.
     """
     batch, samples, width = x.shape
-    problems, trials = batch * restarts, seeding_trials(clusters)
+    problems = batch * restarts
     labels = torch.zeros(problems, samples, dtype=torch.int64, device=x.device)
     distances = torch.full((problems, samples), torch.inf, device=x.device)
     if not problems:
@@ -124,18 +123,18 @@ def seed_runs(x, middle, norms, clusters, restarts, seed) -> tuple[Tensor, Tenso
     run = torch.arange(problems, device=x.device)
     picked = (random_bits(seed, run, torch.zeros_like(run)) * samples) >> 32
     picked = picked[:, None].repeat(1, trials)
-    tiles = triton.cdiv(samples, TILE)
+    tiles, held = triton.cdiv(samples, TILE), max(16, triton.next_power_of_2(trials))
     best = torch.zeros_like(run)
     candidates = torch.empty(problems, trials, samples, dtype=torch.float32, device=x.device)
     sums = torch.empty(problems, trials, tiles, dtype=torch.float32, device=x.device)
     for cluster in range(clusters):
         kmeans_candidates_kernel[(problems * tiles,)](
             x, middle, norms, picked, best, distances, labels, candidates, sums, cluster, samples, width, restarts,
-            trials, BLOCK_R=16, BLOCK_N=TILE, BLOCK_D=64, num_stages=3, maxnreg=255,
+            trials, BLOCK_R=held, BLOCK_N=TILE, BLOCK_D=64, num_stages=3, maxnreg=255,
         )  # fmt: skip
         kmeans_draw_kernel[(problems,)](
             seed, candidates, sums, best, picked, cluster, samples, tiles, trials,
-            BLOCK_R=16, BLOCK_N=TILE, BLOCK_T=TILES, maxnreg=255,
+            BLOCK_R=held, BLOCK_N=TILE, BLOCK_T=TILES, maxnreg=255,
         )  # fmt: skip
     nearer = candidates[run, best]
     return torch.where(nearer < distances, clusters - 1, labels), nearer

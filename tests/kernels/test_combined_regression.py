@@ -1,5 +1,7 @@
 """combined_regression of clips: every backend against Eq. 9 written out group by group in float64."""
 
+import importlib
+
 import pytest
 import torch
 from cases import TOLERANCE, make
@@ -68,6 +70,31 @@ def test_one_output_alone_is_differentiable(output, backend, device):
             assert one.grad is None or not one.grad.any()
         else:
             assert_close(f"gradient of {name}", one.grad, sign * other.grad, TOLERANCE[torch.float32])
+
+
+@pytest.mark.parametrize("frames", (None, 3))
+@pytest.mark.parametrize("domain_type", (torch.int64, torch.uint8, torch.bool), ids=str)
+def test_without_padding_it_is_the_same_bit_for_bit(domain_type, frames, monkeypatch):
+    clips, domains, groups, *head = arguments((20, 33, 6, 5, 9), torch.float32, frames=frames)
+    groups = torch.arange(30).view(6, 5) % 20
+    groups[1] = groups[0, 0]  # a clip five times
+    given = clips, domains.to(domain_type), groups, *head
+    told = []
+
+    def asked(*arguments):
+        told.append(arguments[-1])
+        found = combined_regression_reference(*arguments[:-1], padded=arguments[-1])
+        wanted = combined_regression_reference(*arguments[:-1], padded=True)
+        for one, other in ((found, wanted), [torch.autograd.grad(of.loss, leaves_of(given)) for of in (found, wanted)]):
+            assert all(map(torch.equal, one, other))
+        return combined_regression_reference(*arguments)
+
+    module = importlib.import_module("vreid_fast.kernels.combined_regression")
+    monkeypatch.setattr(module, "combined_regression_reference", asked)
+    combined_regression(*given, STRENGTH, dropout=0.4, backend="reference")
+    groups[2, 3:] = -1
+    combined_regression(*given, STRENGTH, dropout=0.4, backend="reference")
+    assert told == [False, True]
 
 
 @pytest.mark.parametrize("backend, device", RUNS)

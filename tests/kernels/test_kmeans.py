@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from bench_kmeans import low_rank
 from cases import LAYOUTS, make
 from interpreted import TRITON_RUNS
+from kmeans_quality import KINDS, ratios
 from providers import graphed
 from sklearn.cluster import KMeans as ScikitKMeans
 
@@ -138,6 +140,29 @@ def test_paths_agree_from_the_same_seed(samples, width, clusters, run):
     check(found, x, clusters)
 
 
+@pytest.mark.parametrize("candidates", (1, 3, 20))
+def test_paths_agree_on_any_number_of_candidates(candidates, run):
+    x = lattice(70, 5)
+    options = {"restarts": 2, "seed": 3, "iterations": 1, "candidates": candidates}
+    found, wanted = run(x, 9, **options), kmeans(x, 9, **options, backend="reference")
+    assert torch.equal(found.labels, wanted.labels)
+    torch.testing.assert_close(found.inertia, wanted.inertia)
+
+
+@pytest.mark.parametrize("clusters, candidates", ((1, 2), (2, 2), (3, 3), (20, 4), (21, 5)))
+def test_as_many_candidates_as_scikit_learn_draws(clusters, candidates):
+    x = blobs(60, 4, 20)
+    options = {"restarts": 1, "iterations": 1, "seed": 1}
+    found, wanted = kmeans(x, clusters, **options), kmeans(x, clusters, **options, candidates=candidates)
+    assert all(map(torch.equal, found, wanted))
+
+
+def test_more_candidates_seed_better(run):
+    x = torch.stack([blobs(40, 3, 10, seed) for seed in range(6)])
+    one, many = (run(x, 10, restarts=1, iterations=1, candidates=number).inertia for number in (1, 16))
+    assert many.sum() < one.sum()
+
+
 @pytest.mark.parametrize("backend, device", TRITON_RUNS)
 def test_seeding_over_many_tiles(backend, device, monkeypatch):
     """More tiles of samples than the draw looks at together."""
@@ -156,6 +181,14 @@ def test_half_precision_is_summed_in_float32(dtype, run):
     found, wanted = (run(values, 4, init=values[:4], iterations=50) for values in (x, x.float()))
     assert torch.equal(found.labels, wanted.labels)
     torch.testing.assert_close(found.centroids, wanted.centroids)
+
+
+def test_centroids_of_half_precision_samples_are_not_rounded(run):
+    """Rounded ones lead the iterations elsewhere: here to inertias 0.4 % higher and 1.5 % lower."""
+    x, init = low_rank(4, 160, 16, 20, torch.bfloat16, "cpu")
+    found = run(x, 20, init=init)
+    wanted = kmeans(x.double(), 20, init=init.double(), backend="reference")
+    torch.testing.assert_close(found.inertia.double(), wanted.inertia, rtol=1e-3, atol=0)
 
 
 def test_batches_are_problems_of_their_own(run):
@@ -239,7 +272,7 @@ def test_nan_stays_in_its_problem(clusters, run):
     assert ((found.labels >= 0) & (found.labels < clusters)).all()
     assert torch.equal(found.labels[1], wanted.labels[1])
     check(type(found)(*(tensor[1] for tensor in found)), x[1], clusters)
-    nothing_else = run(torch.full((20, 3), float("nan")), clusters, restarts=2)
+    nothing_else = run(torch.full((20, 3), float("nan")), clusters, restarts=2, iterations=3)
     assert nothing_else.inertia.isnan() and ((nothing_else.labels >= 0) & (nothing_else.labels < clusters)).all()
 
 
@@ -311,7 +344,7 @@ def test_opcheck_of_the_compiled_op(on_gram):
     x = blobs(12, 3, 3)[None]
     for init in (None, x[:, :3].bfloat16()):
         for values in (x, x.half()):
-            arguments = values, 3, 2, 4, init, torch.tensor(1), on_gram
+            arguments = values, 3, 2, 4, init, torch.tensor(1), 2, on_gram
             torch.library.opcheck(torch.ops.vreid_fast.kmeans_cpu.default, arguments)
 
 
@@ -324,28 +357,28 @@ def test_opcheck_of_the_compiled_op(on_gram):
         ({"iterations": 0}, ValueError, "restarts and iterations must be at least 1, got 1 and 0"),
         ({"init": torch.zeros(1, 3, 2)}, ValueError, r"init must be \(B, K, D\) \[1, 2, 2\], got \[1, 3, 2\]"),
         ({"seed": torch.zeros(2)}, ValueError, "seed must hold one element"),
+        ({"candidates": 0}, ValueError, "candidates must be at least 1, got 0"),
     ),
 )
 def test_errors_of_the_compiled_op(changed, error, message):
     arguments = {"x": torch.zeros(1, 4, 2), "clusters": 2, "restarts": 1, "iterations": 1, "init": None}
-    arguments = arguments | {"seed": torch.tensor(1)} | changed
+    arguments = arguments | {"seed": torch.tensor(1), "candidates": 2} | changed
     with pytest.raises(error, match=f"kmeans: {message}"):
         torch.ops.vreid_fast.kmeans_cpu(**arguments, on_gram=True)
 
 
-def test_no_worse_than_scikit_learn():
-    ratios = []
-    for seed in range(6):
-        x = blobs(100, 6, 12, seed)
-        oracle = ScikitKMeans(12, n_init=10, max_iter=25, random_state=seed).fit(x.numpy())
-        ratios.append(kmeans(x, 12, backend="reference").inertia.item() / oracle.inertia_)
-    assert sum(ratios) / len(ratios) < 1.02
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_worse_than_scikit_learn_on_many_problems(kind):
+    found = ratios(kind, restarts=10)
+    assert len(found) == 100 and found.mean() < 1 + 2 * found.std() / 10
+    # The measure sees what candidates are for.
+    assert ratios(kind, restarts=10, candidates=1).mean() > 1.005
 
 
 def test_opcheck_and_compile(run):
     x = blobs(12, 3, 3).to(run.device)
     for init in (None, x[None, :3]):
-        arguments = x[None], 3, 2, 4, init, torch.tensor(1, device=run.device), run.backend
+        arguments = x[None], 3, 2, 4, init, torch.tensor(1, device=run.device), 2, run.backend
         torch.library.opcheck(torch.ops.vreid_fast.kmeans.default, arguments)
     compiled = torch.compile(
         lambda x: kmeans(x, 3, restarts=2, backend=run.backend), fullgraph=True, backend="aot_eager"
@@ -391,6 +424,8 @@ def test_float64_is_kept_by_the_reference_and_refused_by_the_others(run):
         ((8,), {"clusters": 2}, r"x must be floats \(N, D\) or \(B, N, D\), got \(8,\)"),
         ((8, 3), {"clusters": 2, "restarts": 0}, "restarts and iterations must be at least 1, got 0 and 25"),
         ((8, 3), {"clusters": 2, "iterations": 0}, "got 10 and 0"),
+        ((8, 3), {"clusters": 2, "candidates": 0}, r"candidates must be in 1..64, got 0; None is 2 \+ log K"),
+        ((8, 3), {"clusters": 2, "candidates": 65}, "candidates must be in 1..64, got 65"),
         ((8, 3), {"clusters": 2, "init": "random"}, "init must be 'k-means\\+\\+' or a tensor"),
         ((8, 3), {"clusters": 2, "init": torch.zeros(3, 3)}, r"init must be \(2, 3\).*got \(3, 3\)"),
         ((8, 3), {"clusters": 2, "init": torch.zeros(2, 3).long()}, r"init must be floats .* got torch.int64 on cpu"),
@@ -409,13 +444,19 @@ def test_a_seed_that_is_no_integer(seed):
         kmeans(torch.zeros(8, 3), 2, seed=seed)
 
 
-@pytest.mark.parametrize("backend", ("cpp", "reference"))
-@pytest.mark.parametrize("samples, width", ((300, 8), (30, 40)))
-def test_one_sample_far_away_does_not_spoil_the_others(samples, width, backend):
-    torch.manual_seed(0)
-    x = torch.cat([torch.randn(samples - 1, width), torch.full((1, width), 1e6)])
-    found = kmeans(x, 4, backend=backend)
+@pytest.mark.parametrize("samples, width, value", ((90, 8, 1e6), (30, 40, 1e6), (5, 3, -1e5)))
+def test_one_sample_far_away_does_not_spoil_the_others(samples, width, value, run):
+    x = torch.cat([blobs(samples - 1, width, 1), torch.full((1, width), value)])
+    found = run(x, 4, restarts=2, iterations=4)
     exact = torch.cdist(x.double(), found.centroids.double())
     own = exact.gather(1, found.labels[:, None])[:, 0]
     assert (own <= exact.amin(1) * (1 + 1e-4) + 1e-4).all()
     assert found.counts[found.labels[-1]] == 1 and (found.counts > 0).all()
+
+
+@pytest.mark.parametrize("given", (False, True), ids=("seeded", "given"))
+def test_samples_far_from_zero(given, run):
+    near = lattice(40, 16)
+    far = near + 2**14
+    found, wanted = (run(x, 5, init=x[:5] if given else "k-means++", restarts=2, iterations=1) for x in (far, near))
+    assert torch.equal(found.labels, wanted.labels)

@@ -7,6 +7,7 @@ JSON: one object a kernel, configuration and architecture.
 
 import inspect
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,11 @@ def empty(*shape, dtype=torch.float32):
 
 def integers(*shape):
     return empty(*shape, dtype=torch.int64)
+
+
+def drawn(clusters):
+    """Candidates of k-means++ by default."""
+    return 2 + int(math.log(clusters))
 
 
 def gather_clips():
@@ -105,7 +111,9 @@ def kmeans_gram():
     def cluster(problems, samples, width, clusters, restarts, dtype=torch.float32, given=False):
         assert fits(samples)
         init = empty(problems, clusters, width) if given else None
-        kmeans_gram(empty(problems, samples, width, dtype=dtype), clusters, restarts, 25, init, integers())
+        kmeans_gram(
+            empty(problems, samples, width, dtype=dtype), clusters, restarts, 25, init, integers(), drawn(clusters)
+        )
 
     assert fits_one_program(64, 16) and not fits_one_program(65, 16) and not fits_one_program(64, 17)
     for dtype in (torch.bfloat16, torch.float32):
@@ -124,7 +132,9 @@ def kmeans_samples():
 
     def cluster(problems, samples, width, clusters, restarts, dtype=torch.float32, given=False):
         init = empty(problems, clusters, width) if given else None
-        kmeans_samples(empty(problems, samples, width, dtype=dtype), clusters, restarts, 2, init, integers())
+        kmeans_samples(
+            empty(problems, samples, width, dtype=dtype), clusters, restarts, 2, init, integers(), drawn(clusters)
+        )
 
     for dtype in (torch.bfloat16, torch.float32):
         cluster(1, 4096, 2048, 128, 2, dtype)
