@@ -19,7 +19,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from failures import attempt, exit_status
 from loader_rivals import rivals, video_rivals
@@ -199,6 +198,8 @@ def unpack(folder: Path, tracklet: Tracklet) -> str:
 
 def memory_mib() -> float:
     """Of this process and its children, shared pages counted once (PSS)."""
+    import psutil  # of the extra `bench`
+
     process = psutil.Process()
     total = 0
     for one in (process, *process.children(recursive=True)):
