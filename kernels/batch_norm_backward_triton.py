@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .batch_norm_triton import bias_of, cut, group_of, scale_of
+from .batch_norm_triton import bias_of, cut, group_of, place, scale_of
 
 
 @triton.jit
@@ -20,10 +20,9 @@ def batch_norm_sums_kernel(
     RELU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program: sums over one part of the gradient behind the ReLU, and of it times x - mean."""
-    part = tl.program_id(0)
+    part, channel = place(channels, BLOCK_C)
     first = (part % parts) * rows
     length = tl.minimum(rows, positions - first)
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < channels
     lane = tl.arange(0, BLOCK_R)
     group, _ = group_of(groups, part // parts, group_count)
@@ -97,10 +96,9 @@ def batch_norm_grad_kernel(
     RELU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program: the gradient of BLOCK_C channels of one part, from its end."""
-    part = tl.program_id(0)
+    part, channel = place(channels, BLOCK_C)
     first = (part % parts) * rows
     length = tl.minimum(rows, positions - first)
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < channels
     lane = tl.arange(0, BLOCK_R)
     group, member = group_of(groups, part // parts, group_count)

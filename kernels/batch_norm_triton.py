@@ -21,6 +21,13 @@ TILE = 2048
 
 
 @triton.jit
+def place(channels, BLOCK_C: tl.constexpr):
+    """The part and the channels of a program that reads maps; neighbours read neighbouring memory."""
+    slabs = tl.cdiv(channels, BLOCK_C)
+    return tl.program_id(0) // slabs, (tl.program_id(0) % slabs) * BLOCK_C + tl.arange(0, BLOCK_C)
+
+
+@triton.jit
 def group_of(groups, sample, group_count):
     """The group whose statistics normalise a sample, and whether the sample is one of those that make them."""
     group = sample * 0
@@ -61,10 +68,9 @@ def batch_norm_moments_kernel(
     Sums are of differences from the mean of the first rows. It is near enough to the mean of all that next to
     nothing cancels: if some value is far from the others, so is the deviation large.
     """
-    part = tl.program_id(0)
+    part, channel = place(channels, BLOCK_C)
     first = (part % parts) * rows
     length = tl.minimum(rows, positions - first)
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < channels
     lane = tl.arange(0, BLOCK_R)
     at = x + ((part // parts).to(tl.int64) * positions + first) * channels
@@ -146,15 +152,14 @@ def batch_norm_kernel(
     RELU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program normalises BLOCK_C channels of one part, adds, and cuts at zero. The first counts the batch."""
-    part = tl.program_id(0)
+    part, channel = place(channels, BLOCK_C)
     if batches is not None:
-        counters = tl.where((part == 0) & (tl.program_id(1) == 0), tracked, 0)
+        counters = tl.where(tl.program_id(0) == 0, tracked, 0)
         for group in range(counters):
             seen = tl.load(statistics + (2 * group_count + group) * channels) > 0
             tl.store(batches + group, tl.load(batches + group) + seen.to(tl.int64))
     first = (part % parts) * rows
     length = tl.minimum(rows, positions - first)
-    channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = channel < channels
     lane = tl.arange(0, BLOCK_R)
     group, _ = group_of(groups, part // parts, group_count)
@@ -182,8 +187,8 @@ class Parts(NamedTuple):
     """Rows of a sample (without groups the whole batch counts as one), rows of a part, parts of a sample."""
     all_parts: int
     """Parts of all samples."""
-    grid: tuple[int, int]
-    """Programs that read the maps: for each part, along the channels."""
+    grid: tuple[int]
+    """Programs that read the maps."""
     tile: dict[str, int]
     """Launch options of such a program."""
 
@@ -214,7 +219,7 @@ def cut(x: Tensor, groups: Tensor | None, several: bool) -> Parts:
     # Channels that are no multiple of 16 are read one by one, which takes more registers.
     registers = REGISTERS if channels % 16 == 0 else 168
     options = {"BLOCK_R": block_r, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": registers}
-    return Parts((positions, rows, parts), samples * parts, (samples * parts, slabs), options)
+    return Parts((positions, rows, parts), samples * parts, (samples * parts * slabs,), options)
 
 
 def forward(
