@@ -75,17 +75,18 @@ def batch_norm_moments_kernel(
     lane = tl.arange(0, BLOCK_R)
     at = x + ((part // parts).to(tl.int64) * positions + first) * channels
     offset = lane[:, None] * channels + channel[None, :]
-    value = tl.load(at + offset, mask=(lane < length)[:, None] & inside[None, :], other=0.0).to(tl.float32)
+    mask = (lane < length)[:, None] & inside[None, :]
+    value = tl.load(at + offset, mask=mask, other=0.0).to(tl.float32)
     shift = tl.sum(value, axis=0) / tl.minimum(length, BLOCK_R)
-    total = tl.zeros([BLOCK_R, BLOCK_C], tl.float32)
-    squares = tl.zeros([BLOCK_R, BLOCK_C], tl.float32)
-    for tile in range(tl.cdiv(length, BLOCK_R)):
+    total = tl.where(mask, value - shift[None, :], 0.0)
+    squares = total * total
+    for tile in range(1, tl.cdiv(length, BLOCK_R)):
+        at += BLOCK_R * channels
         mask = (tile * BLOCK_R + lane < length)[:, None] & inside[None, :]
         value = tl.load(at + offset, mask=mask, other=0.0).to(tl.float32)
         difference = tl.where(mask, value - shift[None, :], 0.0)
         total += difference
         squares += difference * difference
-        at += BLOCK_R * channels
     total = tl.sum(total, axis=0)
     mean = total / length
     squares = tl.sum(squares, axis=0) - total * mean

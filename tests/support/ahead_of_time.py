@@ -223,25 +223,38 @@ def resources(cubin):
     return {name: int(fields[name]) for name in ("REG", "STACK", "LOCAL")}
 
 
-def main(op: str) -> None:
-    import triton
-    from triton.backends.compiler import GPUTarget
+def recorded(launch):
+    """What `launch()` would launch: key -> (source, options, grids, one for each launch)."""
     from triton.runtime.jit import JITFunction
 
-    sources = {}
+    launches = {}
 
     def record(kernel, *positional, grid, warmup, **named):
         options = {name: named.pop(name) for name in ("num_warps", "num_stages", "maxnreg") if name in named}
         values = inspect.signature(kernel.fn).bind(*positional, **named).arguments
         key, source = source_of(kernel, values, options)
-        sources.setdefault(key, (source, options))
+        launches.setdefault(key, (source, options, []))[2].append(grid)
 
-    JITFunction.run = record
-    globals()[op]()
+    run, JITFunction.run = JITFunction.run, record
+    try:
+        launch()
+    finally:
+        JITFunction.run = run
+    return launches
+
+
+def compiled(source, options, architecture):
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+
+
+def main(op: str) -> None:
     rows = []
-    for key, (source, options) in sources.items():
+    for key, (source, options, _) in recorded(globals()[op]).items():
         for architecture in ARCHITECTURES:
-            built = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+            built = compiled(source, options, architecture)
             row = {"kernel": key[0], "architecture": architecture, "shared": built.metadata.shared}
             rows.append(row | resources(built.asm["cubin"]) | {"arguments": " ".join(key[1:])})
     print(json.dumps(rows))
