@@ -372,21 +372,21 @@ def test_type_errors():
 @pytest.mark.parametrize("shape", ((32, 64, 128, 64), (32, 256, 64, 32), (64, 2048, 16, 8), (64, 512, 16, 8)))
 def test_shapes_of_a_resnet_on_a_gpu(shape, dtype):
     groups = torch.arange(shape[0], device="cuda") % 2
+    grad = make(shape, seed=9).to("cuda", dtype)
     for named in ({}, {"groups": groups, "group_count": 2}):
+        leaves = arguments(shape, dtype, "cuda")
+        exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
         results = []
-        for backend in ("triton", "reference"):
-            leaves = arguments(shape, dtype if backend == "triton" else torch.float64, "cuda")
-            if backend == "reference":
-                leaves[1:3] = [leaf.detach().double().requires_grad_() for leaf in leaves[1:3]]
+        for (x, weight, bias, residual), backend in ((leaves, "triton"), (exact, "reference")):
             running = running_of(channels=shape[1], device="cuda")
             if backend == "reference":
                 running |= {name: value.double() for name, value in running.items() if name != "batches"}
-            out = batch_norm(*leaves[:3], residual=leaves[3], relu=True, **running, **named, backend=backend)
-            out.backward(make(shape, seed=9).to("cuda", out.dtype))
-            results.append([out.detach(), *running.values(), leaves[0].grad, leaves[3].grad])
+            out = batch_norm(x, weight, bias, residual=residual, relu=True, **running, **named, backend=backend)
+            out.backward(grad.to(out.dtype))
+            results.append([out.detach(), *running.values(), x.grad, weight.grad, bias.grad, residual.grad])
         for one, other in zip(*results, strict=True):
-            # A result that is rounded to another sign lets another gradient through: all but one in a thousand.
-            apart = (one.double() - other.double()).abs() > 3e-2 * max(1.0, float(other.abs().max()))
+            # A result next to 0 may round to its other side, and let a gradient through: a few in a thousand may.
+            apart = (one.double() - other.double()).abs() > 2e-2 * max(1.0, float(other.abs().max()))
             assert apart.double().mean() < 1e-3
 
 
