@@ -1,9 +1,9 @@
 """A training step of each method, as `python -m vreid_fast.train` makes it: milliseconds, and what loading adds.
 
 The provider "the same batch again" has a ratio of 1 where loading costs nothing; on a GPU "the same, --graph off" tells
-what the CUDA graph is worth. Source and target are one pack of
-drifting shapes, half of them a camera; a batch is 32 + 32 clips (the demo: 16 + 16). Steps that make clusters anew are
-left out.
+what the CUDA graph is worth, and "the same, torch's batch norm" what the op batch_norm is. Source and target are one
+pack of drifting shapes, half of them a camera; a batch is 32 + 32 clips (the demo: 16 + 16). Steps that make clusters
+anew are left out.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from timing import arguments, record
 from vreid_fast.config import Config
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.device import Precision, choose_device
+from vreid_fast.kernels import FusedBatchNorm
 from vreid_fast.training import build
+from vreid_fast.training.graph import make_graph
 from vreid_fast.training.learner import Learner
 
 TRACKLETS, LENGTH, ROUNDS = 64, 16, 5
-WITHOUT = "the same, --graph off"
+WITHOUT, PLAIN = "the same, --graph off", "the same, torch's batch norm"
 DEMO = {"height": 64, "width": 32}
 LARGE = {"height": 256, "width": 128, "network": "resnet50", "people": 8, "per_person": 4, "target_batch": 32}
 CASES = {
@@ -86,14 +88,17 @@ def bench(options, case: str, folder: Path, knobs: dict, warm: int, timed: int, 
     feeds: dict[str, Callable[[], Iterator]] = {
         "vreid_fast": fresh,
         "the same batch again": lambda: itertools.repeat(at_hand),
-        **({} if graph is None else {WITHOUT: lambda: itertools.repeat(at_hand)}),
+        **({} if graph is None else {feed: lambda: itertools.repeat(at_hand) for feed in (WITHOUT, PLAIN)}),
     }
+    graphs = dict.fromkeys(feeds, graph)
+    if graph is not None:
+        graphs |= {WITHOUT: None, PLAIN: make_graph("auto", made.session.learner.device)}
     times: dict[str, list[float]] = {feed: [] for feed in feeds}
     peaks = dict.fromkeys(feeds, "")
     for _ in range(rounds):
         for feed, start in feeds.items():
             before, batches = memory_mib(), start()
-            made.graph = None if feed == WITHOUT else graph
+            made.graph, FusedBatchNorm.backend = graphs[feed], "reference" if feed == PLAIN else None
             if options.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             for _ in range(warm):
@@ -104,6 +109,7 @@ def bench(options, case: str, folder: Path, knobs: dict, warm: int, timed: int, 
             peaks[feed] = f"{peak:.0f}"
             if hasattr(batches, "close"):
                 batches.close()
+    FusedBatchNorm.backend = None
     rows = record("step", f"{case} {precision}", times, peaks, device=options.device, quick=options.quick)
     clips = sum(len(batch.clips) for batch in at_hand)
     speeds = (f"{row['provider']} {1e3 * clips / float(row['p50_ms']):,.0f}" for row in rows)

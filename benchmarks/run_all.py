@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+import bench_batch_norm
 import bench_combined_regression
 import bench_ema
 import bench_gather_clips
@@ -22,6 +23,7 @@ BENCHMARKS = (
     bench_gradient_reversal,
     bench_ema,
     bench_temporal_pool,
+    bench_batch_norm,
     bench_combined_regression,
     bench_kmeans,
     bench_kmeans_assign,

@@ -4,8 +4,10 @@ Every op takes ``backend=None`` ("reference", "cpp" or "triton" forces one); `py
 shows what this machine has.
 """
 
+from .batch_norm import batch_norm, batch_statistics
 from .combined_regression import combined_regression
 from .ema import EmaUpdater
+from .fused_batch_norm import FusedBatchNorm
 from .gather_clips import gather_clips
 from .gradient_reversal import gradient_reversal
 from .kmeans import kmeans
@@ -14,6 +16,9 @@ from .temporal_pool import temporal_pool
 
 __all__ = [
     "EmaUpdater",
+    "FusedBatchNorm",
+    "batch_norm",
+    "batch_statistics",
     "combined_regression",
     "gather_clips",
     "gradient_reversal",

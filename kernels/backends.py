@@ -27,6 +27,7 @@ OPS = {
     "ema": ("cpp", "foreach", "reference"),
     "gather_clips": ("triton", "cpp", "reference"),
     "temporal_pool": ("triton", "reference"),
+    "batch_norm": ("triton", "reference"),
     "combined_regression": ("triton", "reference"),
     "kmeans": ("triton", "cpp", "reference"),
     "kmeans_assign": ("triton", "cpp", "reference"),

@@ -89,9 +89,11 @@ def kmeans_distances_kernel(
     tl.store(distances + at, tl.sum(total, axis=1), mask=inside)
 
 
-def blocks(samples: int, clusters: int, operands: tl.dtype, products: str) -> dict[str, int]:
+def blocks(samples: int, clusters: int, width: int, operands: tl.dtype, products: str) -> dict[str, int]:
     """Launch options of kmeans_assign_kernel."""
     block_n, block_k, block_d, stages = 128, 128, 64, 4
+    if width % 16:
+        block_d = 32  # rows that are not aligned pass through the registers on their way to shared memory
     if operands == tl.float32:
         # Three products in float32's stead: a wider tile would not fit the registers.
         block_k, block_d, stages = (64 if products == "tf32x3" else 128), 32, 3
@@ -124,7 +126,7 @@ def rank(x, centroids, labels, lloyd=None) -> None:
     if middle is not None:
         bias += 2 * (middle * exact).sum(2)
     operands = operand_type(x)
-    tile = blocks(samples, clusters, operands, precision())
+    tile = blocks(samples, clusters, width, operands, precision())
     kmeans_assign_kernel[(problems * triton.cdiv(samples, tile["BLOCK_N"]),)](
         x, columns, rest, bias, norms, labels, distances, running, moved,
         samples, clusters, width, problems // shared,

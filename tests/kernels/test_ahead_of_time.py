@@ -19,6 +19,7 @@ SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 FILES = {
     "gather_clips": ("gather_clips",),
     "temporal_pool": ("temporal_pool",),
+    "batch_norm": ("batch_norm", "batch_norm_backward"),
     "combined_regression": ("combined_regression", "combined_regression_head"),
     "kmeans_gram": ("kmeans_gram", "kmeans_means"),
     "kmeans_samples": ("kmeans_samples", "kmeans_seed", "kmeans_assign", "kmeans_means"),

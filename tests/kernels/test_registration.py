@@ -9,7 +9,7 @@ from interpreted import TRITON_RUNS
 from launches import launches_of
 from regression import arguments, leaves_of
 
-from vreid_fast.kernels import combined_regression, kmeans, kmeans_assign, temporal_pool
+from vreid_fast.kernels import batch_norm, combined_regression, kmeans, kmeans_assign, temporal_pool
 
 FORWARD = ["combined_regression_" + name for name in ("head_kernel", "hidden_kernel", "mean_kernel")]
 BACKWARD = ["combined_regression_head_bwd_kernel", "combined_regression_scatter_kernel", "mm", "mm"]
@@ -18,7 +18,7 @@ BACKWARD = ["combined_regression_head_bwd_kernel", "combined_regression_scatter_
 @pytest.fixture(autouse=True)
 def kernels():
     """Imported, so that they can be counted."""
-    for op in ("combined_regression", "temporal_pool", "kmeans_gram", "kmeans_assign"):
+    for op in ("batch_norm_backward", "combined_regression", "temporal_pool", "kmeans_gram", "kmeans_assign"):
         importlib.import_module(f"vreid_fast.kernels.{op}_triton")
 
 
@@ -52,6 +52,26 @@ def test_temporal_pool_launches(output, backend, device, monkeypatch):
     grad = torch.ones_like(pooled[output])
     found = launches_of(lambda: torch.autograd.grad(pooled[output], maps, grad), monkeypatch)
     assert found == ["temporal_pool_bwd_kernel"]
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("residual, relu", ((False, True), (True, True), (True, False)))
+def test_batch_norm_launches(residual, relu, backend, device, monkeypatch):
+    x = make((8, 6, 2, 2), dtype=torch.float32, device=device, layout="channels_last").requires_grad_()
+    added = torch.ones_like(x, requires_grad=True) if residual else None
+    running = {"running_mean": torch.zeros(6, device=device), "running_var": torch.ones(6, device=device)}
+    counter, out = torch.tensor(0, device=device), []
+
+    def forward():
+        out.append(batch_norm(x, residual=added, relu=relu, **running, batches=counter, momentum=None, backend=backend))
+
+    found = launches_of(forward, monkeypatch)
+    assert sorted(found) == ["batch_norm_kernel", "batch_norm_moments_kernel", "batch_norm_union_kernel"]
+    grad, leaves = torch.ones_like(out[0]), [x, added] if residual else [x]
+    found = launches_of(lambda: torch.autograd.grad(out[0], leaves, grad), monkeypatch)
+    assert sorted(found) == ["batch_norm_grad_kernel", "batch_norm_sums_kernel", "batch_norm_sums_union_kernel"]
+    found = launches_of(lambda: torch.ops.vreid_fast.batch_norm_statistics(x.detach(), None, 1), monkeypatch)
+    assert sorted(found) == ["batch_norm_moments_kernel", "batch_norm_union_kernel"]
 
 
 @pytest.mark.parametrize("backend, device", TRITON_RUNS)

@@ -19,7 +19,7 @@ IMPORTS = """
 from vreid_fast.train import main
 from vreid_fast.evaluate import main
 from vreid_fast.kernels import gradient_reversal, EmaUpdater, temporal_pool, combined_regression, gather_clips
-from vreid_fast.kernels import kmeans, kmeans_assign
+from vreid_fast.kernels import kmeans, kmeans_assign, batch_norm, batch_statistics, FusedBatchNorm
 from vreid_fast.data import read_dataset
 from vreid_fast.metrics import rank_metrics
 from vreid_fast.models import build, convert

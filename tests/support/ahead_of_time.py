@@ -76,6 +76,38 @@ def temporal_pool():
     pool(empty(1, 1, 1, 1), 1, integers(1), True)
 
 
+def batch_norm():
+    from vreid_fast.kernels import batch_norm_triton
+    from vreid_fast.kernels.batch_norm_backward_triton import backward
+
+    def normalise(maps, residual, relu, groups=None, group_count=1, momentum=0.1, affine=torch.float32):
+        channels = maps.shape[1]
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        residual = torch.empty_like(maps) if residual else None
+        weight, bias = empty(channels, dtype=affine), empty(channels, dtype=affine)
+        rows = () if groups is None else (group_count,)
+        running = empty(*rows, channels, dtype=affine), empty(*rows, channels, dtype=affine), integers(*rows)
+        out, statistics = batch_norm_triton.forward(
+            maps, weight, bias, residual, *running, groups, group_count, momentum, 1e-5, relu
+        )
+        masking = out if relu and residual is not None else None
+        backward(out, maps, masking, weight, bias, statistics, groups, 1e-5, relu)
+
+    batch_norm_triton.multiprocessors = lambda device: 132
+    kinds = ((False, True), (True, True), (False, False))  # residual, relu: inside a block, at its end, its shortcut
+    for dtype, (residual, relu) in product((torch.bfloat16, torch.float32), kinds):
+        # The stem, and the stages of ResNet-50: 256 frames of 256 x 128 pixels.
+        for channels, height, width in ((64, 128, 64), (256, 64, 32), (512, 32, 16), (1024, 16, 8), (2048, 16, 8)):
+            normalise(empty(256, channels, height, width, dtype=dtype), residual, relu)
+        normalise(empty(64, 512, 32, 16, dtype=dtype), residual, relu, integers(64), 2)
+    normalise(empty(256, 512, 16, 8, dtype=torch.float16), True, True, momentum=None)
+    for channels, height, width in ((16, 32, 16), (32, 16, 8), (256, 4, 2)):  # the demo's network, bf16 and its teacher
+        normalise(empty(64, channels, height, width, dtype=torch.bfloat16), True, True)
+        normalise(empty(64, channels, height, width, dtype=torch.bfloat16), True, True, affine=torch.bfloat16)
+    normalise(empty(7, 5, 3, 3), True, True)
+    normalise(empty(1, 1, 1, 1), True, True, integers(1), 1, None)
+
+
 def combined_regression():
     from vreid_fast.kernels.combined_regression_triton import backward, forward
 
@@ -191,25 +223,38 @@ def resources(cubin):
     return {name: int(fields[name]) for name in ("REG", "STACK", "LOCAL")}
 
 
-def main(op: str) -> None:
-    import triton
-    from triton.backends.compiler import GPUTarget
+def recorded(launch):
+    """What `launch()` would launch: key -> (source, options, grids, one for each launch)."""
     from triton.runtime.jit import JITFunction
 
-    sources = {}
+    launches = {}
 
     def record(kernel, *positional, grid, warmup, **named):
         options = {name: named.pop(name) for name in ("num_warps", "num_stages", "maxnreg") if name in named}
         values = inspect.signature(kernel.fn).bind(*positional, **named).arguments
         key, source = source_of(kernel, values, options)
-        sources.setdefault(key, (source, options))
+        launches.setdefault(key, (source, options, []))[2].append(grid)
 
-    JITFunction.run = record
-    globals()[op]()
+    run, JITFunction.run = JITFunction.run, record
+    try:
+        launch()
+    finally:
+        JITFunction.run = run
+    return launches
+
+
+def compiled(source, options, architecture):
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+
+
+def main(op: str) -> None:
     rows = []
-    for key, (source, options) in sources.items():
+    for key, (source, options, _) in recorded(globals()[op]).items():
         for architecture in ARCHITECTURES:
-            built = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+            built = compiled(source, options, architecture)
             row = {"kernel": key[0], "architecture": architecture, "shared": built.metadata.shared}
             rows.append(row | resources(built.asm["cubin"]) | {"arguments": " ".join(key[1:])})
     print(json.dumps(rows))

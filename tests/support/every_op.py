@@ -11,6 +11,7 @@ from torch import nn
 
 from vreid_fast.kernels import (
     EmaUpdater,
+    batch_norm,
     combined_regression,
     gather_clips,
     gradient_reversal,
@@ -41,6 +42,27 @@ def main(device: str) -> None:
             lengths = torch.tensor([3, 1], device=device)
             frames, clips = temporal_pool(maps, 3, lengths, spatial=spatial, backend="triton")
             (frames.sum() + clips.sum()).backward()
+    for dtype, channels in ((torch.float32, 35), (torch.bfloat16, 48)):
+        maps = torch.randn(6, channels, 5, 13, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        running = {"running_mean": torch.zeros(2, channels, device=device)}
+        running |= {
+            "running_var": running["running_mean"] + 1,
+            "batches": torch.zeros(2, dtype=torch.int64, device=device),
+        }
+        for named in ({}, {"groups": torch.tensor([0, 2, -3, 1, 0, 2], device=device), "group_count": 3, **running}):
+            for added in (None, maps.clone().requires_grad_()):
+                weight, bias = normal(channels), normal(channels)
+                out = batch_norm(
+                    maps.requires_grad_(),
+                    weight,
+                    bias,
+                    residual=added,
+                    relu=True,
+                    momentum=None,
+                    backend="triton",
+                    **named,
+                )
+                out.float().square().sum().backward()
     domains, groups = (torch.tensor(rows, device=device) for rows in ([0, 0, 1], [[0, 2, -1], [1, -1, -1]]))
     head = [normal(17, 35), normal(17), normal(2, 17), normal(2)]
     for clips in (normal(3, 35), normal(3, 4, 35)):

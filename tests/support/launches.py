@@ -6,7 +6,19 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 # These allocate, look at the same memory in another way, or only call another operator.
-FREE = {"empty", "empty_strided", "new_empty", "view", "as_strided", "t", "transpose", "numpy_T", "permute", "detach"}
+FREE = {
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "new_empty",
+    "view",
+    "as_strided",
+    "t",
+    "transpose",
+    "numpy_T",
+    "permute",
+    "detach",
+}
 FREE |= {
     "expand",
     "unsqueeze",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vreid_fast.kernels import FusedBatchNorm
+
 
 class IntegrationDistribution(nn.Module):
     """Maps (B*T, C, h, w) -> the same shape, ReLU(x + what the N = T h w positions exchange).
@@ -29,7 +31,7 @@ class IntegrationDistribution(nn.Module):
         positions, inner = frames * size[0] * size[1], channels // reduction
         integrated = max(1, positions // reduction)
         self.squeeze = nn.Conv2d(channels, inner, 1)
-        self.squeeze_norm = nn.BatchNorm2d(inner)
+        self.squeeze_norm = FusedBatchNorm(inner)
         self.integrate = nn.Linear(positions, integrated)
         self.integrate_norm = nn.BatchNorm1d(integrated)
         self.distribute = nn.Linear(integrated, positions)

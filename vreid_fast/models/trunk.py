@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from vreid_fast.kernels import FusedBatchNorm
+
 
 class BasicBlock(nn.Module):
     expansion = 1
@@ -17,16 +19,15 @@ class BasicBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int, bias: bool = False):
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=bias)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = FusedBatchNorm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
+        self.bn2 = FusedBatchNorm(channels)
         self.downsample = _shortcut(channels_in, channels, stride, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+        x = self.bn1(self.conv1(x), relu=True)
+        return self.bn2(self.conv2(x), add=shortcut, relu=True)
 
 
 class Bottleneck(nn.Module):
@@ -35,25 +36,24 @@ class Bottleneck(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int, bias: bool = False):
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=bias)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = FusedBatchNorm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=bias)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = FusedBatchNorm(channels)
         self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=bias)
-        self.bn3 = nn.BatchNorm2d(channels * 4)
-        self.relu = nn.ReLU(inplace=True)
+        self.bn3 = FusedBatchNorm(channels * 4)
         self.downsample = _shortcut(channels_in, channels * 4, stride, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+        x = self.bn1(self.conv1(x), relu=True)
+        x = self.bn2(self.conv2(x), relu=True)
+        return self.bn3(self.conv3(x), add=shortcut, relu=True)
 
 
 def _shortcut(channels_in: int, channels_out: int, stride: int, bias: bool) -> nn.Module | None:
     if stride == 1 and channels_in == channels_out:
         return None
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=bias), nn.BatchNorm2d(channels_out))
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=bias), FusedBatchNorm(channels_out))
 
 
 class ResNetTrunk(nn.Module):
@@ -86,8 +86,7 @@ class ResNetTrunk(nn.Module):
         super().__init__()
         size = 3 if small_stem else 7
         self.conv1 = nn.Conv2d(3, stem, size, stride=2, padding=size // 2, bias=bias)
-        self.bn1 = nn.BatchNorm2d(stem)
-        self.relu = nn.ReLU(inplace=True)
+        self.bn1 = FusedBatchNorm(stem)
         self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, stride=2, padding=stem_padding)
         width = stem
         for stage, (count, out, stride) in enumerate(zip(blocks, channels, strides, strict=True), start=1):
@@ -106,7 +105,7 @@ class ResNetTrunk(nn.Module):
         self.plugins = nn.ModuleDict({_key(*place): plugin for place, plugin in (plugins or {}).items()})
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
+        x = self.maxpool(self.bn1(self.conv1(frames), relu=True))
         for stage in range(1, 5):
             for position, block in enumerate(getattr(self, f"layer{stage}")):
                 x = block(x)
