@@ -8,8 +8,6 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
 from .config import Config, underscored
 from .config.knobs import DataKnobs
 from .data import read_dataset
@@ -22,7 +20,7 @@ from .evaluation.clothes import clothes_protocols
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits, summarise
 from .files import JSON, check_writable
-from .models import CameraStatistics
+from .models import CameraStatistics, VideoNetwork
 from .report import bad_frames_list, score_table
 from .terminal import end_with_reader, say
 from .training.build import initial_network, load_network, make_protocol, reading_options
@@ -104,7 +102,7 @@ def evaluate(arguments: Namespace) -> dict:
 
 
 def evaluate_split(
-    arguments: Namespace, network: nn.Module, statistics: CameraStatistics | None, config: Config, split: int
+    arguments: Namespace, network: VideoNetwork, statistics: CameraStatistics | None, config: Config, split: int
 ) -> dict[str, dict]:
     """Scores of a network on one split, plain, standardised per camera, and by clothes where there are any;
     beside them those of the network before any training."""
@@ -137,7 +135,7 @@ def evaluate_split(
         ) from None
     scores = {arguments.network: evaluation.scores()}
     try:
-        untrained = initial_network(config, network.classifier.out_features)[0].to(precision.device)
+        untrained = initial_network(config, network.identities)[0].to(precision.device)
         scores = {"untrained": Evaluation.of(untrained, data, protocol, precision).scores(), **scores}
     except (InputError, Diverged) as error:
         say(f"note: the untrained network is not scored: {error}")

@@ -89,7 +89,7 @@ def test_kernels_over_time_are_refused(sinet_state):
 
 
 def test_networks_without_authors():
-    with pytest.raises(InputError, match="network resnet50: no checkpoints .* sinet, sbnet, idnet, c2d"):
+    with pytest.raises(InputError, match="network resnet50: no checkpoints .* sinet, sbnet, idnet, sanet, c2d, ap3d"):
         convert("resnet50", {})
 
 

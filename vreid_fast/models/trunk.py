@@ -6,9 +6,15 @@ a 256 x 128 frame gives a 16 x 8 map (Luo et al., "Bag of Tricks and a Strong Ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
+
+from .over_time import OverTime
+
+CHANNELS = {"full": (64, 128, 256, 512), "narrow": (16, 32, 64, 128)}
+"""Channels of the stages of a ResNet-50 by its width; narrow is a quarter, which two CPU cores train from scratch."""
 
 
 class BasicBlock(nn.Module):
@@ -69,6 +75,7 @@ class ResNetTrunk(nn.Module):
         bias: convolutions have biases, which start at zero; useless before batch norm, but SINet has them.
         stem_padding: of the max pooling in the stem; 0 as SINet has it.
         plugins: (stage from 1, block from 0) -> a module that its maps pass behind that block.
+        wraps: (stage, block) -> what makes another module of that block's second convolution, with its weight.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class ResNetTrunk(nn.Module):
         bias: bool = False,
         stem_padding: int = 1,
         plugins: Mapping[tuple[int, int], nn.Module] | None = None,
+        wraps: Mapping[tuple[int, int], Callable[[nn.Conv2d], nn.Module]] | None = None,
     ):
         super().__init__()
         size = 3 if small_stem else 7
@@ -104,8 +112,16 @@ class ResNetTrunk(nn.Module):
                     nn.init.zeros_(module.bias)
         # Apart from the stages, whose blocks keep torchvision's numbers, and with the weights they start with.
         self.plugins = nn.ModuleDict({_key(*place): plugin for place, plugin in (plugins or {}).items()})
+        for (stage, position), wrap in (wraps or {}).items():
+            wrapped = getattr(self, f"layer{stage}")[position]
+            wrapped.conv2 = wrap(wrapped.conv2)
+        self._over_time = [module for module in self.modules() if isinstance(module, OverTime)]
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, clip: int = 1) -> Tensor:
+        """`clip` = T where the N frames are clips of T, one after the other; plug-ins that look across frames want
+        it."""
+        for module in self._over_time:
+            module.frames = clip
         x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
         for stage in range(1, 5):
             for position, block in enumerate(getattr(self, f"layer{stage}")):
@@ -113,6 +129,31 @@ class ResNetTrunk(nn.Module):
                 if _key(stage, position) in self.plugins:
                     x = self.plugins[_key(stage, position)](x)
         return x
+
+
+def resnet50_trunk(width: str = "full", **options) -> ResNetTrunk:
+    """The trunk of a ResNet-50, `width` as in `CHANNELS`; `options` are those of `ResNetTrunk`."""
+    channels = CHANNELS[width]
+    return ResNetTrunk(Bottleneck, (3, 4, 6, 3), channels=channels, stem=channels[0], **options)
+
+
+def map_size(size: tuple[int, int], stage: int, stem_padding: int = 1) -> tuple[int, int]:
+    """(h, w) of the maps behind stage 1, 2, 3 or 4 of `resnet50_trunk`, of frames of `size` = (H, W) pixels."""
+
+    def shrink(pixels: int) -> int:
+        pixels = (pixels - 1) // 2 + 1  # the stem's convolution
+        pixels = (pixels - 3 + 2 * stem_padding) // 2 + 1  # its pooling
+        for _ in range(min(stage, 3) - 1):
+            pixels = (pixels - 1) // 2 + 1
+        return pixels
+
+    return shrink(size[0]), shrink(size[1])
+
+
+def is_added(name: str) -> bool:
+    """Whether a tensor of a trunk is of a plug-in or a wrapped convolution, so that no file of a plain ResNet has
+    it."""
+    return name.startswith("plugins.") or re.search(r"\.conv2\.(?!(weight|bias)$)", name) is not None
 
 
 def _key(stage: int, position: int) -> str:

@@ -17,6 +17,7 @@ from .network import VideoNetwork
 from .safetensors_files import is_safetensors, read_safetensors
 from .state import few, is_counter, misfit, spoiled
 from .torch_files import read_torch
+from .trunk import is_added
 from .weight_search import Place, equals, keys_of, places
 
 
@@ -40,7 +41,7 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
     file = _read(path)
     found, fit = _look(network.trunk, file)
     if fit is None or fit.bad:
-        whole = author_places(network.state_dict(), file)
+        whole = author_places(network, file)
         if whole and is_whole(whole[0].tensors):
             return _fill_whole(network, name, whole, file, path, drop_classifier)
     return _fill_trunk(network.trunk, found, fit, file, path)
@@ -85,7 +86,7 @@ def _look(trunk: nn.Module, file: object) -> tuple[list[Place], _Fit | None]:
 
 def _fit(trunk: nn.Module, given: Mapping[str, Tensor]) -> _Fit:
     own = trunk.state_dict()
-    plugins = [name for name in own if name.startswith("plugins.")]
+    plugins = [name for name in own if is_added(name)]
     convolutions = {f"{name}.bias" for name, module in trunk.named_modules() if isinstance(module, nn.Conv2d)}
     biases = [name for name in own if name in convolutions and name not in plugins]
     biases, plugins = ([] if any(name in given for name in group) else group for group in (biases, plugins))
@@ -126,11 +127,12 @@ def _fill_whole(
     own = network.state_dict()
     try:
         check_convertible(name)
-        converted = rename(name, own, found[0].tensors)
+        converted = rename(name, network, found[0].tensors)
     except InputError as error:
         raise InputError(f"weights {path}: {error}") from error
     notes = _account(path, found, found[0].tensors, file)
-    theirs, ours = len(converted["classifier.weight"]), len(own["classifier.weight"])
+    theirs = next(len(value) for key, value in converted.items() if key.startswith("classifier."))
+    ours = network.identities
     if drop_classifier:
         converted = {key: value for key, value in converted.items() if not key.startswith("classifier.")}
         notes.append(f"weights {path}: the classifier of {theirs} identities is left out")
