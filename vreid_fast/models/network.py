@@ -29,7 +29,7 @@ class NetworkOutput(NamedTuple):
     clip: Tensor
     """(B, D) features of clips, after the neck: f of eq. 4."""
     logits: Tensor
-    """(B, identities) of the classifier."""
+    """(B, identities) of the classifier; where there are several, of the last."""
     streams: tuple[StreamOutput, ...] = ()
     """Of networks with several necks and classifiers, each of which has losses of its own."""
     projected: Tensor | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -78,6 +79,9 @@ class ResNetTrunk(nn.Module):
         wraps: (stage, block) -> what makes another module of that block's second convolution, with its weight.
     """
 
+    copies: ClassVar[dict[str, str]] = {}
+    """Parts that start as copies of others: of weights of a plain ResNet they take what those take."""
+
     def __init__(
         self,
         block: type[BasicBlock] | type[Bottleneck],
@@ -123,18 +127,25 @@ class ResNetTrunk(nn.Module):
         for module in self._over_time:
             module.frames = clip
         x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
-        for stage in range(1, 5):
-            for position, block in enumerate(getattr(self, f"layer{stage}")):
-                x = block(x)
-                if _key(stage, position) in self.plugins:
-                    x = self.plugins[_key(stage, position)](x)
+        for stage in range(1, 4):
+            x = self._stage(stage, x)
+        return self.last_stage(x)
+
+    def last_stage(self, x: Tensor) -> Tensor:
+        return self._stage(4, x)
+
+    def _stage(self, stage: int, x: Tensor) -> Tensor:
+        for position, block in enumerate(getattr(self, f"layer{stage}")):
+            x = block(x)
+            if _key(stage, position) in self.plugins:
+                x = self.plugins[_key(stage, position)](x)
         return x
 
 
-def resnet50_trunk(width: str = "full", **options) -> ResNetTrunk:
-    """The trunk of a ResNet-50, `width` as in `CHANNELS`; `options` are those of `ResNetTrunk`."""
+def resnet50_trunk(width: str = "full", kind: type[ResNetTrunk] = ResNetTrunk, **options) -> ResNetTrunk:
+    """The trunk of a ResNet-50, `width` as in `CHANNELS`; `kind` and `options` are those of `ResNetTrunk`."""
     channels = CHANNELS[width]
-    return ResNetTrunk(Bottleneck, (3, 4, 6, 3), channels=channels, stem=channels[0], **options)
+    return kind(Bottleneck, (3, 4, 6, 3), channels=channels, stem=channels[0], **options)
 
 
 def map_size(size: tuple[int, int], stage: int, stem_padding: int = 1) -> tuple[int, int]:
@@ -150,10 +161,11 @@ def map_size(size: tuple[int, int], stage: int, stem_padding: int = 1) -> tuple[
     return shrink(size[0]), shrink(size[1])
 
 
-def is_added(name: str) -> bool:
-    """Whether a tensor of a trunk is of a plug-in or a wrapped convolution, so that no file of a plain ResNet has
-    it."""
-    return name.startswith("plugins.") or re.search(r"\.conv2\.(?!(weight|bias)$)", name) is not None
+def added_part(name: str) -> str | None:
+    """The plug-in, wrapped convolution or other part that a tensor of a trunk is of and that no plain ResNet has; None
+    for what one has."""
+    found = re.match(r"plugins\.\w+|erasing|layer\d\.\d\.conv2(?=\.(?!(weight|bias)$))", name)
+    return found and found[0]
 
 
 def _key(stage: int, position: int) -> str:
