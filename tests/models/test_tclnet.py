@@ -38,7 +38,7 @@ def test_evaluation_equals_the_authors(shared, dtype):
     network.trunk.erasing.correlate = lambda *maps: answers.append(correlate(*maps)) or answers[-1]
     with watch(network, expected) as probes:
         output = network(clips)
-    frames, raw = network.pool(clips)
+    raw = network.pool(clips)[1]
     scores = row_scores(answers[0]).unflatten(0, (2, 2))
     found = {
         "clip_raw": raw.flatten(1), "clip_embedding": network.embed(clips),
@@ -111,7 +111,7 @@ def test_parts_of_erasing_equal_the_authors(shared):
     module = SaliencyErasing(1024, Bottleneck(2048, 512, 1)).eval()
     names = part_names(module)
     own = {key: state[names[key]] for key in names if not key.startswith("second.")}
-    assert set(names[key] for key in own) == set(state)
+    assert {names[key] for key in own} == set(state)
     module.load_state_dict(own, strict=False)
     kept = keep_rows(torch.from_numpy(expected["score_map"])[:, 0])
     assert np.array_equal(kept.numpy(), expected["keep_mask"][:, 0].astype(bool))

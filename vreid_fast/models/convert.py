@@ -127,7 +127,7 @@ def _published() -> list[str]:
 
 def is_whole(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict under the authors' names is a whole Re-ID network, with a neck, not a trunk alone."""
-    return any(name.split(".")[0] in ("bn", "projection") for name in state)
+    return any(name.split(".")[0] in ("bn", "bottleneck", "projection") for name in state)
 
 
 def _flatten(value: Tensor, axes: int, name: str) -> Tensor:

@@ -9,6 +9,7 @@ from vreid_fast.errors import InputError
 
 from .ap3d import ap3d, ap3d_c2d, ap3d_i3d, ap3d_nl, ap3dnl
 from .network import VideoNetwork
+from .psta import psta
 from .resnet import resnet18, resnet50
 from .sinet import c2d, idnet, sanet, sbnet, sinet
 from .small import small
@@ -18,7 +19,7 @@ NETWORKS: dict[str, Callable[..., VideoNetwork]] = {
     "small": small, "resnet18": resnet18, "resnet50": resnet50,
     "sinet": sinet, "sbnet": sbnet, "idnet": idnet, "sanet": sanet, "c2d": c2d,
     "ap3d": ap3d, "ap3dnl": ap3dnl, "ap3d_c2d": ap3d_c2d, "ap3d_i3d": ap3d_i3d, "ap3d_nl": ap3d_nl,
-    "tclnet": tclnet,
+    "tclnet": tclnet, "psta": psta,
 }  # fmt: skip
 """Each is a factory of (identities, frames, size, trunk); the last one only where there is a narrow one too, and the
 defaults are those of its authors."""

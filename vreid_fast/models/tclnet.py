@@ -70,8 +70,8 @@ class TCLNet(VideoNetwork):
         maps = map_size(size, 3)
         if maps[0] <= ROWS:
             raise InputError(
-                f"frames of {size[0]} x {size[1]} pixels give network tclnet maps of {maps[0]} x {maps[1]}, wanted more "
-                f"than {ROWS} rows, of which it erases as many; set --height 256 (at least 49)"
+                f"frames of {size[0]} x {size[1]} pixels give network tclnet maps of {maps[0]} x {maps[1]}, wanted "
+                f"more than {ROWS} rows, of which it erases as many; set --height 256 (at least 49)"
             )
         plugins = {BOOSTING: SaliencyBoosting(4 * CHANNELS[trunk][BOOSTING[0] - 1])}
         super().__init__(resnet50_trunk(trunk, ErasingTrunk, plugins=plugins), identities, frames, size)

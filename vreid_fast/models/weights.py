@@ -40,10 +40,9 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
     """
     file = _read(path)
     found, fit = _look(network.trunk, file)
-    if fit is None or fit.bad:
-        whole = author_places(network, file)
-        if whole and is_whole(whole[0].tensors):
-            return _fill_whole(network, name, whole, file, path, drop_classifier)
+    whole = author_places(network, file)
+    if whole and is_whole(whole[0].tensors) and (fit is None or fit.bad or whole[0].fits > found[0].fits):
+        return _fill_whole(network, name, whole, file, path, drop_classifier)
     return _fill_trunk(network.trunk, found, fit, file, path)
 
 
