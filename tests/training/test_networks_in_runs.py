@@ -36,7 +36,7 @@ def test_methods_run_on_every_network(data, tmp_path, name, method):
     assert {"cross_entropy", "triplet"} <= set(rows[-1]["losses"])
     if method == "paper":
         assert {"l1s", "l2s", "l3s", "l1c", "l2c"} <= set(rows[-1]["losses"])
-    assert 0 <= result["scores"]["student"]["map"] <= 1 if "scores" in result else True
+    assert 0 < result["student"]["map"] <= 1
     network, config, _ = load_network(run / "last.pt")
     assert (config.network.trunk, network.trunk.width) == ("narrow", 512)
     # The checkpoint is scored by the other command too.
@@ -95,17 +95,17 @@ def test_losses_are_summed_over_streams(tmp_path, name):
     [
         (
             {"network": "small", "trunk": "narrow"},
-            "--trunk narrow: network small has one trunk; .* resnet50, sinet, .*psta",
+            "--trunk narrow: network small has one trunk; .* resnet50, .*psta",
         ),
         ({"network": "tclnet", "frames": 8}, "--frames 8: network tclnet takes clips of 4 frames; set --frames 4"),
         (
             {"network": "psta", "frames": 4},
-            "--frames 4: network psta takes clips of a multiple of 8 frames; set --frames 8",
+            "--frames 4: network psta takes .* multiple of 8 frames; set --frames 8",
         ),
         ({"network": "psta", "frames": 8, "test_frames": 12}, "--test_frames 12: network psta takes .* multiple of 8"),
         (
             {"network": "tclnet", "frames": 4, "test_frames": 8},
-            "--test_frames 8: network tclnet is built for clips of 4",
+            "--test_frames 8: network tclnet is built for .* of 4",
         ),
         ({"network": "tclnet", "frames": 4, "test_clips": "contiguous"}, "contiguous: .* set --test_clips completed"),
         ({"network": "psta", "frames": 8, "test_clips": "contiguous"}, "contiguous: .* set --test_clips completed"),

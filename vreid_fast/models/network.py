@@ -54,8 +54,10 @@ class VideoNetwork(nn.Module):
     frames_move_neck: ClassVar[bool] = True
     """Whether in training frames too, after the clips, update the neck's running statistics, as SINet has it.
     Otherwise clips alone do, and frames are normalised by what they are themselves."""
-    fixed: ClassVar[tuple[str, ...]] = ()
-    """Of "frames" and "size" what clips must have as built, beside what a factory refuses."""
+    fixed: tuple[str, ...] = ()
+    """Of "frames" and "size" what clips must have as built."""
+    multiple: ClassVar[int] = 1
+    """T must be a multiple of it."""
 
     def __init__(self, trunk: nn.Module, identities: int, frames: int, size: tuple[int, int] = (256, 128)):
         super().__init__()
@@ -81,6 +83,7 @@ class VideoNetwork(nn.Module):
         if clips.dim() != 5 or clips.shape[2] != 3:
             raise ValueError(f"clips must be (B, T, 3, H, W), got {tuple(clips.shape)}")
         frames, size = clips.shape[1], tuple(clips.shape[3:])
+        self.check_frames(frames)
         if ("frames" in self.fixed and frames != self.frames) or ("size" in self.fixed and size != self.size):
             raise InputError(
                 f"this network is built for clips of {self.frames} frames of {self.size[0]} x {self.size[1]} "
@@ -88,6 +91,20 @@ class VideoNetwork(nn.Module):
                 f"with --frames {frames} --height {size[0]} --width {size[1]}"
             )
         return self.trunk(clips.flatten(0, 1).contiguous(memory_format=torch.channels_last), frames)
+
+    @property
+    def whole_clips(self) -> bool:
+        """Whether clips of fewer frames than built for are refused."""
+        return "frames" in self.fixed or self.multiple > 1
+
+    @classmethod
+    def check_frames(cls, frames: int, knob: str = "--frames") -> None:
+        """InputError for a T that is no multiple of what this network takes."""
+        if frames < 1 or frames % cls.multiple:
+            raise InputError(
+                f"{knob} {frames}: network {cls.__name__.lower()} takes clips of a multiple of {cls.multiple} frames; "
+                f"set {knob} {cls.multiple}"
+            )
 
     def pool(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Clips (B, T, 3, H, W) -> features before the neck, of frames (B, T, D) and clips (B, D); raises as `maps`."""

@@ -10,8 +10,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vreid_fast.errors import InputError
-
 from .aggregation import Aggregation
 from .heads import make_classifier, make_neck
 from .network import NetworkOutput, StreamOutput, VideoNetwork
@@ -26,7 +24,8 @@ class PSTA(VideoNetwork):
 
     A stream of each stage has its neck, its classifier and its losses: the mean of what this stage and those before it
     show. The last is compared at test. The shortest pieces with features of their own are pairs of frames: `frames` of
-    the output are (B, T / 2, D), what the first stage makes of each pair, behind the first neck, which they do not move.
+    the output are (B, T / 2, D), what the first stage makes of each pair, behind the first neck, which they do not
+    move.
 
     Args:
         identities: number of people in the source.
@@ -46,11 +45,12 @@ class PSTA(VideoNetwork):
     }
     frames_move_neck = False
     fixed = ("size",)
+    multiple = SHORTEST
 
     def __init__(
         self, identities: int, frames: int = SHORTEST, size: tuple[int, int] = (256, 128), trunk: str = "full"
     ):
-        self._check_frames(frames)
+        self.check_frames(frames)
         super().__init__(resnet50_trunk(trunk), identities, frames, size)
         maps = map_size(size, 4)
         reduce = nn.Conv2d(self.trunk.width, self.width, 1, bias=False)
@@ -65,19 +65,11 @@ class PSTA(VideoNetwork):
             neck.bias.requires_grad_(False)
         self.classifier = nn.ModuleList(make_classifier(self.width, self.identities) for _ in range(STAGES))
 
-    def _check_frames(self, frames: int) -> None:
-        if frames < 1 or frames % SHORTEST:
-            raise InputError(
-                f"--frames {frames}: network psta takes clips of a multiple of {SHORTEST} frames; "
-                f"set --frames {SHORTEST}"
-            )
-
     def pool(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Clips (B, T, 3, H, W) -> features before the necks, of pairs of frames (B, T / 2, D) and of the streams
         (B, 3, D)."""
-        if clips.dim() == 5:
-            self._check_frames(clips.shape[1])
-        frames, maps = clips.shape[1], self.reduce(self.maps(clips))
+        maps = self.reduce(self.maps(clips))
+        frames = clips.shape[1]
         means: list[Tensor] = []
         for stage in self.stages:
             maps = stage(maps, frames)
