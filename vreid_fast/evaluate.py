@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from .config import Config, underscored
 from .config.knobs import DataKnobs
@@ -14,6 +14,7 @@ from .data import read_dataset
 from .data.checks import notes_on_scores, why_unscored
 from .data.formats.tables import integer
 from .data.reading.bad_frames import POLICIES
+from .data.sampling.clips import ClipRule
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, exit_code
 from .evaluation.clothes import clothes_protocols
@@ -23,7 +24,7 @@ from .files import JSON, check_writable
 from .models import CameraStatistics, VideoNetwork
 from .report import bad_frames_list, score_table
 from .terminal import end_with_reader, say
-from .training.build import initial_network, load_network, make_protocol, reading_options
+from .training.build import check_test_clips, initial_network, load_network, make_protocol, reading_options
 
 
 def make_parser() -> ArgumentParser:
@@ -37,7 +38,11 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--checkpoint", required=True, help="last.pt of a run")
     parser.add_argument("--data", required=True, help="SPEC = synthetic | synthetic:real | FORMAT:PATH")
     parser.add_argument("--network", choices=["student", "teacher"], default="student")
-    parser.add_argument("--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all")
+    parser.add_argument(
+        "--clips", choices=get_args(ClipRule), default="even",
+        help="T evenly spaced frames; all, spread; or as --test_clips of train says",
+    )  # fmt: skip
+    parser.add_argument("--frames", type=int, default=0, help="T at test; 0 = as in the run's training (AP3D: 32)")
     parser.add_argument(
         "--distance", choices=["cosine", "euclidean", "dot"], default="cosine",
         help="dot = negative inner product, not normalised (the authors, on data sets with clothes)",
@@ -80,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(arguments: Namespace) -> dict:
     """Scores of the command line's network, by name of the row; of `--split all` what `summarise` returns."""
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
+    config = config.replace(test_clips=arguments.clips, test_frames=arguments.frames, distance=arguments.distance)
+    check_test_clips(config, network)
     own = arguments.data == config.data.target
     if statistics and not own:
         print("note: batch-norm statistics of the run's cameras are of no use here; those of its whole target serve")
@@ -123,7 +130,7 @@ def evaluate_split(
         say(f"note: {note}")
     precision = Precision(config.device.precision, choose_device(arguments.device))
     reading = reading_options(config.replace(on_bad_frame=arguments.on_bad_frame), precision)
-    protocol = replace(make_protocol(config, reading), clips=arguments.clips, distance=arguments.distance)
+    protocol = make_protocol(config, reading)
     try:
         evaluation = Evaluation.of(
             network.to(precision.device), data, protocol, precision, train=bool(data.train), statistics=statistics

@@ -1,5 +1,6 @@
 """Every published network in a run: all methods, streams, test rules, and what is refused in one line."""
 
+import json
 import re
 
 import pytest
@@ -42,6 +43,26 @@ def test_methods_run_on_every_network(data, tmp_path, name, method):
     # The checkpoint is scored by the other command too.
     target = data["target"]
     assert evaluate(["--checkpoint", str(run / "last.pt"), "--data", target, "--json", str(tmp_path / "s.json")]) == 0
+
+
+def test_evaluation_takes_every_rule_and_another_t(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(knobs(data, run, **SHARED, **NETWORKS["ap3d"], network="ap3d", method="source"))
+    words = ["--checkpoint", str(run / "last.pt"), "--data", data["target"]]
+    found = {}
+    for rule, frames in (("contiguous", 32), ("contiguous", 1), ("completed", 2), ("dense", 2), ("interleaved", 2)):
+        assert evaluate([*words, "--clips", rule, "--frames", str(frames), "--json", str(tmp_path / "s.json")]) == 0
+        found[rule, frames] = json.loads((tmp_path / "s.json").read_text())["student"]["map"]
+    assert all(0 < score <= 1 for score in found.values())
+    tclnet = tmp_path / "tclnet"
+    train(knobs(data, tclnet, **SHARED, **NETWORKS["tclnet"], network="tclnet", method="source"))
+    words = ["--checkpoint", str(tclnet / "last.pt"), "--data", data["target"]]
+    capsys.readouterr()
+    for wrong in (["--frames", "8"], ["--clips", "contiguous"]):
+        assert evaluate([*words, *wrong]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "tclnet" in error
+    assert evaluate([*words, "--clips", "completed", "--json", str(tmp_path / "s.json")]) == 0
 
 
 @pytest.mark.parametrize("name", ["ap3d_i3d", "ap3d_nl", "ap3d_c2d", "sanet"])

@@ -79,13 +79,13 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
         raise InputError(f"--info_nce {info_nce} compares frames of a clip: set --frames 2 or more")
     torch.manual_seed(config.run.seed)
     network = _build(config, identities)
-    _check_test_clips(config, network)
+    check_test_clips(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
 
 
-def _check_test_clips(config: Config, network: VideoNetwork) -> None:
-    """Refuse test clips of another T than the network can take."""
+def check_test_clips(config: Config, network: VideoNetwork) -> None:
+    """Raises InputError for test clips of another T than the network can take."""
     name, frames, test = config.network.network, config.clip.frames, config.test
     if "frames" in network.fixed and test.test_frames not in (0, frames):
         raise InputError(
