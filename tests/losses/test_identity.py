@@ -13,7 +13,7 @@ def test_cross_entropy_is_the_mean_log_loss():
     torch.testing.assert_close(cross_entropy(logits, labels), expected)
 
 
-@pytest.mark.parametrize("case", ["a", "b", "c"])
+@pytest.mark.parametrize("case", ["a", "b"])
 def test_label_smoothing_equals_the_field_s_numbers(shared, case):
     data = np.load(shared("parity/losses/losses.npz"))
     logits, labels = 4 * torch.tensor(data[f"cal_cos.{case}"]), torch.tensor(data[f"cal_label.{case}"])

@@ -36,7 +36,8 @@ def build(
 
     `network(clips)` gives frames (B, T, D), clip (B, D) and logits (B, identities);
     `network.embed(clips)` the vectors (B, D) that are compared at test.
-    sinet and idnet have weights for one T and size, and sbnet is built for one T; the others take any.
+    sinet and idnet have weights for one T and size, psta for one size, and sbnet and tclnet are built for one T; the
+    others take any. tclnet and psta have several streams, see `NetworkOutput`.
 
     Args:
         trunk: "full", or "narrow" for a quarter of the channels.
