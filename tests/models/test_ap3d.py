@@ -86,7 +86,7 @@ def test_training_equals_the_authors(shared, name, dtype):
     assert_buffers_near(network, folder, expected)
     assert network.neck.num_batches_tracked == 1
     running = {f"neck_{name}": getattr(network.neck, name) for name in ("running_mean", "running_var")}
-    assert_near(running, expected, 1e-4)
+    assert_near(running, expected, 1e-3)
 
 
 @torch.no_grad()

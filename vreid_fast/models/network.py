@@ -13,6 +13,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.kernels import temporal_pool
 
 from .heads import make_classifier, make_neck
+from .over_time import OverTime
 
 
 class StreamOutput(NamedTuple):
@@ -43,7 +44,7 @@ class VideoNetwork(nn.Module):
     batch-norm neck. At test both give one vector: the neck is affine, so the mean of its frames is its clip.
 
     Args:
-        trunk: frames (N, 3, H, W), T -> maps (N, D, h, w), with its D in `width`.
+        trunk: frames (N, 3, H, W) -> maps (N, D, h, w), with its D in `width`.
         identities: number of people in the source.
         frames: T that the network is built for; this class takes any T.
         size: (H, W) that it is built for; this class takes any.
@@ -62,6 +63,7 @@ class VideoNetwork(nn.Module):
     def __init__(self, trunk: nn.Module, identities: int, frames: int, size: tuple[int, int] = (256, 128)):
         super().__init__()
         self.trunk = trunk
+        self._over_time = [module for module in trunk.modules() if isinstance(module, OverTime)]
         self.frames, self.size = frames, size
         self.identities = identities
         self.width: int = trunk.width
@@ -90,7 +92,9 @@ class VideoNetwork(nn.Module):
                 f"pixels, got {frames} frames of {size[0]} x {size[1]}; give such clips, or build and train it "
                 f"with --frames {frames} --height {size[0]} --width {size[1]}"
             )
-        return self.trunk(clips.flatten(0, 1).contiguous(memory_format=torch.channels_last), frames)
+        for module in self._over_time:
+            module.frames = frames
+        return self.trunk(clips.flatten(0, 1).contiguous(memory_format=torch.channels_last))
 
     @property
     def whole_clips(self) -> bool:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class OverTime:
-    """A module of a trunk that has to know which frames are one clip's: `ResNetTrunk` sets T before each forward."""
+    """A module of a trunk that has to know which frames are one clip's: `VideoNetwork` sets T before each forward."""
 
     frames: int = 1
     """T of the clips that are going through."""

@@ -12,8 +12,6 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .over_time import OverTime
-
 CHANNELS = {"full": (64, 128, 256, 512), "narrow": (16, 32, 64, 128)}
 """Channels of the stages of a ResNet-50 by its width; narrow is a quarter, which two CPU cores train from scratch."""
 
@@ -119,13 +117,8 @@ class ResNetTrunk(nn.Module):
         for (stage, position), wrap in (wraps or {}).items():
             wrapped = getattr(self, f"layer{stage}")[position]
             wrapped.conv2 = wrap(wrapped.conv2)
-        self._over_time = [module for module in self.modules() if isinstance(module, OverTime)]
 
-    def forward(self, frames: Tensor, clip: int = 1) -> Tensor:
-        """`clip` = T where the N frames are clips of T, one after the other; plug-ins that look across frames want
-        it."""
-        for module in self._over_time:
-            module.frames = clip
+    def forward(self, frames: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(frames))))
         for stage in range(1, 4):
             x = self._stage(stage, x)
