@@ -7,6 +7,7 @@ from author_numbers import (
     DOUBLE,
     EVALUATION,
     LOSSES,
+    NORMS,
     TRAINING,
     assert_buffers_near,
     assert_gradients_near,
@@ -82,7 +83,8 @@ def test_training_equals_the_authors(shared, name, dtype):
     assert_near({"logits": output.logits}, expected, TRAINING)
     # A neck over a batch of four magnifies the rounding of batch norms in channels_last; float64 is equal to 14 digits.
     assert_near({"clip_bn": output.clip}, expected, 5 * TRAINING)
-    assert_gradients_near(network, folder, expected)
+    # Softmaxes over a whole clip magnify it further: 1.6e-2, where float64 is equal to 1e-12.
+    assert_gradients_near(network, folder, expected, 2 * NORMS if "nl" in name else NORMS)
     assert_buffers_near(network, folder, expected)
     assert network.neck.num_batches_tracked == 1
     running = {f"neck_{name}": getattr(network.neck, name) for name in ("running_mean", "running_var")}
