@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from pathlib import Path
-
-from torch import nn
+from typing import get_args
 
 from .config import Config, underscored
 from .config.knobs import DataKnobs
@@ -16,16 +14,17 @@ from .data import read_dataset
 from .data.checks import notes_on_scores, why_unscored
 from .data.formats.tables import integer
 from .data.reading.bad_frames import POLICIES
+from .data.sampling.clips import ClipRule
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, exit_code
 from .evaluation.clothes import clothes_protocols
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits, summarise
 from .files import JSON, check_writable
-from .models import CameraStatistics
+from .models import CameraStatistics, VideoNetwork
 from .report import bad_frames_list, score_table
 from .terminal import end_with_reader, say
-from .training.build import initial_network, load_network, make_protocol, reading_options
+from .training.build import check_test_clips, initial_network, load_network, make_protocol, reading_options
 
 
 def make_parser() -> ArgumentParser:
@@ -39,7 +38,11 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--checkpoint", required=True, help="last.pt of a run")
     parser.add_argument("--data", required=True, help="SPEC = synthetic | synthetic:real | FORMAT:PATH")
     parser.add_argument("--network", choices=["student", "teacher"], default="student")
-    parser.add_argument("--clips", choices=["even", "all"], default="even", help="T evenly spaced frames, or all")
+    parser.add_argument(
+        "--clips", choices=get_args(ClipRule), default="even",
+        help="T evenly spaced frames; all, spread; or as --test_clips of train says",
+    )  # fmt: skip
+    parser.add_argument("--frames", type=int, default=0, help="T at test; 0 = as in the run's training (AP3D: 32)")
     parser.add_argument(
         "--distance", choices=["cosine", "euclidean", "dot"], default="cosine",
         help="dot = negative inner product, not normalised (the authors, on data sets with clothes)",
@@ -82,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(arguments: Namespace) -> dict:
     """Scores of the command line's network, by name of the row; of `--split all` what `summarise` returns."""
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
+    config = config.replace(test_clips=arguments.clips, test_frames=arguments.frames, distance=arguments.distance)
+    check_test_clips(config, network)
     own = arguments.data == config.data.target
     if statistics and not own:
         print("note: batch-norm statistics of the run's cameras are of no use here; those of its whole target serve")
@@ -104,7 +109,7 @@ def evaluate(arguments: Namespace) -> dict:
 
 
 def evaluate_split(
-    arguments: Namespace, network: nn.Module, statistics: CameraStatistics | None, config: Config, split: int
+    arguments: Namespace, network: VideoNetwork, statistics: CameraStatistics | None, config: Config, split: int
 ) -> dict[str, dict]:
     """Scores of a network on one split, plain, standardised per camera, and by clothes where there are any;
     beside them those of the network before any training."""
@@ -125,7 +130,7 @@ def evaluate_split(
         say(f"note: {note}")
     precision = Precision(config.device.precision, choose_device(arguments.device))
     reading = reading_options(config.replace(on_bad_frame=arguments.on_bad_frame), precision)
-    protocol = replace(make_protocol(config, reading), clips=arguments.clips, distance=arguments.distance)
+    protocol = make_protocol(config, reading)
     try:
         evaluation = Evaluation.of(
             network.to(precision.device), data, protocol, precision, train=bool(data.train), statistics=statistics
@@ -137,7 +142,7 @@ def evaluate_split(
         ) from None
     scores = {arguments.network: evaluation.scores()}
     try:
-        untrained = initial_network(config, network.classifier.out_features)[0].to(precision.device)
+        untrained = initial_network(config, network.identities)[0].to(precision.device)
         scores = {"untrained": Evaluation.of(untrained, data, protocol, precision).scores(), **scores}
     except (InputError, Diverged) as error:
         say(f"note: the untrained network is not scored: {error}")

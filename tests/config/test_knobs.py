@@ -16,22 +16,23 @@ from vreid_fast.errors import InputError
 # What runs, presets and command lines of other people rest on: each name, its default, and the order in files.
 KNOBS = {
     "source": "synthetic", "target": "synthetic:real", "synthetic_seed": 0, "synthetic_cache": None, "split": "0",
-    "mars_gallery": "with_query", "authors_pieces_train": 0, "authors_pieces_test": 0, "scenes": False,
-    "height": 64, "width": 32,
-    "frames": 4, "people": 8, "per_person": 2, "target_batch": 16, "flip": 0.5, "erase": 0.5, "pad": 4,
-    "loader": "auto", "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small",
+    "mars_gallery": "with_query", "authors_pieces_train": 0, "authors_pieces_test": 0, "scenes": False, "height": 64,
+    "width": 32, "frames": 4, "train_clips": "blocks", "stride": 8, "people": 8, "per_person": 2,
+    "per_epoch": "tracklets", "target_batch": 16, "flip": 0.5, "erase": 0.5, "pad": 4, "loader": "auto",
+    "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small", "trunk": "full",
     "weights": None, "drop_classifier": False, "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
-    "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0, "info_nce_temperature": 0.07,
-    "l1s": 1.0, "l2s": 1.0, "l3s": 1.0, "reversal": 0.5, "combined_groups": 16, "combined_sizes": (2, 4, 8),
-    "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "clusters": 0, "cluster_over": "memory", "cluster_every": 0,
-    "cluster_restarts": 4, "cluster_temperature": 0.1, "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0,
-    "proxy_temperature": 0.1, "proxy_negatives": 50, "proxy_momentum": 0.2, "ema_decay": 0.99, "method": "paper",
-    "statistics": "auto", "select": "last", "select_every": 50, "seed": 0, "start": None, "stages": "both",
-    "source_steps": 300, "adapt_steps": 200, "source_lr": 0.001, "adapt_lr": 0.002, "head_lr": 0.001,
-    "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
+    "smoothing": 0.0, "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0,
+    "info_nce_temperature": 0.07, "l1s": 1.0, "l2s": 1.0, "l3s": 1.0, "reversal": 0.5, "combined_groups": 16,
+    "combined_sizes": (2, 4, 8), "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "clusters": 0,
+    "cluster_over": "memory", "cluster_every": 0, "cluster_restarts": 4, "cluster_temperature": 0.1,
+    "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0, "proxy_temperature": 0.1, "proxy_negatives": 50,
+    "proxy_momentum": 0.2, "ema_decay": 0.99, "method": "paper", "statistics": "auto", "select": "last",
+    "select_every": 50, "seed": 0, "start": None, "stages": "both", "source_steps": 300, "adapt_steps": 200,
+    "source_lr": 0.001, "adapt_lr": 0.002, "head_lr": 0.001, "schedule": "cosine", "drops": (40, 80, 120, 150),
+    "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
     "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
-    "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_batch": 64, "distance": "cosine",
-    "bn_batches": 0,
+    "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_frames": 0, "test_batch": 64,
+    "distance": "cosine", "bn_batches": 0,
 }  # fmt: skip
 CHOICES = {
     "mars_gallery": ("with_query", "without_query"), "loader": ("auto", "dali", "torch"),
@@ -40,11 +41,12 @@ CHOICES = {
     "method": ("source", "bn_adapt", "paper", "plus"), "statistics": ("auto", "target", "camera", "running"),
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
-    "test_clips": ("even", "all"),
+    "train_clips": ("blocks", "window", "bins"), "per_epoch": ("tracklets", "people"), "trunk": ("full", "narrow"),
+    "test_clips": ("even", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
     "distance": ("cosine", "euclidean", "dot"),
 }  # fmt: skip
 OTHER_TYPES = {
-    "split": str | int, "combined_sizes": tuple[int, ...],
+    "split": str | int, "combined_sizes": tuple[int, ...], "drops": tuple[int, ...],
     **dict.fromkeys(("synthetic_cache", "weights", "start"), str | None),
 }  # fmt: skip
 LEAST = {
@@ -54,15 +56,15 @@ LEAST = {
     "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0, "combined_groups": 1,
     "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0, "l2c": 0, "reversal": 0, "margin": 0,
     "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0, "authors_pieces_test": 0, "info_nce": 0, "proxy": 0,
-    "proxy_negatives": 1, "gradients_every": 0, "select_every": 1, "profile": 0,
+    "proxy_negatives": 1, "gradients_every": 0, "stride": 1, "test_frames": 0, "select_every": 1, "profile": 0,
 }  # fmt: skip
-PARTS = ("flip", "erase", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum")
+PARTS = ("flip", "erase", "smoothing", "drop_to", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum")
 ABOVE_ZERO = ("source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature")
 GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 83
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 91
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

@@ -1,10 +1,12 @@
 """The presets of the package: each is read, and says what it claims."""
 
 import pytest
+import torch
 import yaml
 
 from vreid_fast.config import Config, parse_command, presets
 from vreid_fast.errors import InputError
+from vreid_fast.training.build import initial_network
 
 # Section 3 of the facts about the paper and its code: what `paper` must be, whatever the defaults are.
 PAPER = {
@@ -32,6 +34,7 @@ def test_every_preset_is_read_by_name_and_by_path(name):
     config = parse_command([f"--config={name}"])[0]
     assert config == parse_command(["--config", str(presets()[name])])[0]
     given = yaml.safe_load(presets()[name].read_text())
+    given = {knob: tuple(value) if isinstance(value, list) else value for knob, value in given.items()}
     assert all(config.knobs()[knob] == value for knob, value in given.items())
 
 
@@ -60,6 +63,43 @@ def test_the_authors_release_lets_no_gradient_of_adaptation_reach_the_backbone()
     assert not same & differing("paper", "authors_release")
 
 
+def test_one_recipe_compares_all_networks():
+    assert differing("paper", "comparison") == {"info_nce", "test_clips"} and read("comparison")["test_clips"] == "all"
+
+
+# Facts of each network's authors: optimiser, schedule, T, stride, augmentation, sampler, test clips.
+RECIPES = {
+    "ap3d": {
+        "frames": 4, "train_clips": "window", "stride": 8, "erase": 0, "margin": 0.3, "smoothing": 0, "source_lr": 3e-4,
+        "drops": (60, 120, 180, 240), "drop_to": 0.1, "warmup_steps": 0, "per_epoch": "tracklets",
+        "test_clips": "contiguous", "test_frames": 32, "source_steps": 240 * 40,
+    },
+    "tclnet": {
+        "frames": 4, "train_clips": "window", "stride": 8, "erase": 0, "margin": 0.4, "smoothing": 0, "source_lr": 3e-4,
+        "drops": (40, 80, 120, 150), "drop_to": 0.1, "warmup_steps": 0, "per_epoch": "tracklets",
+        "test_clips": "completed", "test_frames": 0, "source_steps": 150 * 40,
+    },
+    "psta": {
+        "frames": 8, "train_clips": "bins", "stride": 8, "erase": 0.5, "margin": 0.3, "smoothing": 0.1,
+        "source_lr": 3.5e-4, "drops": (70, 140, 210, 310, 410, 500), "drop_to": 0.3, "warmup_steps": 10 * 41,
+        "per_epoch": "people", "test_clips": "begin", "test_frames": 0, "source_steps": 500 * 41,
+    },
+}  # fmt: skip
+COMMON = {
+    "height": 256, "width": 128, "people": 8, "per_person": 4, "flip": 0.5, "pad": 0, "method": "source",
+    "triplet": 1, "cross_entropy": 1, "triplet_distance": "cosine", "weight_decay": 5e-4, "schedule": "steps",
+    "adapt_steps": 0, "info_nce": 0, "clip_gradient": 0, "distance": "cosine", "trunk": "full",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_networks_have_their_authors_recipes(name):
+    wanted = {**COMMON, **RECIPES[name], "network": name}
+    assert {knob: value for knob, value in read(name).items() if knob in wanted} == wanted
+    with torch.device("meta"):
+        initial_network(parse_command(["--config", name])[0], 3)
+
+
 def test_later_configurations_win(tmp_path):
     (tmp_path / "a.yaml").write_text("frames: 8\n")
     assert parse_command(["--config", "paper", "--config", str(tmp_path / "a.yaml")])[0].clip.frames == 8
@@ -70,7 +110,7 @@ def test_later_configurations_win(tmp_path):
 
 def test_an_unknown_name_lists_the_presets_and_a_file_needs_no_suffix(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="--config papr: no such preset; there are authors_release, demo, paper, pap"):
+    with pytest.raises(InputError, match="--config papr: no such preset; there are ap3d, authors_release, .*, paper"):
         parse_command(["--config", "papr"])
     (tmp_path / "mine").write_text("frames: 8\n")
     assert parse_command(["--config", "mine"])[0].clip.frames == 8

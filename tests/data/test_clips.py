@@ -3,7 +3,17 @@ import json
 import numpy as np
 import pytest
 
-from vreid_fast.data.sampling.clips import all_frames, evenly_spaced_frames, random_frames
+from vreid_fast.data.sampling.clips import (
+    all_frames,
+    completed_frames,
+    contiguous_frames,
+    dense_frames,
+    evenly_spaced_frames,
+    first_frames,
+    interleaved_frames,
+    random_clip,
+    random_frames,
+)
 
 
 @pytest.fixture
@@ -51,3 +61,49 @@ def test_an_empty_tracklet_is_refused():
     for rule in (lambda: evenly_spaced_frames(0, 4), lambda: all_frames(4, 0)):
         with pytest.raises(ValueError, match="at least 1 frame"):
             rule()
+
+
+def lists(clips):
+    return [clip.tolist() for clip in clips]
+
+
+RULES = {
+    "ap3d_allframes32": lambda length: lists(contiguous_frames(length, 32)),
+    "tclnet_allframes4": lambda length: lists(completed_frames(length, 4)),
+    "ap3d_test4": lambda length: first_frames(length, 4, 8).tolist(),
+    "tclnet_test4": lambda length: first_frames(length, 4, 8).tolist(),
+    "psta_begin8": lambda length: first_frames(length, 8, 8).tolist(),
+    "psta_dense8": lambda length: lists(dense_frames(length, 8)),
+    "ccvid_allframes8_stride4": lambda length: lists(interleaved_frames(length, 8, 4)),
+    "ccvid_allframes16_stride4": lambda length: lists(interleaved_frames(length, 16, 4)),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_of_other_authors_match_them(reference, rule):
+    wanted = {int(length): rules[rule] for length, rules in reference["indices"].items() if rules[rule] is not None}
+    assert len(wanted) > 20
+    assert {length: RULES[rule](length) for length in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("rule", "frames", "theirs"),
+    [("window", 4, "ap3d_train4_stride8"), ("window", 4, "tclnet_train4_stride8"), ("bins", 8, "psta_train8")],
+)
+def test_random_clips_reach_what_the_authors_reach(reference, rule, frames, theirs):
+    rng = np.random.default_rng(0)
+    for length, rules in reference["random_support"].items():
+        draws = np.stack([random_clip(int(length), frames, rng, rule, 8) for _ in range(3000)])
+        support = rules[theirs]
+        assert draws.shape == (3000, frames) and (np.diff(draws) >= 0).all() and draws.max() < int(length)
+        # Theirs are of 400 draws: ours reach as far, and no farther than by what rare draws add.
+        assert (draws.min(0) <= support["min"]).all() and (draws.max(0) >= support["max"]).all(), length
+        if support["steps"] == [8] or int(length) >= frames * 8 or int(length) == frames:
+            assert (np.abs(draws.min(0) - support["min"]) <= 4).all(), length
+            assert (np.abs(draws.max(0) - support["max"]) <= 4).all(), length
+        assert (np.diff(draws) > 0).all() == support["strict"], length
+
+
+def test_the_default_rule_is_that_of_blocks():
+    one, other = (np.random.default_rng(3) for _ in range(2))
+    assert random_clip(30, 4, one, "blocks", 8).tolist() == random_frames(30, 4, other).tolist()

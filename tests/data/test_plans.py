@@ -67,5 +67,21 @@ def test_plans_end_where_they_end():
             with pytest.raises(IndexError, match="step must be 0 to"):
                 plan[step]
     assert len(TestPlan([], 4)) == 0
-    with pytest.raises(ValueError, match="mode must be even or all, got 'some'"):
+    with pytest.raises(ValueError, match="mode must be one of even, all, contiguous, .*, got 'some'"):
         TestPlan(LENGTHS, 4, mode="some")
+
+
+def test_clips_of_fewer_frames_stand_behind_the_others_in_batches_of_their_own():
+    plan = TestPlan([37, 3, 32, 5], 32, batch=2, mode="contiguous")
+    found = [[(request.tracklet, len(request.frames)) for request in batch] for batch in plan]
+    assert found == [[(0, 32), (2, 32)], [(0, 5), (3, 5)], [(1, 3)]]
+    assert [request.frames[0] for batch in plan for request in batch] == [0, 0, 32, 0, 0]
+
+
+def test_strides_reach_the_rules_that_have_one():
+    (batch,) = TestPlan([40], 4, mode="begin", stride=8)
+    assert batch[0].frames.tolist() == [0, 8, 16, 24]
+    assert len(TestPlan([64], 8, batch=1, mode="interleaved", stride=4)) == 8
+    plan = train_plan(rule="window", stride=2)
+    steps = {tuple(np.diff(request.frames)) for batch in plan for request in batch if LENGTHS[request.tracklet] >= 8}
+    assert steps == {(2, 2, 2)}

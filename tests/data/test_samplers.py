@@ -59,6 +59,21 @@ def test_epochs_use_no_more_groups_than_the_authors(shared, case):
     assert sum(min(most, batches + 1) for most in theirs) < 4 * (batches + 1)
 
 
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_an_epoch_of_people_has_one_group_of_each(shared, case):
+    given = json.loads(shared("parity/samplers/samplers.json").read_text())[case]
+    people, wanted = np.array(given["pid_of_index"]), given["pk_id_epoch (PSTA)"]
+    sampler = IdentitySampler(given["pid_of_index"], 2, given["K"], 0, once=True)
+    epoch = np.concatenate([sampler(step) for step in range(sampler.batches_per_epoch)]).reshape(-1, given["K"])
+    assert epoch.size == wanted["num_indices"] == wanted["length_attribute"]
+    counts = np.bincount(people[epoch[:, 0]], minlength=people.max() + 1)
+    assert counts.tolist() == wanted["groups_per_pid"] and (people[epoch] == people[epoch[:, :1]]).all()
+    many = [group for group in epoch if (people == people[group[0]]).sum() >= given["K"]]
+    assert all(len(set(group)) == given["K"] for group in many)
+    again = [sampler(sampler.batches_per_epoch + step).tolist() for step in range(sampler.batches_per_epoch)]
+    assert sorted(map(sorted, epoch.tolist())) != sorted(map(sorted, np.reshape(again, epoch.shape).tolist()))
+
+
 def test_one_person_with_most_tracklets_does_not_meet_himself():
     sampler = IdentitySampler([0] * 50 + [1, 2, 3], 2, 2, 0)
     assert sampler.batches_per_epoch == 3

@@ -4,9 +4,12 @@ import re
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from vreid_fast.errors import InputError
 from vreid_fast.ladder.rows import SCORED, configure, read_table
+from vreid_fast.ladder.tables import notes
+from vreid_fast.training.build import initial_network
 
 
 def table(tmp_path, text):
@@ -50,22 +53,71 @@ def test_the_differences_are_those_of_the_paper():
     assert all(one.of == SCORED for one in read_table("2").differences)
 
 
-def test_networks_have_a_first_stage_each():
+def test_narrow_networks_have_a_first_stage_each():
     found = read_table("1")
     configs = knobs_of(found, ["--adapt_steps=7"])
-    for network, size in (("small", (64, 32)), ("c2d", (256, 128)), ("sinet", (256, 128))):
-        for row in (network, f"{network}_source", f"{network}_paper"):
-            assert (configs[row].network, configs[row].height, configs[row].width) == (network, *size)
+    sizes = {"c2d": (64, 32), "ap3d": (64, 32), "ap3dnl": (64, 32), "tclnet": (64, 32), "psta": (64, 32)}
+    sizes |= {"c2d_large": (96, 48), "sbnet": (96, 48), "sinet": (96, 48)}
+    assert {name for name, row in found.rows.items() if row.after is None} == sizes.keys()
+    for network, size in sizes.items():
+        for row in (network, *(f"{network}_{method}" for method in ("source", "bn_adapt", "paper", "plus"))):
+            config = configs[row]
+            assert (config.trunk, config.height, config.width, config.weights) == ("narrow", *size, None)
+            assert config.frames == (8 if network == "psta" else 4)
         assert configs[f"{network}_paper"].adapt_steps == 7 and configs[network].stages == "source"
-        assert found.rows[f"{network}_paper"].after == network and found.rows[network].after is None
+        assert found.rows[f"{network}_plus"].after == network
+        assert (found.rows[f"{network}_bn_adapt"].after, configs[f"{network}_bn_adapt"].adapt_steps) == (
+            f"{network}_source", 0,
+        )  # fmt: skip
+    assert configs["tclnet_source"].margin == 0.4 and configs["psta_source"].smoothing == 0.1
+    assert not any(row.published for row in found.rows.values())
+    pairs = {(one.row, one.minus) for one in found.differences}
+    for network in sizes:
+        wanted = {("paper", "source"), ("paper", "bn_adapt"), ("plus", "source")}
+        assert {(f"{network}_{one}", f"{network}_{other}") for one, other in wanted} <= pairs
+        assert network == "sinet" or ("sinet_paper", f"{network}_source") in pairs
+
+
+@pytest.mark.parametrize("table", ["1", "1_full"])
+def test_every_network_of_a_table_can_be_built(table):
+    words = [] if table == "1" else ["--source=svreid:/s", "--target=mars:/m"]
+    _, configs = configure(read_table(table), words)
+    for config in configs.values():
+        with torch.device("meta"):
+            initial_network(config, 3)
 
 
 def test_a_preset_is_the_recipe_and_the_row_the_size():
-    configs = knobs_of(read_table("1"), ["--config", "paper", "--people", "4"])
-    small, sinet = configs["small_paper"], configs["sinet_paper"]
-    assert (small.network, small.height, small.info_nce) == ("small", 64, 0.0)
+    words = ["--config", "paper", "--people", "4", "--source=svreid:/s", "--target=mars:/m"]
+    configs = knobs_of(read_table("1_full"), words)
+    ap3d, sinet = configs["ap3d_paper"], configs["sinet_paper"]
+    assert (ap3d.network, ap3d.height, ap3d.info_nce, ap3d.trunk) == ("ap3d", 256, 0.0, "full")
     assert (sinet.network, sinet.height, sinet.info_nce) == ("sinet", 256, 0.001)
-    assert small.clusters == sinet.clusters == 16 and small.people == sinet.people == 4
+    assert ap3d.clusters == sinet.clusters == 16 and ap3d.people == sinet.people == 4
+
+
+def test_full_networks_stand_beside_what_was_published_and_want_its_source():
+    found = read_table("1_full")
+    with pytest.raises(InputError, match="--table 1_full needs --source and --target"):
+        configure(found, [])
+    # The paper's table 1: rank-1 and mAP on MARS, iLIDS-VID, PRID 2011, CCVID.
+    published = {
+        "ap3d_source": [44.7, 25.0, 22.7, 31.7, 56.2, 67.4, 52.8, 43.1],
+        "tclnet_source": [42.6, 22.8, 26.7, 34.9, 65.6, 57.5, 42.8, 23.4],
+        "psta_source": [34.2, 20.1, 23.7, 30.5, 47.9, 51.8, 61.4, 52.6],
+        "sinet_source": [42.8, 23.4, 29.3, 39.8, 53.7, 63.0, 70.7, 64.1],
+        "sinet_paper": [48.1, 30.8, 42.0, 53.3, 71.9, 79.1, 78.3, 72.4],
+    }
+    theirs = {name: [n for pair in row.published.values() for n in pair] for name, row in found.rows.items()}
+    assert {name: numbers for name, numbers in theirs.items() if numbers} == published
+    assert any("TCLNet on CCVID" in note and "slip" in note for note in notes(found, {}))
+    assert any("GPU" in note for note in found.notes)
+
+
+def test_notes_are_a_list(tmp_path):
+    assert table(tmp_path, "notes: [one, 2]\nrows: {a: {}}").notes == ("one", "2")
+    with pytest.raises(InputError, match="notes: wanted a list of lines, found 'x'"):
+        table(tmp_path, "notes: x\nrows: {a: {}}")
 
 
 def test_real_to_real_wants_both_data_sets():
@@ -142,7 +194,7 @@ def test_a_wrong_table_is_refused_on_one_line(tmp_path, text, said):
 
 
 def test_no_table_is_said():
-    with pytest.raises(InputError, match="--table 4: no such file; wanted 1, 2, 3 or a YAML file"):
+    with pytest.raises(InputError, match="--table 4: no such file; wanted 1, 1_full, 2, 3 or a YAML file"):
         read_table("4")
 
 

@@ -96,10 +96,10 @@ def test_rows_show_all_that_is_asked(table, results):
 
 
 def test_each_first_stage_has_its_untrained_network(results):
-    table = read_table("1").only(["small_paper", "c2d_source"])
-    found = {"small": results["start"], "c2d": results["source"], "small_paper": results["paper"]}
+    table = read_table("1").only(["ap3d_paper", "c2d_source"])
+    found = {"ap3d": results["start"], "c2d": results["source"], "ap3d_paper": results["paper"]}
     names = [one[0] for one in row_table(table, found)[1:]]
-    assert names == ["untrained small", "first stage small", "untrained c2d", "first stage c2d", "small_paper"]
+    assert names == ["untrained c2d", "first stage c2d", "untrained ap3d", "first stage ap3d", "ap3d_paper"]
     assert "Not finished for every seed: c2d_source." in notes(table, found)
 
 

@@ -13,10 +13,24 @@ def test_cross_entropy_is_the_mean_log_loss():
     torch.testing.assert_close(cross_entropy(logits, labels), expected)
 
 
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_label_smoothing_equals_the_field_s_numbers(shared, case):
+    data = np.load(shared("parity/losses/losses.npz"))
+    logits, labels = 4 * torch.tensor(data[f"cal_cos.{case}"]), torch.tensor(data[f"cal_label.{case}"])
+    np.testing.assert_allclose(cross_entropy(logits, labels, 0.1).item(), data[f"ls_ce_4x.{case}"], rtol=1e-5)
+
+
+def test_half_precision_is_widened_and_float64_is_kept():
+    logits, labels = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 0])
+    assert cross_entropy(logits, labels).dtype == batch_hard_triplet(logits, labels).dtype == torch.float64
+    assert cross_entropy(logits.bfloat16(), labels).dtype == torch.float32
+    assert batch_hard_triplet(logits.bfloat16(), labels).dtype == torch.float32
+
+
 @pytest.mark.parametrize("case", ["a", "b", "c"])
 @pytest.mark.parametrize(
     ("distance", "variant"),
-    [("cosine", "sinet_cosine_m0.3"), ("euclidean", "torchreid_euclidean_m0.3")],
+    [("cosine", "sinet_cosine_m0.3"), ("cosine", "psta_cosine_m0.3"), ("euclidean", "torchreid_euclidean_m0.3")],
 )
 def test_triplet_equals_the_field_s_numbers(shared, case, distance, variant):
     data = np.load(shared("parity/losses/losses.npz"))

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from authors import author_state
-from parity import entries_of, fill
+from parity import draw, entries_of, error, fill
 
 from vreid_fast.errors import InputError
 from vreid_fast.models import build, convert, load_weights
+from vreid_fast.models.convert import author_names, rename
 
 SIZE = (64, 48)
 
@@ -17,13 +18,17 @@ def sinet_state():
     return author_state("sinet")
 
 
-@pytest.mark.parametrize("name", ["sinet", "sbnet", "idnet", "sinet_c2d", "sinet_uda"])
+SINETS = ("sinet", "sbnet", "idnet", "sanet", "sinet_c2d", "sinet_uda")
+OTHERS = ("ap3d", "ap3dnl", "ap3d_c2d", "ap3d_i3d", "ap3d_nl", "tclnet", "psta")
+
+
+@pytest.mark.parametrize("name", [*SINETS, *OTHERS])
 def test_every_key_of_the_authors_has_its_place(shared, name):
     entries = entries_of(shared(f"parity/{name}"))
     theirs = {entry["name"]: torch.zeros(entry["shape"]) for entry in entries}
     ours = {"sinet_c2d": "c2d", "sinet_uda": "sinet"}.get(name, name)
     with torch.device("meta"):
-        own = build(ours, identities=37, frames=4).state_dict()
+        own = build(ours, identities=37, frames=8 if name == "psta" else 4).state_dict()
     assert {key: value.shape for key, value in convert(ours, theirs).items()} == {
         key: value.shape for key, value in own.items()
     }
@@ -89,7 +94,7 @@ def test_kernels_over_time_are_refused(sinet_state):
 
 
 def test_networks_without_authors():
-    with pytest.raises(InputError, match="network resnet50: no checkpoints .* sinet, sbnet, idnet, c2d"):
+    with pytest.raises(InputError, match="network resnet50: no checkpoints .* sinet, sbnet, idnet, sanet, c2d, ap3d"):
         convert("resnet50", {})
 
 
@@ -158,3 +163,67 @@ def test_imagenet_weights_go_into_the_trunk(tmp_path):
         "no biases of convolutions, 53 start at zero",
         "nothing for the 5 plug-ins, they start as initialised",
     ]
+
+
+# The containers of the other networks' authors.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sanet", *OTHERS])
+def test_a_file_of_the_authors_gives_their_embedding(shared, tmp_path, name):
+    folder = shared(f"parity/{name}")
+    state, expected = fill(entries_of(folder)), np.load(folder / "eval.npz")
+    file = {"state_dict": state, "rank1": 0.5, "epoch": 3}
+    if name == "psta":  # a bare dict, saved from the data-parallel wrapper
+        file = {f"module.{key}": value for key, value in state.items()}
+    torch.save(file, tmp_path / "w.pth")
+    frames = 8 if name == "psta" else 4
+    network = build(name, identities=37, frames=frames).eval()
+    notes = load_weights(network, name, tmp_path / "w.pth")
+    assert "taken from" in notes[0] and not any("plug-ins" in note for note in notes)
+    clips = draw((2, 8, 3, 256, 128), 1) if name == "psta" else draw((2, 3, 4, 256, 128), 1).transpose(1, 2)
+    with torch.no_grad():
+        assert error(network.embed(clips), expected["clip_embedding"]) < 2e-5
+
+
+def test_a_kernel_over_other_than_three_frames_is_refused():
+    state = {"layer2.0.conv2.conv3d.weight": torch.zeros(32, 32, 5, 3, 3)}
+    network = build("ap3d_i3d", identities=5, frames=4, trunk="narrow")
+    given = {theirs: torch.zeros(1) for theirs in author_names(network).values()} | state
+    with pytest.raises(InputError, match=r"layer2.0.conv2.conv3d.weight has shape .* wanted a kernel over 3 frames"):
+        rename("ap3d_i3d", network, {**given, **_shaped(network, state)})
+
+
+def _shaped(network, changed):
+    """Zeros of the authors' shapes under their names, but for what is changed."""
+    own, names = network.state_dict(), author_names(network)
+    taps = {theirs: sum(other == theirs for other in names.values()) for theirs in names.values()}
+    found = {}
+    for ours, theirs in names.items():
+        value = torch.zeros_like(own[ours])
+        found[theirs] = value[:, :, None].expand(-1, -1, 3, -1, -1) if taps[theirs] > 1 else value
+    return {**found, **changed}
+
+
+@pytest.mark.parametrize("name", ["ap3d", "tclnet", "psta"])
+def test_missing_and_unexpected_keys_of_other_networks_are_named(name):
+    frames = 8 if name == "psta" else 4
+    network = build(name, identities=5, frames=frames, trunk="narrow")
+    state = _shaped(network, {"extra.weight": torch.zeros(1)})
+    lost = next(theirs for theirs in state if theirs.endswith("layer3.4.conv3.weight"))
+    del state[lost]
+    with pytest.raises(InputError, match=f"missing {lost}; unexpected extra.weight; give one of {name}"):
+        rename(name, network, state)
+
+
+def test_a_classifier_of_two_streams_is_dropped_when_asked(tmp_path):
+    torch.manual_seed(0)
+    network = build("tclnet", identities=9, frames=4, trunk="narrow")
+    file = _shaped(build("tclnet", identities=5, frames=4, trunk="narrow"), {})
+    torch.save({"state_dict": file}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="classifier is for 5 identities, this source has 9; --drop_classifier true"):
+        load_weights(network, "tclnet", tmp_path / "w.pth")
+    before = [layer.weight.clone() for layer in network.classifier]
+    load_weights(network, "tclnet", tmp_path / "w.pth", drop_classifier=True)
+    assert all(torch.equal(layer.weight, one) for layer, one in zip(network.classifier, before, strict=True))
+    assert network.neck[1].weight.abs().max() == 0

@@ -8,7 +8,6 @@ import pytest
 import torch
 from parity import draw, entries_of, error, fill_module, to_clips, to_frames
 
-from vreid_fast.models.convert import LAYERS
 from vreid_fast.models.integration_distribution import IntegrationDistribution
 
 
@@ -25,7 +24,7 @@ def random_module(frames=4, size=(4, 3), channels=32) -> IntegrationDistribution
 def test_equals_the_authors_outputs_and_gradients(shared, case, frames):
     folder = shared("parity/modules")
     module = IntegrationDistribution(64, frames, (16, 8)).eval()
-    names = fill_module(module, entries_of(folder, case), LAYERS)
+    names = fill_module(module, entries_of(folder, case))
     expected = np.load(folder / f"{case}.npz")
     drawn = json.loads((folder / "keys.json").read_text())[case]["inputs"][0]
     x = draw(drawn["shape"], drawn["seed"]).clamp_min(0).requires_grad_()

@@ -8,7 +8,6 @@ import pytest
 import torch
 from parity import draw, entries_of, error, fill_module, to_clips, to_frames
 
-from vreid_fast.models.convert import BROADENING_LAYERS
 from vreid_fast.models.salient_to_broad import SalientToBroad
 
 
@@ -16,7 +15,7 @@ from vreid_fast.models.salient_to_broad import SalientToBroad
 def test_equals_the_authors_outputs_and_gradients(shared, case):
     folder = shared("parity/modules")
     module = SalientToBroad(64, first=int(case[4]) + 1).eval()
-    names = fill_module(module, entries_of(folder, case), BROADENING_LAYERS)
+    names = fill_module(module, entries_of(folder, case))
     expected = np.load(folder / f"{case}.npz")
     drawn = json.loads((folder / "keys.json").read_text())[case]["inputs"][0]
     x = draw(drawn["shape"], drawn["seed"]).clamp_min(0).mul(0.6).requires_grad_()

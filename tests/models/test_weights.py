@@ -269,3 +269,34 @@ def test_files_that_are_no_weights_are_refused(tmp_path, trunk, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match="weights .*w.pth"):
         load_trunk_weights(trunk, path)
+
+
+@pytest.mark.parametrize(("name", "plugins"), [("ap3d", 5), ("ap3dnl", 10), ("ap3d_i3d", 5), ("tclnet", 2)])
+def test_weights_of_a_plain_resnet_go_into_trunks_with_plug_ins(tmp_path, name, plugins):
+    torch.manual_seed(0)
+    plain = build("resnet50", identities=2, frames=4, trunk="narrow").trunk.state_dict()
+    file = {key: torch.rand_like(value) for key, value in plain.items() if value.is_floating_point()}
+    torch.save(file, tmp_path / "w.pth")
+    network = build(name, identities=5, frames=4, trunk="narrow")
+    before = {key: value.clone() for key, value in network.trunk.state_dict().items()}
+    notes = load_weights(network, name, tmp_path / "w.pth")
+    assert [note.split(": ", 1)[1] for note in notes] == [
+        f"nothing for the {plugins} plug-ins, they start as initialised"
+    ]
+    after = network.trunk.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in file.items())
+    rest = after.keys() - file.keys()
+    copied = {key for key in rest if key.startswith("erasing.second.") and not key.endswith("tracked")}
+    assert bool(copied) == (name == "tclnet")
+    for key in copied:
+        assert torch.equal(after[key], file[key.replace("erasing.second", "layer4.2")])
+    assert all(torch.equal(after[key], before[key]) for key in rest - copied)
+
+
+@pytest.mark.parametrize("name", ["ap3dnl", "tclnet"])
+def test_a_run_of_the_same_network_gives_its_whole_trunk(tmp_path, name):
+    torch.manual_seed(0)
+    one, other = (build(name, identities=5, frames=4, trunk="narrow") for _ in range(2))
+    torch.save({"student": one.state_dict()}, tmp_path / "last.pt")
+    load_weights(other, name, tmp_path / "last.pt")
+    assert all(torch.equal(value, other.trunk.state_dict()[key]) for key, value in one.trunk.state_dict().items())

@@ -24,7 +24,7 @@ from vreid_fast.data import read_dataset
 from vreid_fast.metrics import rank_metrics
 from vreid_fast.models import build, convert
 from vreid_fast.config import Config, parse_command, presets, underscored
-assert set(presets()) == {"demo", "paper", "paper_cc", "authors_release"}
+assert set(presets()) >= {"demo", "paper", "paper_cc", "authors_release", "comparison", "ap3d", "tclnet", "psta"}
 """
 # Keys of a checkpoint of format 2, as the commit before the knobs had groups wrote them.
 STATE = {
@@ -62,7 +62,7 @@ def old_run(request, data, tmp_path_factory):
     flat = yaml.safe_load((run / "config.yaml").read_text())
     assert list(flat) == list(Config().knobs()) and flat["combined_sizes"] == [2, 4, 8]
     # Plain dicts of plain values, with nothing of this package in them.
-    state["config"] = {name: flat[name] for name in flat} | {"combined_sizes": (2, 4, 8)}
+    state["config"] = {name: flat[name] for name in flat} | {"combined_sizes": (2, 4, 8), "drops": (40, 80, 120, 150)}
     del state["data"]
     torch.save(state, run / "last.pt")
     (run / "config.yaml").write_text(yaml.safe_dump(flat, sort_keys=False))

@@ -66,9 +66,9 @@ def _grown(x: Tensor) -> tuple[int, int]:
 def author_state(name: str, identities: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
     """A small-sized network, each weight its own, under the authors' names, convolutions with their temporal axis."""
     torch.manual_seed(seed)
-    own = build(name, identities=identities, frames=4, size=(64, 48)).state_dict()
-    state = {}
-    for ours, theirs in author_names(own).items():
+    network = build(name, identities=identities, frames=4, size=(64, 48))
+    own, state = network.state_dict(), {}
+    for ours, theirs in author_names(network).items():
         value = own[ours] + 0.01 * torch.rand_like(own[ours]) if own[ours].is_floating_point() else own[ours]
         state[theirs] = value[:, :, None] if value.dim() == 4 else value
     return state

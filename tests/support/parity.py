@@ -2,10 +2,13 @@
 
 import json
 import zlib
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from vreid_fast.models.convert import TAPS, part_names
 
 
 def entries_of(folder: Path, module: str | None = None) -> list[dict]:
@@ -53,13 +56,44 @@ def error(ours: torch.Tensor, theirs) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-def fill_module(module: torch.nn.Module, entries: list[dict], layers: dict[str, str]) -> dict[str, str]:
-    """Weights of a single module, in place; returns the authors' names by ours. `layers` is ours -> theirs."""
+def fill_module(module: torch.nn.Module, entries: list[dict]) -> dict[str, str]:
+    """Weights of a single module, in place; returns the authors' names by ours. Kernels over three frames of theirs are
+    cut into ours."""
     state, own = fill(entries), module.state_dict()
-    names = {key: ".".join((layers[key.split(".")[0]], key.split(".")[1])) for key in own}
+    names = part_names(module)
     assert set(names.values()) == set(state)
-    module.load_state_dict({key: state[names[key]].reshape(own[key].shape) for key in own})
+    for key, value in own.items():
+        theirs, tap = state[names[key]], TAPS.get(key.rsplit(".", 1)[-1])
+        cut = theirs.dim() == 5 and theirs.shape[2] == 3
+        value.copy_((theirs[:, :, tap] if cut else theirs).reshape(value.shape))
     return names
+
+
+def check_module(module: torch.nn.Module, folder: Path, case: str, run) -> None:
+    """A single module in evaluation mode against its authors': output, input gradient, norms of all gradients.
+
+    Args:
+        run: (module, the author's input) -> the output, laid out as theirs.
+    """
+    about, expected = json.loads((folder / "keys.json").read_text())[case], np.load(folder / f"{case}.npz")
+    names = fill_module(module.eval(), about["entries"])
+    (given,) = about["inputs"]
+    x = draw(given["shape"], given["seed"])
+    x = (x.clamp_min(0) if given["transform"].startswith("max") else x).requires_grad_()
+    output = run(module, x)
+    assert error(output, expected["output"]) < 1e-5
+    (output * draw(tuple(output.shape), 77)).sum().backward()
+    channels = (slice(None),) * (2 if case == "stam" else 1) + (slice(8),)
+    assert error(x.grad[channels], expected["grad_input_0"]) < 5e-5
+    squares: dict[str, float] = defaultdict(float)
+    for ours, parameter in module.named_parameters():
+        if parameter.grad is not None:
+            squares[names[ours]] += parameter.grad.double().square().sum().item()
+    theirs = dict(zip((entry["name"] for entry in about["entries"]), expected["grad_norm"], strict=True))
+    theirs = {name: norm for name, norm in theirs.items() if not np.isnan(norm)}
+    assert squares.keys() == theirs.keys()
+    for name, norm in theirs.items():
+        np.testing.assert_allclose(np.sqrt(squares[name]), norm, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def to_frames(maps: torch.Tensor) -> torch.Tensor:

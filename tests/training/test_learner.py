@@ -42,6 +42,14 @@ def test_learning_rate_falls_in_the_authors_steps():
     assert learner.set_learning_rate(4, 300, 10, "steps") == pytest.approx(0.5 * 4e-4)
 
 
+def test_other_authors_drop_elsewhere_and_to_another_part():
+    drops = {"drops": (70, 140, 210, 310, 410, 500), "drop_to": 0.3}
+    factors = [learning_rate_factor(step, 1000, 20, "steps", **drops) for step in range(1000)]
+    assert [step for step in range(21, 1000) if factors[step] != factors[step - 1]] == [140, 280, 420, 620, 820]
+    assert factors[820] == pytest.approx(0.3**5) and factors[0] == pytest.approx(1 / 20) and factors[20] == 1
+    assert make().set_learning_rate(150, 1000, 20, "steps", **drops) == pytest.approx(0.3 * 4e-4)
+
+
 def test_heads_have_their_own_rate_and_no_weight_decay():
     learner = make()
     rate = learner.set_learning_rate(50, 100, 0)

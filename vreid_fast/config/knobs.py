@@ -18,6 +18,7 @@ POSITIVE = Bound(lambda sizes: sizes and min(sizes) >= 1, "positive numbers")
 IN_UTF8 = Bound(
     lambda path: not re.search("[\ud800-\udfff]", path), "a name in UTF-8", "TensorBoard can write to no other folder"
 )
+RISING = Bound(lambda epochs: list(epochs) == sorted(set(epochs)), "rising numbers")
 SOMETHING_LEFT = Bound(lambda part: part < 1, "below 1", "nothing would be left of the domain heads")
 
 
@@ -60,6 +61,11 @@ class ClipKnobs(KnobGroup):
     """Width of a frame at the network's input, pixels (paper: 128)."""
     frames: int = fixed(4, at_least(1))
     """T, frames of a clip (paper: 4)."""
+    train_clips: Literal["blocks", "window", "bins"] = fixed("blocks")
+    """Frames of a training clip: a random one out of each of T equal blocks; every STRIDE-th of a random window (AP3D,
+    TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
+    stride: int = fixed(8, at_least(1))
+    """Frames from one to the next of a clip, where --train_clips or --test_clips has a stride."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class BatchKnobs(KnobGroup):
     """P, people in a source batch (paper: 8)."""
     per_person: int = fixed(2, at_least(2))
     """K, tracklets a person in a source batch (paper: 4)."""
+    per_epoch: Literal["tracklets", "people"] = fixed("tracklets")
+    """An epoch of the source goes through all tracklets, or takes K of each person once (PSTA)."""
     target_batch: int = fixed(16, at_least(2))
     """Target clips in a batch, drawn without identities and balanced over the cameras (paper: 32)."""
     flip: float = fixed(0.5, between(0, 1))
@@ -99,11 +107,14 @@ class NetworkKnobs(KnobGroup):
     """Network."""
 
     network: str = fixed("small")
-    """Network: small, resnet18, resnet50, or of the SINet family (for 256 x 128 pixels) sinet, sbnet, idnet, c2d.
-    sinet and sbnet take --frames 4 or 8; sinet and idnet have weights for one T, height and width."""
+    """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
+    ap3d_i3d, ap3d_nl, tclnet, psta. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8; sinet and idnet
+    have weights for one T, height and width, psta for one height and width."""
+    trunk: Literal["full", "narrow"] = fixed("full")
+    """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch."""
     weights: str | None = fixed(None)
-    """File of ImageNet weights for the trunk, keys named as torchvision names them; or a whole network of sinet,
-    sbnet, idnet or c2d in its authors' container."""
+    """File of ImageNet weights for the trunk, keys named as torchvision names them; or a whole network in its
+    authors' container."""
     drop_classifier: bool = fixed(False)
     """Leave out the classifier of a whole network in --weights or --start, as for another number of identities."""
 
@@ -114,6 +125,8 @@ class IdentityKnobs(KnobGroup):
 
     cross_entropy: float = fixed(1.0, at_least(0))
     """Factor of the identity cross-entropy (eq. 5); 0 switches a term off, here and below."""
+    smoothing: float = fixed(0.0, between(0, 1))
+    """Label smoothing of the cross-entropy: part of the right answer that is spread over all identities (PSTA: 0.1)."""
     triplet: float = fixed(1.0, at_least(0))
     """Factor of the batch-hard triplet loss (eq. 6)."""
     triplet_distance: Literal["euclidean", "cosine"] = fixed("cosine")
@@ -225,8 +238,12 @@ class OptimiserKnobs(KnobGroup):
     head_lr: float = fixed(1e-3, above(0))
     """Learning rate of the domain heads and of learned loss weights."""
     schedule: Literal["cosine", "steps"] = fixed("cosine")
-    """How learning rates fall. cosine: in each stage, along a cosine to a fiftieth. steps: over the whole run, to a
-    tenth after 40, 80 and 120 of its 150 parts (paper: epochs)."""
+    """How learning rates fall. cosine: in each stage, along a cosine to a fiftieth. steps: over the whole run, at
+    --drops."""
+    drops: tuple[int, ...] = fixed((40, 80, 120, 150), POSITIVE, RISING)
+    """Of schedule steps: the epochs after which learning rates fall, and last the epochs of the whole run."""
+    drop_to: float = fixed(0.1, between(0, 1))
+    """Part of a learning rate that is left at each drop."""
     warmup_steps: int = fixed(20, at_least(0))
     """Steps over which the learning rate rises from zero, where its schedule begins."""
     weight_decay: float = fixed(5e-4, at_least(0))
@@ -236,6 +253,10 @@ class OptimiserKnobs(KnobGroup):
     loss_weights: Literal["fixed", "authors", "uncertainty"] = fixed("fixed")
     """Weights of identity, domain and consistency losses (eq. 17): all 1; the authors' learned exp(w);
     or learned with the uncertainty regulariser of Kendall et al. (2018)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "drops", tuple(self.drops))  # a YAML file has a list
 
 
 @dataclass(frozen=True)
@@ -279,8 +300,12 @@ class TestKnobs(KnobGroup):
     (authors: a mixture of source and target); auto = camera for plus, running for source, else target."""
     bn_batches: int = fixed(0, at_least(0))
     """Target batches that batch-norm statistics are recomputed on; 0 = one pass, at most 200."""
-    test_clips: Literal["even", "all"] = fixed("even")
-    """Frames of a tracklet at test: T evenly spaced ones, or all of them in clips of T."""
+    test_clips: Literal["even", "all", "contiguous", "completed", "begin", "dense", "interleaved"] = fixed("even")
+    """Frames of a tracklet at test: T evenly spaced ones; all in clips of T that are spread over it; all in clips of T
+    that follow each other, the last one shorter (AP3D) or completed (TCLNet); the first T, STRIDE apart (PSTA);
+    all but a remainder in clips that are spread over it (PSTA); all, in turns of T * STRIDE (CAL)."""
+    test_frames: int = fixed(0, at_least(0))
+    """T at test; 0 = as in training (AP3D: 32)."""
     test_batch: int = free(64, at_least(1))
     """Clips in a batch at test."""
     distance: Literal["cosine", "euclidean", "dot"] = fixed("cosine")

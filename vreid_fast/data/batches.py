@@ -10,6 +10,7 @@ import numpy as np
 from .domains import Domains
 from .reading.cache import FrameCache, make_caches
 from .reading.loader import Loader, ReadingOptions, Stream, TrainPlan
+from .sampling.clips import RandomRule
 from .sampling.samplers import CameraPass, CameraSampler, IdentitySampler
 from .tracklets import Tracklet
 
@@ -30,6 +31,8 @@ class Batches:
         people, per_person: P and K of a source batch.
         target_batch: clips of a target batch.
         flip, erase, pad: augmentation, see `draw_augmentation`.
+        rule, stride: which frames of a tracklet, see `random_clip`.
+        once: whether an epoch of the source has one group of each person, see `IdentitySampler`.
         cache: "none", "cpu" or "gpu", see `make_caches`.
 
     Raises:
@@ -47,12 +50,15 @@ class Batches:
     pad: int
     seed: int
     cache: str = "none"
+    rule: RandomRule = "blocks"
+    stride: int = 8
+    once: bool = False
     one_camera: bool = False
     """Whether each target batch is of one camera, so that it has statistics of its own."""
 
     def __post_init__(self):
         source, target, reading = self.domains.source_tracklets, self.domains.target_tracklets, self.reading
-        self._people = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed)
+        self._people = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed, self.once)
         cameras = [tracklet.camera for tracklet in target]
         self._cameras = CameraSampler(cameras, self.target_batch, self.seed, mixed=not self.one_camera)
         self._mixed = CameraSampler(cameras, self.target_batch, self.seed)
@@ -107,6 +113,6 @@ class Batches:
         )
         plan = TrainPlan(
             [len(tracklet) for tracklet in tracklets], sampler, frames=self.frames, size=self.reading.size, steps=steps,
-            views=views, seed=self.seed, stream=stream, **chances,
+            views=views, seed=self.seed, stream=stream, rule=self.rule, stride=self.stride, **chances,
         )  # fmt: skip
         return Stream(tracklets, plan, start, cache)

@@ -13,6 +13,7 @@ from torch import Tensor
 from vreid_fast.data import Tracklet
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
+from vreid_fast.data.sampling.clips import ClipRule
 from vreid_fast.data.tracklets import spread
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged
@@ -30,11 +31,13 @@ class Protocol:
     frames: int
     """T, frames of a clip."""
     reading: ReadingOptions
-    clips: Literal["even", "all"] = "even"
-    """Of a tracklet: T evenly spaced frames, or all of them in clips of T."""
+    clips: ClipRule = "even"
+    """Which clips represent a tracklet, see `TestPlan`."""
     batch: int = 64
     """Clips in a batch."""
     distance: Literal["cosine", "euclidean", "dot"] = "cosine"
+    stride: int = 8
+    """Of "begin" and "interleaved" clips."""
 
 
 @torch.no_grad()
@@ -45,7 +48,8 @@ def embed(
     precision: Precision,
     statistics: CameraStatistics | None = None,
 ) -> Tensor:
-    """The vectors (N, D) of tracklets, float32 on the CPU: the mean over a tracklet's test clips.
+    """The vectors (N, D) of tracklets, float32 on the CPU: the mean over the frames of a tracklet's test clips of what
+    `network.describe` says of each clip, as `network.finish` leaves it.
 
     The network runs in evaluation mode, with the batch-norm statistics of each tracklet's camera where
     `statistics` has them and with its own elsewhere, and is left as it was.
@@ -61,29 +65,34 @@ def embed(
         here = [row for row, tracklet in enumerate(tracklets) if not statistics or tracklet.camera == camera]
         chosen = [tracklets[row] for row in here]
         plan = TestPlan(
-            [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips
-        )
+            [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips,
+            stride=protocol.stride,
+        )  # fmt: skip
         own = statistics.get(camera) if statistics and camera is not None else None
         with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:
-            embedded: list[tuple[Tensor, Tensor]] = []
+            embedded: list[tuple[Tensor, Tensor, float]] = []
             for (batch,) in loader:
+                share = batch.clips.shape[1] / protocol.frames  # a clip of fewer frames counts for fewer
                 with precision.cast():
-                    embedded.append((batch.tracklets, network.embed(batch.clips).float()))
+                    embedded.append((batch.tracklets, network.describe(batch.clips).float(), share))
                 if len(embedded) == AT_ONCE:
                     _add(embedded, torch.tensor(here), sums, counts)
             _add(embedded, torch.tensor(here), sums, counts)
     network.train(was_training)
-    vectors = sums / counts
+    vectors = network.finish(sums / counts)
     _check(vectors, network, tracklets, protocol.distance)
     return vectors
 
 
-def _add(embedded: list[tuple[Tensor, Tensor]], here: Tensor, sums: Tensor, counts: Tensor) -> None:
+def _add(embedded: list[tuple[Tensor, Tensor, float]], here: Tensor, sums: Tensor, counts: Tensor) -> None:
     """Add the vectors of some batches to the sums of their tracklets, and empty the list; waits for the device."""
     if embedded:
-        of, vectors = (torch.cat(parts).cpu() for parts in zip(*embedded, strict=True))
-        sums.index_add_(0, here[of], vectors)
-        counts.index_add_(0, here[of], torch.ones(len(of), 1))
+        shares = torch.cat([torch.full((len(of), 1), share) for of, _, share in embedded])
+        of, vectors = (
+            torch.cat(parts).cpu() for parts in ([of for of, *_ in embedded], [one for _, one, _ in embedded])
+        )
+        sums.index_add_(0, here[of], vectors * shares)
+        counts.index_add_(0, here[of], shares)
     embedded.clear()
 
 

@@ -156,7 +156,11 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         epilog="Further words are knobs of every cell, as of vreid_fast.train: --source SPEC, --target SPEC, "
         "--config NAME_OR_FILE, --KNOB VALUE. The same command goes on where a ladder was stopped.",
     )  # fmt: skip
-    parser.add_argument("--table", default="2", help="1 networks, 2 losses (default), 3 real to real, or a YAML file")
+    parser.add_argument(
+        "--table",
+        default="2",
+        help="1 networks, narrow; 1_full networks, for a GPU; 2 losses (default); 3 real to real; or a YAML file",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="how many, of people and of training (default 3)")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--run", default="runs/ladder", help="folder of all cells and of the tables")

@@ -13,7 +13,7 @@ from vreid_fast.config.yaml_text import read_yaml
 from vreid_fast.errors import InputError
 from vreid_fast.files import why_no_file
 
-BUILT_IN = ("1", "2", "3")
+BUILT_IN = ("1", "1_full", "2", "3")
 GIVEN = ("run", "seed", "synthetic_seed", "start", "resume")
 """Knobs that the ladder itself gives to each cell."""
 SCORED = ("student", "student_camera")
@@ -53,6 +53,8 @@ class Table:
     differences: list[Difference]
     needs: tuple[str, ...] = ()
     """Knobs that the user must give."""
+    notes: tuple[str, ...] = ()
+    """Lines for who reads it."""
 
     def only(self, names: Sequence[str]) -> Table:
         """The table of these rows and of those that they begin from.
@@ -72,7 +74,7 @@ class Table:
 
 
 def read_table(name: str) -> Table:
-    """The table 1, 2 or 3 of the paper, or that of a YAML file; what is in one: see table2.yaml.
+    """The table 1, 1_full, 2 or 3, numbered as the paper's, or that of a YAML file; what is in one: see table2.yaml.
 
     Raises:
         InputError: no such file, or what is wrong in it, with the row.
@@ -87,10 +89,10 @@ def read_table(name: str) -> Table:
         raise InputError(f"--table {name}: {error}; see vreid_fast/ladder/table2.yaml") from error
 
 
-_KEYS = ("title", "needs", "starts", "rows", "differences")
+_KEYS = ("title", "needs", "notes", "starts", "rows", "differences")
 
 
-def _table(name: str, title: str = "", needs=(), starts=None, rows=None, differences=None) -> Table:
+def _table(name: str, title: str = "", needs=(), notes=(), starts=None, rows=None, differences=None) -> Table:
     starts = {
         start: {**_knobs(start, knobs), "method": "source", "stages": "source"}
         for start, knobs in _mapping("starts", starts or {"start": {}}).items()
@@ -116,7 +118,9 @@ def _table(name: str, title: str = "", needs=(), starts=None, rows=None, differe
             found[row] = Row(row, {**inherited, **knobs}, after, published)
     ordered = {row: found[row] for row in (*starts, *entries)}
     named = [_difference(one, entry, ordered) for one, entry in _mapping("differences", differences or {}).items()]
-    return Table(name, str(title or name), ordered, named, tuple(needs))
+    if not isinstance(notes, list | tuple):
+        raise InputError(f"notes: wanted a list of lines, found {notes!r}")
+    return Table(name, str(title or name), ordered, named, tuple(needs), tuple(map(str, notes)))
 
 
 def _entry(row: str, entry: object, starts: dict) -> tuple[str, dict, dict]:

@@ -83,6 +83,7 @@ def notes(table: Table, results: Results) -> list[str]:
         found.append(
             "The paper's figures are as it published them, on the data set named: not to be compared in level."
         )
+    found += table.notes
     extended = [row for row in table.rows.values() if row.after and table.rows[row.after].after]
     if extended:
         names = ", ".join(f"{row.name} (after {row.after})" for row in extended)

@@ -25,14 +25,15 @@ class DomainHeads(nn.Module):
 
     Args:
         width: D of the features.
+        frame_width: of those of frames; None = as of clips.
         hidden: hidden units of each head.
         dropout: dropout of each head, in training.
     """
 
-    def __init__(self, width: int, hidden: int = 128, dropout: float = 0.5):
+    def __init__(self, width: int, hidden: int = 128, dropout: float = 0.5, frame_width: int | None = None):
         super().__init__()
         self.dropout = dropout
-        self.frame = _head(width, hidden, dropout)
+        self.frame = _head(frame_width or width, hidden, dropout)
         self.clip = _head(width, hidden, dropout)
         # This head's forward is inside combined_regression, fused with gather, mean, reversal and loss.
         self.combined_hidden = nn.Linear(width, hidden)

@@ -5,6 +5,8 @@ Bai et al., "Salient-to-Broad Transition for Video Person Re-identification", CV
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,11 @@ class IntegrationDistribution(nn.Module):
         size: (h, w) of the maps.
         reduction: 16 above, for channels and positions.
     """
+
+    authors: ClassVar[dict[str, str]] = {
+        "squeeze": "chl_reduction.0", "squeeze_norm": "chl_reduction.1", "integrate": "thw_reduction.0",
+        "integrate_norm": "thw_reduction.1", "distribute": "thw_expansion.0", "expand": "chl_expansion.0",
+    }  # fmt: skip
 
     def __init__(self, channels: int, frames: int, size: tuple[int, int], reduction: int = 16):
         super().__init__()

@@ -5,6 +5,8 @@ Bai et al., "Salient-to-Broad Transition for Video Person Re-identification", CV
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +33,10 @@ class SalientToBroad(nn.Module):
         first: frames of a group in the first part, 1 to 3.
         reduction: of the channels in the attention.
     """
+
+    authors: ClassVar[dict[str, str]] = {
+        "kernel": "kernel.0", "kernel_norm": "kernel.1", "squeeze": "se.1", "excite": "se.3",
+    }  # fmt: skip
 
     def __init__(self, channels: int, first: int, reduction: int = 4):
         super().__init__()

@@ -1,9 +1,12 @@
-"""SINet, its two halves and the plain C2D that they stand on.
+"""SINet, its two halves, the network of statistic attention and the plain C2D that they all stand on.
 
 Bai et al., "Salient-to-Broad Transition for Video Person Re-identification", CVPR 2022.
 """
 
 from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -12,10 +15,11 @@ from vreid_fast.errors import InputError
 from .integration_distribution import IntegrationDistribution
 from .network import NetworkOutput, VideoNetwork
 from .salient_to_broad import GROUP, SalientToBroad
-from .trunk import Bottleneck, ResNetTrunk
+from .statistic_attention import StatisticAttention
+from .trunk import CHANNELS, map_size, resnet50_trunk
 
 INTEGRATION = ((2, 1), (2, 3))
-"""(stage, block) that an integration-distribution module stands behind."""
+"""(stage, block) that an integration-distribution module stands behind, or a statistic attention block."""
 BROADENING = {(3, 1): 1, (3, 3): 2, (3, 5): 3}
 """(stage, block) that a salient-to-broad module stands behind, and the frames of its first part."""
 
@@ -30,65 +34,54 @@ class SINet(VideoNetwork):
     `projected` of the output, in training, are the frames after the neck and a 1x1 layer: see `info_nce`.
 
     Args:
-        integrate: with the integration-distribution modules; their weights fix T and the size of frames.
+        middle: what stands behind blocks of the second stage: "integrate", the integration-distribution modules, whose
+            weights fix T and the size of frames; "attend", statistic attention; or None.
         broaden: with the salient-to-broad modules; they take T = 4, or T = 8 as two groups of 4.
         identities: number of people in the source.
         frames: T.
         size: (H, W) of the frames, pixels.
+        trunk: full or narrow.
 
     Raises:
         InputError: T or a size that the modules cannot take.
     """
 
-    def __init__(self, integrate: bool, broaden: bool, identities: int, frames: int, size: tuple[int, int]):
+    authors: ClassVar[dict[str, str]] = {"trunk.": "", "neck.": "bn."}
+
+    def __init__(
+        self,
+        middle: str | None,
+        broaden: bool,
+        identities: int,
+        frames: int = 4,
+        size: tuple[int, int] = (256, 128),
+        trunk: str = "full",
+    ):
         if broaden:
             _check_broadening(frames, size)
+        channels = [4 * of_stage for of_stage in CHANNELS[trunk]]
         plugins: dict[tuple[int, int], nn.Module] = {}
-        if integrate:
-            plugins |= {place: IntegrationDistribution(512, frames, _map_size(size, 2)) for place in INTEGRATION}
+        if middle == "integrate":
+            maps = map_size(size, 2, stem_padding=0)
+            plugins |= {place: IntegrationDistribution(channels[1], frames, maps) for place in INTEGRATION}
+        if middle == "attend":
+            plugins |= {place: StatisticAttention(channels[1]) for place in INTEGRATION}
         if broaden:
-            plugins |= {place: SalientToBroad(1024, first) for place, first in BROADENING.items()}
-        trunk = ResNetTrunk(Bottleneck, (3, 4, 6, 3), bias=True, stem_padding=0, plugins=plugins)
-        super().__init__(trunk, identities, frames)
-        self.size = size
-        self._fixed_frames, self._fixed_size = integrate or broaden, integrate
+            plugins |= {place: SalientToBroad(channels[2], first) for place, first in BROADENING.items()}
+        super().__init__(resnet50_trunk(trunk, bias=True, stem_padding=0, plugins=plugins), identities, frames, size)
+        self.fixed = ("frames",) * (broaden or middle == "integrate") + ("size",) * (middle == "integrate")
         self.projection = nn.Linear(self.width, self.width)
-
-    def pool(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """See `VideoNetwork.pool`; InputError for clips of another T or size than the weights are made for."""
-        if clips.dim() == 5:
-            frames, size = clips.shape[1], tuple(clips.shape[3:])
-            if (self._fixed_frames and frames != self.frames) or (self._fixed_size and size != self.size):
-                raise InputError(
-                    f"this network is built for clips of {self.frames} frames of {self.size[0]} x {self.size[1]} "
-                    f"pixels, got {frames} frames of {size[0]} x {size[1]}; give such clips, or build and train it "
-                    f"with --frames {frames} --height {size[0]} --width {size[1]}"
-                )
-        return super().pool(clips)
 
     def forward(self, clips: Tensor) -> NetworkOutput:
         output = super().forward(clips)
         return output._replace(projected=self.projection(output.frames)) if self.training else output
 
 
-def sinet(identities: int, frames: int, size: tuple[int, int]) -> SINet:
-    """Both kinds of modules."""
-    return SINet(True, True, identities, frames, size)
-
-
-def sbnet(identities: int, frames: int, size: tuple[int, int]) -> SINet:
-    """The salient-to-broad modules alone."""
-    return SINet(False, True, identities, frames, size)
-
-
-def idnet(identities: int, frames: int, size: tuple[int, int]) -> SINet:
-    """The integration-distribution modules alone."""
-    return SINet(True, False, identities, frames, size)
-
-
-def c2d(identities: int, frames: int, size: tuple[int, int]) -> SINet:
-    """Neither; takes any T and size."""
-    return SINet(False, False, identities, frames, size)
+sinet = partial(SINet, "integrate", True)
+sbnet = partial(SINet, None, True)
+idnet = partial(SINet, "integrate", False)
+sanet = partial(SINet, "attend", False)
+c2d = partial(SINet, None, False)
 
 
 def _check_broadening(frames: int, size: tuple[int, int]) -> None:
@@ -97,22 +90,9 @@ def _check_broadening(frames: int, size: tuple[int, int]) -> None:
             f"--frames {frames}: a network with salient-to-broad modules takes clips of {GROUP} or {2 * GROUP} "
             f"frames; set --frames {GROUP}, or take --network idnet, c2d or another"
         )
-    maps = _map_size(size, 3)
+    maps = map_size(size, 3, stem_padding=0)
     if min(maps) < 3:
         raise InputError(
             f"frames of {size[0]} x {size[1]} pixels give a salient-to-broad module maps of {maps[0]} x {maps[1]}, "
             "wanted at least 3 x 3; set --height 256 --width 128 (at least 48 each)"
         )
-
-
-def _map_size(size: tuple[int, int], stage: int) -> tuple[int, int]:
-    """(h, w) of the maps behind stage 2 or 3, of frames of `size`."""
-
-    def shrink(pixels: int) -> int:
-        pixels = (pixels - 1) // 2 + 1  # the stem's convolution
-        pixels = (pixels - 3) // 2 + 1  # its pooling, without padding
-        for _ in range(stage - 1):
-            pixels = (pixels - 1) // 2 + 1
-        return pixels
-
-    return shrink(size[0]), shrink(size[1])

@@ -4,6 +4,6 @@ from .network import VideoNetwork
 from .trunk import BasicBlock, ResNetTrunk
 
 
-def small(identities: int, frames: int, size: tuple[int, int]) -> VideoNetwork:
+def small(identities: int, frames: int = 4, size: tuple[int, int] = (64, 32)) -> VideoNetwork:
     trunk = ResNetTrunk(BasicBlock, (1, 1, 1, 1), channels=(32, 64, 128, 256), stem=16, small_stem=True)
-    return VideoNetwork(trunk, identities, frames)
+    return VideoNetwork(trunk, identities, frames, size)

@@ -6,11 +6,16 @@ a 256 x 128 frame gives a 16 x 8 map (Luo et al., "Bag of Tricks and a Strong Ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from vreid_fast.kernels import FusedBatchNorm
+
+CHANNELS = {"full": (64, 128, 256, 512), "narrow": (16, 32, 64, 128)}
+"""Channels of the stages of a ResNet-50 by its width; narrow is a quarter, which two CPU cores train from scratch."""
 
 
 class BasicBlock(nn.Module):
@@ -69,7 +74,11 @@ class ResNetTrunk(nn.Module):
         bias: convolutions have biases, which start at zero; useless before batch norm, but SINet has them.
         stem_padding: of the max pooling in the stem; 0 as SINet has it.
         plugins: (stage from 1, block from 0) -> a module that its maps pass behind that block.
+        wraps: (stage, block) -> what makes another module of that block's second convolution, with its weight.
     """
+
+    copies: ClassVar[dict[str, str]] = {}
+    """Parts that start as copies of others: of weights of a plain ResNet they take what those take."""
 
     def __init__(
         self,
@@ -82,6 +91,7 @@ class ResNetTrunk(nn.Module):
         bias: bool = False,
         stem_padding: int = 1,
         plugins: Mapping[tuple[int, int], nn.Module] | None = None,
+        wraps: Mapping[tuple[int, int], Callable[[nn.Conv2d], nn.Module]] | None = None,
     ):
         super().__init__()
         size = 3 if small_stem else 7
@@ -103,15 +113,51 @@ class ResNetTrunk(nn.Module):
                     nn.init.zeros_(module.bias)
         # Apart from the stages, whose blocks keep torchvision's numbers, and with the weights they start with.
         self.plugins = nn.ModuleDict({_key(*place): plugin for place, plugin in (plugins or {}).items()})
+        for (stage, position), wrap in (wraps or {}).items():
+            wrapped = getattr(self, f"layer{stage}")[position]
+            wrapped.conv2 = wrap(wrapped.conv2)
 
     def forward(self, frames: Tensor) -> Tensor:
         x = self.maxpool(self.bn1(self.conv1(frames), relu=True))
-        for stage in range(1, 5):
-            for position, block in enumerate(getattr(self, f"layer{stage}")):
-                x = block(x)
-                if _key(stage, position) in self.plugins:
-                    x = self.plugins[_key(stage, position)](x)
+        for stage in range(1, 4):
+            x = self._stage(stage, x)
+        return self.last_stage(x)
+
+    def last_stage(self, x: Tensor) -> Tensor:
+        return self._stage(4, x)
+
+    def _stage(self, stage: int, x: Tensor) -> Tensor:
+        for position, block in enumerate(getattr(self, f"layer{stage}")):
+            x = block(x)
+            if _key(stage, position) in self.plugins:
+                x = self.plugins[_key(stage, position)](x)
         return x
+
+
+def resnet50_trunk(width: str = "full", kind: type[ResNetTrunk] = ResNetTrunk, **options) -> ResNetTrunk:
+    """The trunk of a ResNet-50, `width` as in `CHANNELS`; `kind` and `options` are those of `ResNetTrunk`."""
+    channels = CHANNELS[width]
+    return kind(Bottleneck, (3, 4, 6, 3), channels=channels, stem=channels[0], **options)
+
+
+def map_size(size: tuple[int, int], stage: int, stem_padding: int = 1) -> tuple[int, int]:
+    """(h, w) of the maps behind stage 1, 2, 3 or 4 of `resnet50_trunk`, of frames of `size` = (H, W) pixels."""
+
+    def shrink(pixels: int) -> int:
+        pixels = (pixels - 1) // 2 + 1  # the stem's convolution
+        pixels = (pixels - 3 + 2 * stem_padding) // 2 + 1  # its pooling
+        for _ in range(min(stage, 3) - 1):
+            pixels = (pixels - 1) // 2 + 1
+        return pixels
+
+    return shrink(size[0]), shrink(size[1])
+
+
+def added_part(name: str) -> str | None:
+    """The plug-in, wrapped convolution or other part that a tensor of a trunk is of and that no plain ResNet has; None
+    for what one has."""
+    found = re.match(r"plugins\.\w+|erasing|layer\d\.\d\.conv2(?=\.(?!(weight|bias)$))", name)
+    return found and found[0]
 
 
 def _key(stage: int, position: int) -> str:

@@ -17,6 +17,7 @@ from .network import VideoNetwork
 from .safetensors_files import is_safetensors, read_safetensors
 from .state import few, is_counter, misfit, spoiled
 from .torch_files import read_torch
+from .trunk import ResNetTrunk, added_part
 from .weight_search import Place, equals, keys_of, places
 
 
@@ -39,14 +40,13 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
     """
     file = _read(path)
     found, fit = _look(network.trunk, file)
-    if fit is None or fit.bad:
-        whole = author_places(network.state_dict(), file)
-        if whole and is_whole(whole[0].tensors):
-            return _fill_whole(network, name, whole, file, path, drop_classifier)
+    whole = author_places(network, file)
+    if whole and is_whole(whole[0].tensors) and (fit is None or fit.bad or whole[0].fits > found[0].fits):
+        return _fill_whole(network, name, whole, file, path, drop_classifier)
     return _fill_trunk(network.trunk, found, fit, file, path)
 
 
-def load_trunk_weights(trunk: nn.Module, path: str | Path) -> list[str]:
+def load_trunk_weights(trunk: ResNetTrunk, path: str | Path) -> list[str]:
     """Fill `trunk` from a file of torchvision-named weights, in place; where in the file they stand is found out.
 
     All of the trunk must be there. Batch-norm counters may be missing; biases of convolutions, which torchvision
@@ -72,20 +72,26 @@ class _Fit(NamedTuple):
     """What it takes, counters only where they fit."""
     biases: list[str]
     """Of convolutions, where the file has none at all."""
-    no_plugins: bool
-    """Whether the file has nothing for the plug-ins that there are."""
+    no_plugins: int
+    """Plug-ins and the like that the trunk has, where the file has nothing for them."""
 
 
-def _look(trunk: nn.Module, file: object) -> tuple[list[Place], _Fit | None]:
+def _look(trunk: ResNetTrunk, file: object) -> tuple[list[Place], _Fit | None]:
     """The places of a trunk in a file, the best first, and what it can take of that one; None where there is none."""
     own = trunk.state_dict()
     found = places(file, own, lambda name, value: value.shape == own[name].shape)
     return found, _fit(trunk, found[0].tensors) if found else None
 
 
-def _fit(trunk: nn.Module, given: Mapping[str, Tensor]) -> _Fit:
+def _fit(trunk: ResNetTrunk, given: Mapping[str, Tensor]) -> _Fit:
     own = trunk.state_dict()
-    plugins = [name for name in own if name.startswith("plugins.")]
+    for ours, theirs in trunk.copies.items():
+        if not any(name.startswith(ours) for name in given):
+            given = {
+                **given,
+                **{ours + key.removeprefix(theirs): given[key] for key in given if key.startswith(theirs)},
+            }
+    plugins = [name for name in own if added_part(name) and not name.startswith(tuple(trunk.copies))]
     convolutions = {f"{name}.bias" for name, module in trunk.named_modules() if isinstance(module, nn.Conv2d)}
     biases = [name for name in own if name in convolutions and name not in plugins]
     biases, plugins = ([] if any(name in given for name in group) else group for group in (biases, plugins))
@@ -93,10 +99,10 @@ def _fit(trunk: nn.Module, given: Mapping[str, Tensor]) -> _Fit:
     taken = {name: given[name] for name in own if name in given and not misfit(name, given[name], own[name])}
     missing = [f"{name} is missing" for name in wanted if name not in given]
     unlike = [reason for name in wanted if name in given and (reason := misfit(name, given[name], own[name]))]
-    return _Fit(unlike + missing, taken, biases, bool(plugins))
+    return _Fit(unlike + missing, taken, biases, len({added_part(name) for name in plugins}))
 
 
-def _fill_trunk(trunk: nn.Module, found: list[Place], fit: _Fit | None, file: object, path: str | Path) -> list[str]:
+def _fill_trunk(trunk: ResNetTrunk, found: list[Place], fit: _Fit | None, file: object, path: str | Path) -> list[str]:
     own = trunk.state_dict()
     if fit is None:
         raise InputError(
@@ -114,7 +120,7 @@ def _fill_trunk(trunk: nn.Module, found: list[Place], fit: _Fit | None, file: ob
     if fit.biases:
         notes.append(f"weights {path}: no biases of convolutions, {len(fit.biases)} start at zero")
     if fit.no_plugins:
-        notes.append(f"weights {path}: nothing for the {len(trunk.plugins)} plug-ins, they start as initialised")
+        notes.append(f"weights {path}: nothing for the {fit.no_plugins} plug-ins, they start as initialised")
     _check_numbers(path, fit.taken, own)
     trunk.load_state_dict({**own, **fit.taken, **{name: torch.zeros_like(own[name]) for name in fit.biases}})
     return notes + _rounded(path, fit.taken, own)
@@ -126,11 +132,12 @@ def _fill_whole(
     own = network.state_dict()
     try:
         check_convertible(name)
-        converted = rename(name, own, found[0].tensors)
+        converted = rename(name, network, found[0].tensors)
     except InputError as error:
         raise InputError(f"weights {path}: {error}") from error
     notes = _account(path, found, found[0].tensors, file)
-    theirs, ours = len(converted["classifier.weight"]), len(own["classifier.weight"])
+    theirs = next(len(value) for key, value in converted.items() if key.startswith("classifier."))
+    ours = network.identities
     if drop_classifier:
         converted = {key: value for key, value in converted.items() if not key.startswith("classifier.")}
         notes.append(f"weights {path}: the classifier of {theirs} identities is left out")

@@ -79,8 +79,25 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
         raise InputError(f"--info_nce {info_nce} compares frames of a clip: set --frames 2 or more")
     torch.manual_seed(config.run.seed)
     network = _build(config, identities)
+    check_test_clips(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
+
+
+def check_test_clips(config: Config, network: VideoNetwork) -> None:
+    """Raises InputError for test clips of another T than the network can take."""
+    name, frames, test = config.network.network, config.clip.frames, config.test
+    if "frames" in network.fixed and test.test_frames not in (0, frames):
+        raise InputError(
+            f"--test_frames {test.test_frames}: network {name} is built for clips of {frames} frames; leave it out"
+        )
+    if network.whole_clips and test.test_clips == "contiguous":
+        raise InputError(
+            f"--test_clips contiguous: its last clip is shorter, and network {name} takes none; set --test_clips "
+            "completed, or another"
+        )
+    if test.test_frames:
+        network.check_frames(test.test_frames, "--test_frames")
 
 
 def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork, Config, CameraStatistics | None]:
@@ -113,7 +130,8 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
 def _build(config: Config, identities: int) -> VideoNetwork:
     clip = config.clip
     size = clip.height, clip.width
-    return build(config.network.network, identities=identities, frames=clip.frames, size=size)
+    knobs = config.network
+    return build(knobs.network, identities=identities, frames=clip.frames, size=size, trunk=knobs.trunk)
 
 
 def reading_options(config: Config, precision: Precision) -> ReadingOptions:
@@ -129,7 +147,8 @@ def reading_options(config: Config, precision: Precision) -> ReadingOptions:
 def make_protocol(config: Config, reading: ReadingOptions) -> Protocol:
     """How a run is tested."""
     test = config.test
-    return Protocol(config.clip.frames, reading, test.test_clips, test.test_batch, test.distance)
+    frames = test.test_frames or config.clip.frames
+    return Protocol(frames, reading, test.test_clips, test.test_batch, test.distance, config.clip.stride)
 
 
 def choose_statistics(config: Config, domains: Domains) -> str:
@@ -160,7 +179,8 @@ def make_batches(config: Config, domains: Domains, precision: Precision, per_cam
     return Batches(
         domains, reading_options(config, precision), frames=config.clip.frames, people=batch.people,
         per_person=batch.per_person, target_batch=batch.target_batch, flip=batch.flip, erase=batch.erase,
-        pad=batch.pad, seed=config.run.seed, cache=config.loading.cache,
+        pad=batch.pad, seed=config.run.seed, cache=config.loading.cache, rule=config.clip.train_clips,
+        stride=config.clip.stride, once=batch.per_epoch == "people",
         one_camera=per_camera and METHODS[config.stages.method].one_camera,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,10 +86,17 @@ def check_identities(given: object, identities: int) -> None:
     Raises:
         ValueError: with both numbers.
     """
-    classifier = given.get("classifier.weight") if isinstance(given, Mapping) else None
-    if not isinstance(classifier, Tensor) or classifier.shape[:1] != (identities,):
-        came = f"{tuple(classifier.shape)}" if isinstance(classifier, Tensor) else "missing"
-        raise ValueError(f"classifier.weight is {came}, wanted one for its {identities} identities")
+    # A network of several streams has a list of them.
+    of = (
+        [name for name in given if re.fullmatch(r"classifier(\.\d+)?\.weight", str(name))]
+        if isinstance(given, Mapping)
+        else []
+    )
+    for name in of or ["classifier.weight"]:
+        classifier = given.get(name) if isinstance(given, Mapping) else None
+        if not isinstance(classifier, Tensor) or classifier.shape[:1] != (identities,):
+            came = f"{tuple(classifier.shape)}" if isinstance(classifier, Tensor) else "missing"
+            raise ValueError(f"{name} is {came}, wanted one for its {identities} identities")
 
 
 def check_statistics(what: str, given: object, network: VideoNetwork) -> CameraStatistics | None:

@@ -6,7 +6,8 @@ moments, teacher, memory) they change in place: a step can be recorded and repla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -145,13 +146,17 @@ class Compute:
         return Computed({**losses, "total": loss}, scalars, watched)
 
     def _identity_losses(self, output: NetworkOutput, tracklets: Tensor) -> Terms:
-        """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on."""
+        """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on; the first
+        two are summed over the network's streams."""
         knobs, labels = self.identity, self.labels[tracklets]
+        streams = output.streams or (output,)
         losses = {}
         if knobs.cross_entropy:
-            losses["cross_entropy"] = cross_entropy(output.logits, labels)
+            losses["cross_entropy"] = _sum(cross_entropy(one.logits, labels, knobs.smoothing) for one in streams)
         if knobs.triplet:
-            losses["triplet"] = batch_hard_triplet(output.clip, labels, knobs.margin, knobs.triplet_distance)
+            losses["triplet"] = _sum(
+                batch_hard_triplet(one.clip, labels, knobs.margin, knobs.triplet_distance) for one in streams
+            )
         if knobs.info_nce:
             assert output.projected is not None, "build.initial_network refuses networks without a projection"
             losses["info_nce"] = info_nce(output.projected, self.per_person, knobs.info_nce_temperature)
@@ -169,6 +174,11 @@ class Compute:
 def weighted(losses: Terms, factors: dict[str, float]) -> Tensor:
     """The sum of losses, each times its factor."""
     return torch.stack([factors[name] * loss for name, loss in losses.items()]).sum()
+
+
+def _sum(losses: Iterable[Tensor]) -> Tensor:
+    """As it is where there is one."""
+    return functools.reduce(torch.add, losses)
 
 
 def _single(share: float | Tensor) -> float | Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from .consistency import Consistency
 from .teacher import MeanTeacher
 
 FLOOR = 0.02  # part of the peak at which a cosine ends
-EPOCHS, DROPS = 150, (40, 80, 120)  # of the authors: all, and those after which the rate falls to a tenth
+DROPS = (40, 80, 120, 150)  # of the paper's authors: epochs after which the rate falls to a tenth, and all
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Learner:
         ema_decay: float = 0.99,
     ) -> None:
         """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew."""
-        heads = DomainHeads(self.student.width, domain_width, domain_dropout).to(self.device)
+        student = self.student
+        heads = DomainHeads(student.width, domain_width, domain_dropout, student.frame_width).to(self.device)
         weights = LossWeights(loss_weights).to(self.device)
         self.adaptation = Adaptation(heads, weights, MeanTeacher(self.student, ema_decay), consistency)
         self.restart_optimiser(learning_rate, head_learning_rate)
@@ -86,9 +87,9 @@ class Learner:
                 group["lr"] = torch.tensor(learning_rate, device=self.device)
         self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay, **how)
 
-    def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
+    def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine", **drops: Any) -> float:
         """Each group's peak times `learning_rate_factor`; returns the student's rate."""
-        factor = learning_rate_factor(step, steps, warmup, schedule)
+        factor = learning_rate_factor(step, steps, warmup, schedule, **drops)
         groups = self.optimiser.param_groups
         for group in groups:
             _set_rate(group, group["peak"] * factor)
@@ -167,16 +168,26 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
         group["lr"] = rate
 
 
-def learning_rate_factor(step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
+def learning_rate_factor(
+    step: int,
+    steps: int,
+    warmup: int,
+    schedule: str = "cosine",
+    drops: Sequence[int] = DROPS,
+    drop_to: float = 0.1,
+) -> float:
     """Part of the peak learning rate at `step` (from 0) of `steps`: a linear rise, then the schedule.
 
     Args:
         steps: that the schedule spans: of the stage for "cosine", of the whole run for "steps".
-        schedule: "cosine", which ends at a fiftieth, or "steps", each to a tenth, as the authors have them.
+        schedule: "cosine", which ends at a fiftieth, or "steps".
+        drops: of "steps": epochs after which the factor falls, and last those of all the steps.
+        drop_to: what is left of it each time.
     """
     if step < warmup:
         return (step + 1) / warmup
     if schedule == "steps":
-        return 0.1 ** sum(EPOCHS * step >= drop * steps for drop in DROPS)
+        *at, epochs = drops
+        return drop_to ** sum(epochs * step >= drop * steps for drop in at)
     progress = (step - warmup) / max(1, steps - warmup)
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -135,7 +135,9 @@ class Steps:
         knobs, learner, place = self.optimiser, self.session.learner, self._place()
         if knobs.schedule == "steps":
             place = learner.step, self.stages.source_steps + self.stages.adapt_steps
-        return learner.set_learning_rate(*place, knobs.warmup_steps, knobs.schedule)
+        return learner.set_learning_rate(
+            *place, knobs.warmup_steps, knobs.schedule, drops=knobs.drops, drop_to=knobs.drop_to
+        )
 
     def _place(self) -> tuple[int, int]:
         """Step within its stage, and the steps of that stage."""

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 
 from .augment import NO_AUGMENTATION, Augmentation, draw_augmentation
-from .clips import all_frames, evenly_spaced_frames, random_frames
+from .clips import (
+    ClipRule,
+    RandomRule,
+    all_frames,
+    completed_frames,
+    contiguous_frames,
+    dense_frames,
+    evenly_spaced_frames,
+    first_frames,
+    interleaved_frames,
+    random_clip,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ class TrainPlan(Sequence[list[ClipRequest]]):
         views: augmentations drawn of each clip.
         seed, stream: batches are a function of (seed, stream, step); each loader of a run has its own stream.
         flip, erase, pad: see `draw_augmentation`.
+        rule, stride: which frames of a tracklet, see `random_clip`.
     """
 
     def __init__(
@@ -56,9 +69,13 @@ class TrainPlan(Sequence[list[ClipRequest]]):
         flip: float = 0.5,
         erase: float = 0.5,
         pad: int = 0,
+        rule: RandomRule = "blocks",
+        stride: int = 8,
     ):
         self._lengths, self._sampler, self._frames, self._size = lengths, sampler, frames, size
         self._steps, self._views, self._seed = steps, views, (seed, stream)
+        self._rule: RandomRule = rule
+        self._stride = stride
         self._chances = {"flip": flip, "erase": erase, "pad": pad}
 
     def __len__(self) -> int:
@@ -71,7 +88,7 @@ class TrainPlan(Sequence[list[ClipRequest]]):
         return [
             ClipRequest(
                 int(tracklet),
-                random_frames(self._lengths[tracklet], self._frames, rng),
+                random_clip(self._lengths[tracklet], self._frames, rng, self._rule, self._stride),
                 tuple(draw_augmentation(rng, *self._size, **self._chances) for _ in range(self._views)),
             )
             for tracklet in self._sampler(step)
@@ -79,39 +96,56 @@ class TrainPlan(Sequence[list[ClipRequest]]):
 
 
 class TestPlan(Sequence[list[ClipRequest]]):
-    """Batches of the clips that represent each tracklet at test, in order, not augmented.
+    """Batches of the clips that represent each tracklet at test, not augmented.
+
+    They come in order, but clips of fewer frames than T behind all others, so that those of a batch are equally long.
 
     Args:
         lengths: (N,) frames of the tracklets.
         frames: T.
         batch: clips a batch; the last one may be shorter.
-        mode: "even" = one clip a tracklet, of evenly spaced frames; "all" = clips that hold every frame.
+        mode: "even" = one clip a tracklet, of evenly spaced frames; "all" = clips that hold every frame, spread over
+            the tracklet; "contiguous", "completed", "begin", "dense", "interleaved": see `clips`.
+        stride: of "begin" and "interleaved".
     """
 
     __test__ = False  # no test case, whatever its name
 
-    def __init__(self, lengths: Sequence[int], frames: int, *, batch: int = 64, mode: Literal["even", "all"] = "even"):
-        if mode not in ("even", "all"):
-            raise ValueError(f"TestPlan: mode must be even or all, got {mode!r}")
-        self._lengths, self._frames, self._batch, self._mode = lengths, frames, batch, mode
-        clips = [-(-length // frames) if mode == "all" else 1 for length in lengths]
-        self._first = np.concatenate([[0], np.cumsum(clips, dtype=np.int64)])
-        """Number of the first clip of each tracklet, and the total."""
+    def __init__(
+        self, lengths: Sequence[int], frames: int, *, batch: int = 64, mode: ClipRule = "even", stride: int = 8
+    ):
+        if mode not in get_args(ClipRule):
+            raise ValueError(f"TestPlan: mode must be one of {', '.join(get_args(ClipRule))}, got {mode!r}")
+        rules: dict[str, Callable[[int], Sequence[np.ndarray]]] = {
+            "even": lambda length: [evenly_spaced_frames(length, frames)],
+            "all": lambda length: all_frames(length, frames),
+            "contiguous": lambda length: contiguous_frames(length, frames),
+            "completed": lambda length: completed_frames(length, frames),
+            "begin": lambda length: [first_frames(length, frames, stride)],
+            "dense": lambda length: dense_frames(length, frames),
+            "interleaved": lambda length: interleaved_frames(length, frames, stride),
+        }
+        self._lengths, self._clips = lengths, lru_cache(maxsize=2)(rules[mode])
+        held = {length: np.array([len(clip) for clip in self._clips(length)]) for length in sorted(set(lengths))}
+        counts = [len(held[length]) for length in lengths]
+        # One entry a clip: its tracklet, its number there, its frames.
+        self._tracklets = np.repeat(np.arange(len(lengths)), counts)
+        self._numbers = np.concatenate([np.arange(0), *(np.arange(count) for count in counts)])
+        sizes = np.concatenate([np.arange(0), *(held[length] for length in lengths)])
+        self._batches = [
+            alike[start : start + batch]
+            for size in sorted(set(sizes), reverse=True)
+            for alike in [np.flatnonzero(sizes == size)]
+            for start in range(0, len(alike), batch)
+        ]
 
     def __len__(self) -> int:
-        return -(-int(self._first[-1]) // self._batch)
+        return len(self._batches)
 
     def __getitem__(self, step: int) -> list[ClipRequest]:
         if not 0 <= step < len(self):
             raise IndexError(f"plan: step must be 0 to {len(self) - 1}, got {step}")
-        clips = np.arange(step * self._batch, min((step + 1) * self._batch, self._first[-1]))
-        tracklets = np.searchsorted(self._first, clips, side="right") - 1
         return [
-            ClipRequest(int(tracklet), self._clip(self._lengths[tracklet], clip))
-            for tracklet, clip in zip(tracklets, clips - self._first[tracklets])
+            ClipRequest(int(tracklet), self._clips(self._lengths[tracklet])[number])
+            for tracklet, number in zip(self._tracklets[self._batches[step]], self._numbers[self._batches[step]])
         ]
-
-    def _clip(self, length: int, clip: int) -> np.ndarray:
-        if self._mode == "all":
-            return all_frames(length, self._frames)[clip]
-        return evenly_spaced_frames(length, self._frames)

@@ -24,12 +24,13 @@ class IdentitySampler:
         identities: (N,) of the tracklets.
         people, per_person: P and K.
         seed: not negative.
+        once: whether an epoch has one group of each person, drawn anew, in place of all (PSTA).
 
     Raises:
         InputError: fewer than 2 people, or fewer than P.
     """
 
-    def __init__(self, identities: Sequence[int], people: int, per_person: int, seed: int = 0):
+    def __init__(self, identities: Sequence[int], people: int, per_person: int, seed: int = 0, once: bool = False):
         _, person = np.unique(np.asarray(identities, dtype=np.int64), return_inverse=True)
         self._tracklets = [np.flatnonzero(person == p) for p in range(person.max(initial=-1) + 1)]
         found = len(self._tracklets)
@@ -42,7 +43,8 @@ class IdentitySampler:
                 f"batch of {people} people x {per_person} but the source has {found} people; lower --people"
             )
         self._people, self._per_person, self._seed = people, per_person, seed
-        groups = np.array([max(1, len(own) // per_person) for own in self._tracklets])
+        self._groups = [1 if once else max(1, len(own) // per_person) for own in self._tracklets]
+        groups = np.array(self._groups)
         # M batches of P different people take at most M groups of each person: the largest such M.
         self.batches_per_epoch = next(
             m for m in range(groups.sum() // people, 0, -1) if np.minimum(groups, m).sum() >= m * people
@@ -61,8 +63,7 @@ class IdentitySampler:
         groups = []
         for person in rng.permutation(len(self._tracklets)):
             own = rng.permutation(self._tracklets[person])
-            of_person = max(1, len(own) // per_person)
-            own = np.resize(own, (of_person, per_person))
+            own = np.resize(own, (self._groups[person], per_person))
             groups.extend(own[:batches])
         kept = np.sort(rng.permutation(len(groups))[: batches * people])
         # A person's groups stand in a row of at most M, so dealing in turn gives each batch at most one.
