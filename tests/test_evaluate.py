@@ -38,3 +38,16 @@ def test_a_full_disk_is_told_with_the_option(data, paper_run, capsys):
     words = ["--checkpoint", f"{paper_run}/last.pt", "--data", data["target"], "--json", "/dev/full"]
     assert main(words) == 2
     assert capsys.readouterr().err.endswith("error: --json /dev/full: cannot be written (No space left on device)\n")
+
+
+def test_rerank_with_dot_is_refused(capsys):
+    assert main(["--checkpoint", "none.pt", "--data", "synthetic", "--rerank", "--distance", "dot"]) == 2
+    assert "--rerank: it wants --distance cosine or euclidean, got dot" in capsys.readouterr().err
+
+
+def test_rerank_prints_both_scores(data, paper_run, tmp_path, capsys):
+    file = tmp_path / "scores.json"
+    words = ["--checkpoint", f"{paper_run}/last.pt", "--data", data["target"], "--rerank", "--json", str(file)]
+    assert main(words) == 0
+    assert {"student", "student_rerank"} <= set(json.loads(file.read_text()))
+    assert "student, re-ranked" in capsys.readouterr().out

@@ -47,6 +47,7 @@ def make_parser() -> ArgumentParser:
         "--distance", choices=["cosine", "euclidean", "dot"], default="cosine",
         help="dot = negative inner product, not normalised (the authors, on data sets with clothes)",
     )  # fmt: skip
+    parser.add_argument("--rerank", action="store_true", help="score a second time by k-reciprocal neighbours")
     parser.add_argument(
         "--split", type=str, default=None, help="N or all; default: the run's split of its own target, else 0"
     )
@@ -84,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(arguments: Namespace) -> dict:
     """Scores of the command line's network, by name of the row; of `--split all` what `summarise` returns."""
+    if arguments.rerank and arguments.distance == "dot":
+        raise InputError("--rerank: it wants --distance cosine or euclidean, got dot; leave one of the two out")
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
     config = config.replace(test_clips=arguments.clips, test_frames=arguments.frames, distance=arguments.distance)
     check_test_clips(config, network)
@@ -147,6 +150,8 @@ def evaluate_split(
     except (InputError, Diverged) as error:
         say(f"note: the untrained network is not scored: {error}")
     print(bad_frames_list(reading.bad_frames.report()), end="")
+    if arguments.rerank:
+        scores[f"{arguments.network}_rerank"] = evaluation.reranked_scores()
     if data.train:
         scores[f"{arguments.network}_camera"] = evaluation.camera_scores()
     return scores | evaluation.clothes_scores(arguments.network)

@@ -24,3 +24,16 @@ def test_a_tracklet_in_query_and_gallery_is_embedded_once(data, monkeypatch):
     assert seen == [len({id(t) for t in (*dataset.query, *dataset.gallery, *dataset.train)})]
     assert torch.equal(evaluation.query, evaluation.gallery)
     assert why_unscored(dataset) is None
+
+
+def test_reranked_scores_follow_common_neighbours(data):
+    dataset = read_dataset(data["target"])
+    draw = torch.Generator().manual_seed(0)
+    query = torch.randn(len(dataset.query), 8, generator=draw)
+    gallery = torch.randn(len(dataset.gallery), 8, generator=draw)
+    cosine = Evaluation(dataset, Protocol(2, ReadingOptions(size=(32, 16))), query, gallery)
+    longer = Evaluation(dataset, Protocol(2, ReadingOptions(size=(32, 16))), query * 7, gallery)
+    assert cosine.reranked_scores() == longer.reranked_scores()
+    right = torch.tensor([[q.identity == g.identity for g in dataset.gallery] for q in dataset.query]).float()
+    perfect = Evaluation(dataset, cosine.protocol, right, right.T @ right)
+    assert perfect.reranked_scores()["map"] > cosine.reranked_scores()["map"]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from vreid_fast.data import Dataset, Tracklet
 from vreid_fast.data.checks import why_unscored
 from vreid_fast.data.tracklets import all_known
 from vreid_fast.device import Precision
-from vreid_fast.metrics import camera_standardise, pairwise_distances, rank_metrics
+from vreid_fast.metrics import camera_standardise, pairwise_distances, rank_distances, rank_metrics, rerank
 from vreid_fast.models import CameraStatistics, VideoNetwork
 
 from .clothes import clothes_of, clothes_protocols
@@ -66,6 +67,18 @@ class Evaluation:
         """Scores under the clothes protocols that the data set allows, by NAME_PROTOCOL."""
         protocols = clothes_protocols(self.data)[0] if self.scored else []
         return {f"{name}_{protocol}": self._rank(self.query, self.gallery, protocol) for protocol in protocols}
+
+    def reranked_scores(self) -> dict:
+        """Scores after `rerank`, of unit vectors where the distance is the cosine."""
+        query, gallery = self.query, self.gallery
+        if self.protocol.distance == "cosine":
+            query, gallery = normalize(query, dim=1), normalize(gallery, dim=1)
+        data = self.data
+        scores = rank_distances(
+            rerank(query, gallery), [t.identity for t in data.query], _cameras(data.query),
+            [t.identity for t in data.gallery], _cameras(data.gallery),
+        )  # fmt: skip
+        return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
 
     def distances(self) -> Tensor:
         """(Q, G) distances of the queries to the gallery."""

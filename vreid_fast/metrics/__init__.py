@@ -3,6 +3,7 @@
 from .camera import camera_standardise
 from .distance import pairwise_distances
 from .rank import Labels, rank_distances, rank_metrics, rank_queries, relevance
+from .rerank import rerank
 
 __all__ = [
     "Labels",
@@ -12,4 +13,5 @@ __all__ = [
     "rank_metrics",
     "rank_queries",
     "relevance",
+    "rerank",
 ]

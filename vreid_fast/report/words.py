@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 _PER_CAMERA = "its features standardised per camera, with statistics of unlabelled clips"
+_RERANKED = "ranked by k-reciprocal neighbours, which queries and gallery share"
 # Rows of the score table, in reading order: name, and what is compared.
 NETWORKS = {
     "untrained": ("untrained", "as initialised, or with the weights that it was given"),
@@ -10,9 +11,11 @@ NETWORKS = {
     "source_camera": ("source-only, per camera", _PER_CAMERA),
     "student": ("student", "after adaptation, at the last step"),
     "student_camera": ("student, per camera", _PER_CAMERA),
+    "student_rerank": ("student, re-ranked", _RERANKED),
     "student_selected": ("student, best on the test set", "the authors' selection, not a fair score"),
     "teacher": ("teacher", "moving average of the student"),
     "teacher_camera": ("teacher, per camera", _PER_CAMERA),
+    "teacher_rerank": ("teacher, re-ranked", _RERANKED),
 }
 
 # Rows under another protocol are named NETWORK_PROTOCOL; they come last, and compare with no other row.
