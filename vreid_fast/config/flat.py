@@ -16,8 +16,8 @@ WRITTEN = """
     source target synthetic_seed synthetic_cache split mars_gallery authors_pieces_train authors_pieces_test scenes
     height width frames people per_person target_batch flip erase pad loader loader_threads cache on_bad_frame network
     weights drop_classifier domain_width domain_dropout cross_entropy triplet triplet_distance margin info_nce
-    info_nce_temperature l1s l2s l3s reversal combined_groups combined_sizes l1c l2c loss_weights clusters
-    cluster_over cluster_every cluster_restarts cluster_temperature camera_aware consistency_ramp proxy
+    info_nce_temperature l1s l2s l3s reversal combined_groups combined_sizes l1c l2c loss_weights
+    cluster_by clusters cluster_over cluster_every cluster_restarts cluster_temperature camera_aware consistency_ramp proxy
     proxy_temperature proxy_negatives proxy_momentum ema_decay method statistics select select_every seed start
     stages source_steps adapt_steps source_lr adapt_lr head_lr schedule warmup_steps weight_decay clip_gradient
     precision device threads graph run log_every gradients_every checkpoint_every profile test_clips test_batch

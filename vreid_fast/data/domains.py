@@ -77,3 +77,9 @@ class Domains:
         """(N,) cameras of the target's training tracklets, or None where one of them is unknown."""
         cameras = all_known(tracklet.camera for tracklet in self.target_tracklets)
         return None if cameras is None else torch.tensor(cameras)
+
+    def hidden_identities(self) -> Tensor | None:
+        """(N,) identities of the target's training tracklets, -1 where unknown, or None where all are. For what is
+        logged beside training: nothing may learn from them."""
+        identities = [-1 if tracklet.identity is None else tracklet.identity for tracklet in self.target_data.train]
+        return torch.tensor(identities) if max(identities) >= 0 else None
