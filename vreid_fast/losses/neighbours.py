@@ -55,9 +55,9 @@ def nearest(features: Tensor, cameras: Tensor | None, k: int, block: int = BLOCK
         for start in range(begin, end, block)
     ]
 
-    def keep(at: slice, camera: int, scores: Tensor, dim: int, start: int) -> None:
+    def keep(at: slice, camera: int, scores: Tensor, start: int) -> None:
         """Take up what a block found for the rows `at`, behind what is as near and came before."""
-        found, number = _largest(scores, k, dim)
+        found, number = _largest(scores, k)
         found = torch.cat([cosines[at, camera], found], 1)
         number = torch.cat([rows[at, camera], number + start], 1)
         best, which = found.sort(dim=1, descending=True, stable=True)
@@ -70,27 +70,23 @@ def nearest(features: Tensor, cameras: Tensor | None, k: int, block: int = BLOCK
             if here == there:
                 scores.fill_diagonal_(-torch.inf)
             else:
-                keep(there, camera, scores, 0, here.start)
-            keep(here, other, scores, 1, there.start)
+                keep(there, camera, scores.T.clone(memory_format=torch.contiguous_format), here.start)
+            keep(here, other, scores, there.start)
     rows = torch.where(cosines > -torch.inf, places[rows.clamp_min(0)], -1)
     back = torch.empty_like(places).index_copy_(0, places, torch.arange(count, device=device))
     return Lists(rows[back].cpu().numpy(), cosines[back].cpu().numpy())
 
 
-def _largest(scores: Tensor, k: int, dim: int) -> tuple[Tensor, Tensor]:
-    """(n, k) the k largest along a dimension and where they are, the first of equal ones first, as `max` has them.
-
-    `scores` is as it was afterwards.
-    """
-    taken: list[tuple[Tensor, Tensor]] = []
-    for _ in range(min(k, scores.shape[dim])):
-        value, place = scores.max(dim, keepdim=True)
-        scores.scatter_(dim, place, -torch.inf)
-        taken.append((value, place))
-    for value, place in taken:
-        scores.scatter_(dim, place, value)
-    values, places = (torch.cat(parts, dim) for parts in zip(*taken, strict=True))
-    return (values, places) if dim else (values.T, places.T)
+def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """(n, k) the k largest of each row and where they are, the first of equal ones first, as `max` has them and `topk`
+    does not; `scores` is spoiled."""
+    found = []
+    for _ in range(min(k, scores.shape[1])):
+        value, place = scores.max(1, keepdim=True)
+        scores.scatter_(1, place, -torch.inf)
+        found.append((value, place))
+    values, places = zip(*found, strict=True)
+    return torch.cat(values, 1), torch.cat(places, 1)
 
 
 def mutual(lists: Lists, k: int) -> csr_array:
