@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -63,10 +64,10 @@ class ProxyConsistency(Consistency):
 
     @staticmethod
     def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
-        notes = Consistency.notes(clusters, domains, target_batch)
-        if clusters.clusters and clusters.cluster_by != "kmeans":
-            notes.append(f"--clusters {clusters.clusters} is for --cluster_by kmeans; neighbours need no number")
-        return notes
+        if clusters.cluster_by == "kmeans" or not clusters.clusters:
+            return Consistency.notes(clusters, domains, target_batch)
+        note = f"--clusters {clusters.clusters} is for --cluster_by kmeans; neighbours need no number"
+        return [*Consistency.notes(replace(clusters, clusters=0), domains, target_batch), note]
 
     def before_step(self, step: int, teacher: MeanTeacher) -> None:
         """Once a pass: embed the whole target and cluster it anew."""
@@ -74,7 +75,7 @@ class ProxyConsistency(Consistency):
             return
         features = self.embed(teacher.network).to(self.device)
         self.proxies.write(torch.arange(len(features), device=self.device), features)
-        before = None if self.proxies.labels is None else self.proxies.labels.cpu()
+        before = None if self.proxies.labels is None else self.proxies.labels.clone().cpu()  # its memory is used again
         labels, clusters = self._find(step)
         stays = clusters < 2 and not self.counted
         if not stays:
