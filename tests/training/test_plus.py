@@ -22,15 +22,17 @@ KMEANS = {**PLUS, "cluster_by": "kmeans", "clusters": 4}
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     target = write_people(root / "target", 1)
-    blind = write_people(root / "blind", 1)
     with open(target / "tracklets.csv") as file:
-        rows = list(csv.reader(file))
-    with open(blind / "tracklets.csv", "w", newline="") as file:
-        csv.writer(file).writerows([rows[0], *([path, identity, ""] for path, identity, _ in rows[1:])])
+        head, *rows = csv.reader(file)
+    # Of unknown cameras, and with two visits of a person as a camera each.
+    others = {"blind": [""] * len(rows), "visits": [number // 2 for number in range(len(rows))]}
+    for name, cameras in others.items():
+        with open(write_people(root / name, 1) / "tracklets.csv", "w", newline="") as file:
+            csv.writer(file).writerows([head, *([*row[:2], camera] for row, camera in zip(rows, cameras))])
     return {
         "source": f"folder:{write_people(root / 'source', 0)}",
         "target": f"folder:{target}",
-        "blind": f"folder:{blind}",
+        **{name: f"folder:{root / name}" for name in others},
         "one": f"folder:{write_people(root / 'one', 2, cameras=1)}",
     }
 
@@ -105,11 +107,13 @@ def test_resume_is_bit_for_bit(run, plus, pair, tmp_path, stop_after, interrupt_
     assert states_equal(one["student"], other["student"]) and states_equal(one["memory"], other["memory"])
 
 
-@pytest.mark.parametrize("target, word", [("blind", "not known"), ("one", "one only")])
+@pytest.mark.parametrize("target, word", [("blind", "not known"), ("one", "one only"), ("visits", "one only")])
 def test_a_target_without_cameras_falls_back_and_says_so(data, tmp_path, capsys, target, word):
     pair = {"source": data["source"], "target": data[target]}
     result = train(knobs(pair, tmp_path / "run", **PLUS))
-    assert f"the target's cameras are {word}: batch-norm statistics are those of the whole" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"the target's cameras are {word}: batch-norm statistics are those of the whole" in printed
+    assert ("cameras with fewer than 12 tracklets count as one" in printed) == (target == "visits")
     assert load_network(tmp_path / "run" / "last.pt")[2] is None
     assert result["seconds"] > 0
 
