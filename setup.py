@@ -50,7 +50,7 @@ setup(
             *["pillow", "simplejpeg"],
             "nvidia-dali-cuda130>=2.4,<3; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "triton>=3.6; sys_platform == 'linux'",
-            *["scikit-learn", "jsonargparse[signatures]", "tqdm", "tensorboard", "matplotlib", "jinja2"],
+            *["scikit-learn", "scipy", "jsonargparse[signatures]", "tqdm", "tensorboard", "matplotlib", "jinja2"],
             *["av", "h5py", "pyyaml", "safetensors"],
         ],
         # psutil: fast-pytorch-kmeans imports it without requiring it.

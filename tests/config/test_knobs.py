@@ -23,7 +23,7 @@ KNOBS = {
     "weights": None, "drop_classifier": False, "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
     "smoothing": 0.0, "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0,
     "info_nce_temperature": 0.07, "l1s": 1.0, "l2s": 1.0, "l3s": 1.0, "reversal": 0.5, "combined_groups": 16,
-    "combined_sizes": (2, 4, 8), "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "clusters": 0,
+    "combined_sizes": (2, 4, 8), "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "cluster_by": "auto", "clusters": 0,
     "cluster_over": "memory", "cluster_every": 0, "cluster_restarts": 4, "cluster_temperature": 0.1,
     "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0, "proxy_temperature": 0.1, "proxy_negatives": 50,
     "proxy_momentum": 0.2, "ema_decay": 0.99, "method": "paper", "statistics": "auto", "select": "last",
@@ -38,6 +38,7 @@ CHOICES = {
     "mars_gallery": ("with_query", "without_query"), "loader": ("auto", "dali", "torch"),
     "cache": ("none", "cpu", "gpu"), "on_bad_frame": ("error", "skip"), "triplet_distance": ("euclidean", "cosine"),
     "loss_weights": ("fixed", "authors", "uncertainty"), "cluster_over": ("memory", "batch"),
+    "cluster_by": ("auto", "neighbours", "kmeans"),
     "method": ("source", "bn_adapt", "paper", "plus"), "statistics": ("auto", "target", "camera", "running"),
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
@@ -64,7 +65,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 91
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 92
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

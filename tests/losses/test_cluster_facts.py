@@ -29,10 +29,11 @@ def test_the_median_of_an_even_number_lies_between():
     assert facts["cluster_size_median"] == 2.5 and "cameras_per_cluster" not in facts
 
 
+@pytest.mark.parametrize("clusters", [0, 4])
 @pytest.mark.parametrize("samples", [0, 3])
-def test_no_cluster_at_all_is_zero(samples):
+def test_no_cluster_at_all_is_zero(samples, clusters):
     labels = torch.full((samples,), -1)
-    assert set(numbers(cluster_facts(labels, 4, labels + 1)).values()) == {0}
+    assert set(numbers(cluster_facts(labels, clusters, labels + 1)).values()) == {0}
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -50,11 +50,15 @@ def test_without_weights_or_gradients_there_is_no_section(write):
 def test_clusters_are_shown_once(write, cameras):
     facts = {"clusters": 12.0, "cluster_size_smallest": 1.0, "cluster_size_median": 4.5, "cluster_size_largest": 30.0}
     facts |= {"cameras_per_cluster": 1.5} if cameras else {}
+    facts |= {"outliers": 9.0, "pairs_kept": 0.75, "unseen_pair_precision": 0.5} if cameras else {}
     page = write(history=[row(step, disagreement=0.2, **facts) for step in (30, 40)])
     assert "Tracklets in a cluster 1 · 4.5 · 30" in page.text and "Clusters that are used 12" in page.text
     assert ("Cameras in a cluster, mean 1.5" in page.text) == cameras
     assert "Student and teacher disagree (eq. 14) 0.2" in page.text
-    assert len(page.all("img")) == 1 + 2 + cameras + 1  # the loss, clusters, disagreement
+    if cameras:
+        assert "Tracklets in no cluster 9" in page.text and "Pairs kept from the pass before 0.75" in page.text
+        assert "Pairs that are one person (labels unseen by training) 0.5" in page.text
+    assert len(page.all("img")) == 1 + 2 + 4 * cameras + 1  # the loss, clusters, disagreement
 
 
 def test_known_names_have_words(write):

@@ -12,9 +12,10 @@ from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.models import build as build_network
 from vreid_fast.training import build
-from vreid_fast.training.consistency import PaperConsistency, ProxyConsistency
+from vreid_fast.training.consistency import PaperConsistency
 from vreid_fast.training.graph import make_graph
 from vreid_fast.training.learner import Learner
+from vreid_fast.training.proxy_consistency import ProxyConsistency
 
 CPU = Precision("fp32", torch.device("cpu"))
 PACKAGE = Path(build.__file__).resolve().parents[1]
@@ -22,7 +23,7 @@ PACKAGE = Path(build.__file__).resolve().parents[1]
 
 def domains(cameras):
     cameras = None if cameras is None else torch.tensor(cameras)
-    return SimpleNamespace(cameras=lambda: cameras, target_tracklets=range(9), notes=[])
+    return SimpleNamespace(cameras=lambda: cameras, target_tracklets=range(9), notes=[], hidden_identities=lambda: None)
 
 
 @pytest.mark.parametrize(

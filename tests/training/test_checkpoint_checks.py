@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,15 +11,16 @@ from hostile_checkpoints import mutated
 from small_runs import TINY
 
 from vreid_fast.config import Config
-from vreid_fast.config.knobs import RunKnobs, StageKnobs
+from vreid_fast.config.knobs import ClusterKnobs, ProxyKnobs, RunKnobs, StageKnobs
 from vreid_fast.data.fingerprint import SUBSETS
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
-from vreid_fast.losses import CameraProxies, FeatureMemory
+from vreid_fast.losses import FeatureMemory
 from vreid_fast.models import NETWORKS, VideoNetwork, camera_statistics
 from vreid_fast.training import checkpoint
 from vreid_fast.training.build import load_network
 from vreid_fast.training.learner import Learner
+from vreid_fast.training.proxy_consistency import ProxyConsistency
 from vreid_fast.training.resume import check_data
 from vreid_fast.training.session import Session
 
@@ -67,7 +69,11 @@ def memory():
 
 
 def proxies():
-    return CameraProxies(len(CAMERAS), 2, CAMERAS)
+    """With an embedding that is noise."""
+    domains = SimpleNamespace(target_tracklets=range(6), cameras=lambda: CAMERAS)
+    batches = SimpleNamespace(domains=domains, target_pass=lambda: 2, target_batch=6)
+    clusters = ClusterKnobs(cluster_by="kmeans", clusters=2)
+    return ProxyConsistency(ProxyKnobs(), clusters, batches, lambda _: torch.randn(6, 2), 2, torch.device("cpu"))
 
 
 def session_of(folder, learner):
@@ -84,8 +90,11 @@ def make_state(folder, kept):
     start_adaptation()
     features = torch.randn(6, 2)
     inside = learner.adaptation.consistency.kept
-    inside.write(torch.arange(6), features, *([features] if kept is memory else []))
-    inside.cluster(2, restarts=1, seed=0)
+    if kept is memory:
+        inside.write(torch.arange(6), features, features)
+        inside.cluster(2, restarts=1, seed=0)
+    else:
+        inside.before_step(0, learner.adaptation.teacher)
     clips = torch.randn(2, 2, 3, 32, 16)
     for parameter in [p for group in learner.optimiser.param_groups for p in group["params"]]:
         parameter.grad = torch.ones_like(parameter)
@@ -254,6 +263,8 @@ def test_the_proxies_of_plus_are_looked_at_too(tmp_path):
         ({"labels": torch.tensor([0, 1, 2, 0, 1, 0])}, "labels are 0 to 2 of 2 clusters"),
         ({"proxies": torch.zeros(5, 2)}, "proxies has shape"),
         ({"present": None}, "present is missing"),
+        ({"facts": torch.zeros(3)}, "facts has shape"),
+        ({"facts": torch.full((8,), math.nan)}, "facts holds 8 NaN"),
     ):
         torch.save({**state, "memory": state["memory"] | change}, tmp_path / "last.pt")
         with pytest.raises(InputError, match=wanted):
@@ -311,4 +322,10 @@ def usable(learner):
     learner.optimiser.step()
     learner.adaptation.teacher.follow()
     kept = learner.adaptation.consistency.kept
-    kept.cluster_facts()
+    if isinstance(kept, FeatureMemory):
+        kept.cluster_facts()
+        return
+    kept.before_step(1, learner.adaptation.teacher)
+    losses, facts = kept.losses(torch.arange(6), torch.randn(6, 2), torch.randn(6, 2))
+    assert losses["proxy"].isfinite() and all(fact.isfinite() for fact in facts.values())
+    kept.after_step(torch.arange(6), torch.randn(6, 2))

@@ -85,7 +85,8 @@ def test_what_cannot_be_recorded_runs_as_it_is():
 
 
 RUNS = [
-    ("source", {}), ("bn_adapt", {}), ("paper", {}), ("plus", {}), ("paper", {"camera_aware": False}),
+    ("source", {}), ("bn_adapt", {}), ("paper", {}), ("plus", {}), ("plus", {"cluster_by": "kmeans"}),
+    ("paper", {"camera_aware": False}),
     ("paper", {"loss_weights": "uncertainty", "combined_sizes": [2, 4]}), ("paper", {"cluster_over": "batch"}),
     ("paper", {"l1s": 0, "l2s": 0, "l3s": 0}), ("plus", {"precision": "bf16"}),
 ]  # fmt: skip

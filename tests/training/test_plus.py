@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
@@ -13,22 +14,25 @@ from vreid_fast.evaluate import main as evaluate
 from vreid_fast.train import main, train
 from vreid_fast.training.build import load_network
 
-PLUS = {"method": "plus", "adapt_steps": 5, "cluster_every": 2, "gradients_every": 2}
+PLUS = {"method": "plus", "adapt_steps": 5, "cluster_every": 2, "gradients_every": 2, "clusters": 0}
+KMEANS = {**PLUS, "cluster_by": "kmeans", "clusters": 4}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     target = write_people(root / "target", 1)
-    blind = write_people(root / "blind", 1)
     with open(target / "tracklets.csv") as file:
-        rows = list(csv.reader(file))
-    with open(blind / "tracklets.csv", "w", newline="") as file:
-        csv.writer(file).writerows([rows[0], *([path, identity, ""] for path, identity, _ in rows[1:])])
+        head, *rows = csv.reader(file)
+    # Of unknown cameras, and with two visits of a person as a camera each.
+    others = {"blind": [""] * len(rows), "visits": [number // 2 for number in range(len(rows))]}
+    for name, cameras in others.items():
+        with open(write_people(root / name, 1) / "tracklets.csv", "w", newline="") as file:
+            csv.writer(file).writerows([head, *([*row[:2], camera] for row, camera in zip(rows, cameras))])
     return {
         "source": f"folder:{write_people(root / 'source', 0)}",
         "target": f"folder:{target}",
-        "blind": f"folder:{blind}",
+        **{name: f"folder:{root / name}" for name in others},
         "one": f"folder:{write_people(root / 'one', 2, cameras=1)}",
     }
 
@@ -38,18 +42,27 @@ def pair(data):
     return {name: data[name] for name in ("source", "target")}
 
 
+@pytest.fixture(scope="module", params=[PLUS, KMEANS], ids=["neighbours", "kmeans"])
+def plus(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def run(pair, tmp_path_factory):
+def run(pair, plus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "plus"
-    assert main(flags(pair, folder, **PLUS)) == 0
+    assert main(flags(pair, folder, **plus)) == 0
     return folder
 
 
-def test_steps_log_the_proxies_their_clusters_weights_and_gradients(run):
+def test_steps_log_the_proxies_their_clusters_weights_and_gradients(run, plus):
     rows = [row for row in logged(run) if row["stage"] == "adapt" and "losses" in row]
     assert set(rows[0]["losses"]) == {"cross_entropy", "triplet", "l1s", "l2s", "l3s", "proxy"}
     assert set(rows[0]["weights"]) == set(rows[0]["losses"]) and rows[-1]["weights"]["proxy"] == 1.0
-    assert rows[0]["clusters"] == 4 and 1 <= rows[0]["cameras_per_cluster"] <= 2
+    assert 1 <= rows[0]["cameras_per_cluster"] <= 2 and rows[0]["pairs_kept"] == 0 < rows[-1]["pairs_kept"] <= 1
+    assert all(row["clusters"] == 4 and row["outliers"] == 0 for row in rows) or plus is PLUS
+    for row in rows:
+        assert 0 < row["unseen_pair_precision"] <= 1 and 0 < row["unseen_pair_recall"] <= 1
+        assert row["clusters"] >= 2 and row["clusters"] * row["cluster_size_smallest"] + row["outliers"] <= 24
     with_norms = [row for row in rows if "gradient_norms" in row]
     assert [row["step"] for row in with_norms] == [6, 8]
     assert all(with_norms[-1]["gradient_norms"][name] > 0 for name in ("cross_entropy", "l1s", "l2s", "l3s", "proxy"))
@@ -58,7 +71,8 @@ def test_steps_log_the_proxies_their_clusters_weights_and_gradients(run):
 def test_the_proxies_of_a_batch_follow_the_teacher(run):
     memory = torch.load(run / "last.pt", weights_only=True)["memory"]
     rows = memory["labels"] * 2 + torch.tensor([0, 0, 1, 1] * 6)  # cameras, as `write_people` orders them
-    clustered = F.normalize(torch.zeros_like(memory["proxies"]).index_add_(0, rows, memory["features"]), dim=1)
+    sums = torch.zeros_like(memory["proxies"]).index_add_(0, rows[rows >= 0], memory["features"][rows >= 0])
+    clustered = F.normalize(sums, dim=1)
     torch.testing.assert_close(clustered.norm(dim=1) > 0, memory["present"])
     # The last step clustered anew, then its 6 clips moved their proxies.
     assert 1 <= ((clustered - memory["proxies"]).norm(dim=1) > 1e-3).sum() <= 6
@@ -82,22 +96,24 @@ def test_the_student_is_scored_with_the_statistics_of_each_camera(run, pair, cap
 
 
 @pytest.mark.parametrize("stop_after", [5, 7])
-def test_resume_is_bit_for_bit(run, pair, tmp_path, stop_after, interrupt_step):
+def test_resume_is_bit_for_bit(run, plus, pair, tmp_path, stop_after, interrupt_step):
     folder = tmp_path / "run"
     interrupt_step(stop_after)
     with pytest.raises(Stopped):
-        train(knobs(pair, folder, **PLUS))
+        train(knobs(pair, folder, **plus))
     assert main(["--resume", str(folder)]) == 0
     assert logged(folder) == logged(run)
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (folder, run))
     assert states_equal(one["student"], other["student"]) and states_equal(one["memory"], other["memory"])
 
 
-@pytest.mark.parametrize("target, word", [("blind", "not known"), ("one", "one only")])
+@pytest.mark.parametrize("target, word", [("blind", "not known"), ("one", "one only"), ("visits", "one only")])
 def test_a_target_without_cameras_falls_back_and_says_so(data, tmp_path, capsys, target, word):
     pair = {"source": data["source"], "target": data[target]}
     result = train(knobs(pair, tmp_path / "run", **PLUS))
-    assert f"the target's cameras are {word}: batch-norm statistics are those of the whole" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"the target's cameras are {word}: batch-norm statistics are those of the whole" in printed
+    assert ("cameras with fewer than 12 tracklets count as one" in printed) == (target == "visits")
     assert load_network(tmp_path / "run" / "last.pt")[2] is None
     assert result["seconds"] > 0
 
@@ -136,7 +152,54 @@ def test_the_authors_selection_is_a_row_of_its_own(pair, tmp_path):
 
 
 def test_more_clusters_than_tracklets_are_cut_down_or_refused(pair, tmp_path, capsys):
-    train(knobs(pair, tmp_path / "run", **{**PLUS, "clusters": 99}))
+    train(knobs(pair, tmp_path / "run", **{**KMEANS, "clusters": 99}))
     assert "the target has 24 tracklets, so there are 24 clusters" in capsys.readouterr().out
     with pytest.raises(InputError, match="--clusters 13: a batch has 12 features"):
         train(knobs(pair, tmp_path / "batch", cluster_over="batch", clusters=13))
+
+
+def test_labels_change_what_is_told_of_clusters_and_nothing_that_is_learned(pair, tmp_path):
+    """The target with its identities shuffled, and without any."""
+    runs = {}
+    for name in ("own", "shuffled", "none"):
+        target = tmp_path / name
+        shutil.copytree(pair["target"].removeprefix("folder:"), target)
+        with open(target / "tracklets.csv") as file:
+            head, *rows = csv.reader(file)
+        identities = {
+            "own": [row[1] for row in rows], "shuffled": [row[1] for row in rows[::-1]], "none": [""] * len(rows)
+        }[name]  # fmt: skip
+        if name == "shuffled":
+            identities = identities[1:] + identities[:1]
+        with open(target / "tracklets.csv", "w", newline="") as file:
+            csv.writer(file).writerows([head, *([row[0], who, row[2]] for row, who in zip(rows, identities))])
+        train(knobs({**pair, "target": f"folder:{target}"}, tmp_path / f"run-{name}", **PLUS))
+        runs[name] = [row for row in logged(tmp_path / f"run-{name}") if "losses" in row]
+    unseen = ("unseen_pair_precision", "unseen_pair_recall")
+    assert [[row[name] for name in unseen] for row in runs["own"] if unseen[0] in row] != [
+        [row[name] for name in unseen] for row in runs["shuffled"] if unseen[0] in row
+    ]
+    assert not any(name in row for row in runs["none"] for name in unseen)
+    without = {
+        name: [{key: value for key, value in row.items() if key not in unseen} for row in rows]
+        for name, rows in runs.items()
+    }
+    assert without["own"] == without["shuffled"] == without["none"]
+
+
+def test_a_checkpoint_that_is_older_than_cluster_by_was_made_with_kmeans(pair, tmp_path, capsys):
+    folder = tmp_path / "run"
+    train(knobs(pair, folder, **KMEANS))
+    state = torch.load(folder / "last.pt", weights_only=True)
+    del state["config"]["cluster_by"], state["memory"]["facts"]
+    torch.save({**state, "finished": False}, folder / "last.pt")
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("cluster_by: kmeans\n", ""))
+    assert main(["--resume", str(folder)]) == 2
+    assert "--cluster_by auto (it has kmeans)" in capsys.readouterr().err
+    assert main(["--resume", str(folder), "--cluster_by", "kmeans"]) == 0
+
+
+def test_the_paper_has_kmeans_alone(pair, tmp_path):
+    with pytest.raises(InputError, match="--cluster_by neighbours is for --method plus"):
+        train(knobs(pair, tmp_path / "run", method="paper", cluster_by="neighbours"))

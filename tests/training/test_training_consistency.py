@@ -11,8 +11,10 @@ from vreid_fast.data.reading.loader import Batch
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.models import build
+from vreid_fast.training import proxy_consistency
 from vreid_fast.training.build import METHODS
-from vreid_fast.training.consistency import Consistency, PaperConsistency, ProxyConsistency, count_clusters
+from vreid_fast.training.consistency import Consistency, PaperConsistency, count_clusters
+from vreid_fast.training.proxy_consistency import ProxyConsistency
 from vreid_fast.training.teacher import MeanTeacher
 
 CPU = torch.device("cpu")
@@ -51,10 +53,30 @@ def paper(target, network, clusters=None, **knobs):
     return PaperConsistency(ConsistencyKnobs(**knobs), clusters, target.batches, precision, network.width, CPU)
 
 
-def plus(target, network, embed=None, **knobs):
+def plus(target, network, embed=None, by="kmeans", identities=None, **knobs):
     embed = embed or (lambda network: network(target.views[0]).clip.detach())
-    clusters = ClusterKnobs(clusters=3, cluster_restarts=2)
-    return ProxyConsistency(ProxyKnobs(**knobs), clusters, target.batches, embed, network.width, CPU)
+    clusters = ClusterKnobs(clusters=3, cluster_restarts=2, cluster_by=by)
+    return ProxyConsistency(ProxyKnobs(**knobs), clusters, target.batches, embed, network.width, CPU, identities)
+
+
+@pytest.fixture
+def crowd(target):
+    """24 tracklets of two cameras; a batch is the first six of them."""
+    domains = SimpleNamespace(target_tracklets=range(24), cameras=lambda: CAMERAS.repeat(4))
+    batches = SimpleNamespace(domains=domains, target_pass=lambda: 2, target_batch=6)
+    return SimpleNamespace(views=target.views, rows=target.rows, batches=batches)
+
+
+FOUR, SHIFTED = [row // 6 for row in range(24)], [(row + 3) // 6 % 4 for row in range(24)]
+TWO, HEAP = [row // 12 for row in range(24)], [0] * 24
+"""Whom the tracklets of a crowd may look like."""
+
+
+def showing(crowd, network, *passes, **options):
+    """`plus` by neighbours, to which the tracklets look like these people, one list a pass."""
+    shown, width = iter(passes), network.width
+    jitter = 0.01 * torch.randn(24, width, generator=torch.Generator().manual_seed(3))
+    return plus(crowd, network, lambda _: torch.eye(width)[list(next(shown))] + jitter, "neighbours", **options)
 
 
 def step(consistency, network, target, number=0):
@@ -121,7 +143,7 @@ def test_the_first_clusters_see_the_whole_target(network, target):
     assert consistency.memory.written.all() and torch.equal(*consistency.memory.features)
 
 
-@pytest.mark.parametrize("make", [paper, plus])
+@pytest.mark.parametrize("make", [paper, plus, lambda *given: plus(*given, by="neighbours")])
 def test_a_state_goes_to_disk_and_back(network, target, make, tmp_path):
     one, other = make(target, network), make(target, network)
     step(one, network, target)
@@ -157,13 +179,99 @@ def test_the_guess_is_one_cluster_for_seven_tracklets(target):
 def test_what_the_target_does_to_the_clusters_is_told(target):
     domains = target.batches.domains
     assert PaperConsistency.notes(ClusterKnobs(clusters=6), domains, 4) == []
-    (note,) = ProxyConsistency.notes(ClusterKnobs(clusters=7), domains, 4)
+    (note,) = ProxyConsistency.notes(ClusterKnobs(clusters=7, cluster_by="kmeans"), domains, 4)
     assert note == "--clusters 7: the target has 6 tracklets, so there are 6 clusters"
+    assert ProxyConsistency.notes(ClusterKnobs(), domains, 4) == []
+    (note,) = ProxyConsistency.notes(ClusterKnobs(clusters=7), domains, 4)
+    assert note == "--clusters 7 is for --cluster_by kmeans; neighbours need no number"
+    with pytest.raises(InputError, match="--cluster_by neighbours is for --method plus; --method paper has k-means"):
+        PaperConsistency.notes(ClusterKnobs(cluster_by="neighbours"), domains, 4)
     blind = SimpleNamespace(target_tracklets=range(6), cameras=lambda: None)
     assert "clusters may fall apart by camera" in PaperConsistency.notes(ClusterKnobs(), blind, 4)[0]
     assert PaperConsistency.notes(ClusterKnobs(camera_aware=False), blind, 4) == []
     with pytest.raises(InputError, match="--clusters 9: a batch has 8 features"):
         PaperConsistency.notes(ClusterKnobs(clusters=9, cluster_over="batch"), domains, 4)
+
+
+def facts_of(consistency, network, target):
+    """Facts of the next pass."""
+    consistency.before_step(0, MeanTeacher(network))
+    student = network(target.views[0]).clip
+    losses, facts = consistency.losses(target.rows, student, None)
+    assert losses["proxy"].isfinite()
+    return {name: fact.item() for name, fact in facts.items()}
+
+
+def test_each_pass_tells_of_its_clusters_and_of_the_pass_before(network, crowd):
+    identities = torch.tensor(FOUR)
+    identities[:2] = -1
+    consistency = showing(crowd, network, FOUR, SHIFTED, identities=identities)
+    assert facts_of(consistency, network, crowd) == {
+        "clusters": 4, "cluster_size_smallest": 6, "cluster_size_median": 6, "cluster_size_largest": 6,
+        "cameras_per_cluster": 2, "outliers": 0, "pairs_kept": 0, "clusters_stayed": 0,
+        "unseen_pair_precision": 1, "unseen_pair_recall": 1,
+    }  # fmt: skip
+    facts = facts_of(consistency, network, crowd)
+    assert facts["pairs_kept"] == pytest.approx(6 / 15)
+    # Nobody knows two tracklets of a cluster of six: the others are 3 * 15 + 6 pairs, and 3 * 6 + 3 are of one person.
+    assert facts["unseen_pair_precision"] == pytest.approx(21 / 51)
+    assert facts["unseen_pair_recall"] == pytest.approx(21 / 51)
+
+
+def test_a_number_of_clusters_that_changes_needs_no_more_room(network, crowd, monkeypatch):
+    consistency = showing(crowd, network, *[FOUR] * 3)
+    places = set()
+    for people in (FOUR, TWO, FOUR):
+        monkeypatch.setattr(proxy_consistency, "cluster", lambda *_, found=people: torch.tensor(found))
+        assert facts_of(consistency, network, crowd)["clusters"] == len(set(people))
+        places.add(tuple(tensor.data_ptr() for tensor in consistency.state_dict().values()))
+    assert len(places) == 1, "a recorded step goes on"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(1, "all tracklets that are in a cluster are in one"), (0, "no two tracklets are in a cluster")],
+)
+def test_where_no_clusters_are_found_those_before_stay_and_the_log_says_so(
+    network, crowd, found, said, capsys, monkeypatch
+):
+    consistency = showing(crowd, network, FOUR, HEAP, SHIFTED)
+    facts_of(consistency, network, crowd)
+    consistency.after_step(crowd.rows, torch.randn(6, network.width))
+    before = {name: value.clone() for name, value in consistency.proxies.state_dict().items()}
+    assert capsys.readouterr().err == ""
+    with monkeypatch.context() as patch:
+        labels = torch.tensor([0] * 20 + [-1] * 4) if found else torch.full((24,), -1)
+        patch.setattr(proxy_consistency, "cluster", lambda *_: labels)
+        facts = facts_of(consistency, network, crowd)
+    assert (facts["clusters_stayed"], facts["clusters"], facts["pairs_kept"]) == (1, 4, 1)
+    for name in ("labels", "proxies", "present"):
+        assert torch.equal(consistency.proxies.state_dict()[name], before[name])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"note: clusters at step 0 of adaptation: {said}; those of the pass before stay"
+    facts = facts_of(consistency, network, crowd)
+    assert facts["clusters_stayed"] == 0 and facts["pairs_kept"] == pytest.approx(6 / 15)
+
+
+def test_where_the_first_pass_finds_none_the_loss_waits_for_the_next(network, crowd, capsys):
+    consistency, first = showing(crowd, network, FOUR), [torch.ones(24, network.width)]
+    consistency.embed = lambda teacher, then=consistency.embed: first.pop() if first else then(teacher)
+    facts = facts_of(consistency, network, crowd)
+    assert (facts["clusters"], facts["outliers"], facts["clusters_stayed"]) == (0, 24, 1)
+    assert "are in one; the proxies' loss waits for the next pass" in capsys.readouterr().err
+    losses, _ = consistency.losses(crowd.rows, network(crowd.views[0]).clip, None)
+    losses["proxy"].backward()
+    assert losses["proxy"].item() == 0 and all(not p.grad.any() for p in network.trunk.parameters())
+    consistency.before_step(1, None)  # within a pass: nothing is embedded
+    facts = facts_of(consistency, network, crowd)
+    assert (facts["clusters"], facts["clusters_stayed"]) == (4, 0)
+
+
+def test_a_state_of_an_earlier_version_has_its_facts_found_again(network, crowd):
+    one, other = showing(crowd, network, FOUR), plus(crowd, network)
+    wanted = facts_of(one, network, crowd)
+    other.load_state_dict({name: value for name, value in one.state_dict().items() if name != "facts"})
+    assert dict(zip(other.names, other.facts.tolist())) == wanted
 
 
 def test_a_method_is_a_class_with_this_interface():

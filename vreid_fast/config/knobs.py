@@ -197,8 +197,12 @@ class ConsistencyKnobs(KnobGroup):
 class ClusterKnobs(KnobGroup):
     """Clusters of the target."""
 
+    cluster_by: Literal["auto", "neighbours", "kmeans"] = fixed("auto")
+    """neighbours: tracklets that share their nearest neighbours, for which no number is needed (plus). kmeans: into
+    --clusters. auto = neighbours for plus, else kmeans."""
     clusters: int = fixed(0, at_least(0))
-    """M, clusters of the target's features (paper: 16); 0 = one for every 7 target tracklets, or 16 for a batch."""
+    """M, clusters of k-means over the target's features (paper: 16); 0 = one for every 7 target tracklets, or 16 for a
+    batch."""
     cluster_over: Literal["memory", "batch"] = fixed("memory")
     """k-means over the features of the whole target set (eq. 13), or of each mini-batch (authors' code)."""
     cluster_every: int = fixed(0, at_least(0))

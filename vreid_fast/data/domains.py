@@ -10,6 +10,7 @@ from torch import Tensor
 from vreid_fast.errors import InputError
 
 from . import read_dataset
+from .cameras import notes_on_cameras, pool_cameras
 from .checks import notes_on_scores, why_no_source, why_no_target
 from .scenes import find_scenes
 from .tracklets import Dataset, Tracklet, all_known, identity_labels
@@ -27,7 +28,8 @@ class Domains:
     target_data: Dataset
     """The target whole, for scoring."""
     target_tracklets: list[Tracklet]
-    """Its training tracklets, stripped of identity and clothes: what trains can see no more."""
+    """Its training tracklets, stripped of identity and clothes, which what trains can see no more, with their cameras
+    as `pool_cameras` has them."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -63,13 +65,18 @@ class Domains:
                 raise InputError(f"--{name} {data.name}: {found.why}")
             notes += found.notes(data.name)
         classes = identity_labels(of_source.train)
+        cameras = [tracklet.camera for tracklet in of_target.train]
+        notes += notes_on_cameras(cameras)
         return cls(
             source_data=of_source,
             source_tracklets=of_source.train,
             labels=torch.tensor([classes[tracklet.identity] for tracklet in of_source.train]),
             identities=len(classes),
             target_data=of_target,
-            target_tracklets=[replace(tracklet, identity=None, clothes=None) for tracklet in of_target.train],
+            target_tracklets=[
+                replace(tracklet, identity=None, clothes=None, camera=camera)
+                for tracklet, camera in zip(of_target.train, pool_cameras(cameras) or cameras, strict=True)
+            ],
             notes=notes,
         )
 
@@ -77,3 +84,9 @@ class Domains:
         """(N,) cameras of the target's training tracklets, or None where one of them is unknown."""
         cameras = all_known(tracklet.camera for tracklet in self.target_tracklets)
         return None if cameras is None else torch.tensor(cameras)
+
+    def hidden_identities(self) -> Tensor | None:
+        """(N,) identities of the target's training tracklets, -1 where unknown, or None where all are. For what is
+        logged beside training: nothing may learn from them."""
+        identities = [-1 if tracklet.identity is None else tracklet.identity for tracklet in self.target_data.train]
+        return torch.tensor(identities) if max(identities) >= 0 else None

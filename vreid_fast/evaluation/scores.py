@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vreid_fast.data import Dataset, Tracklet
+from vreid_fast.data.cameras import pool_cameras
 from vreid_fast.data.checks import why_unscored
 from vreid_fast.data.tracklets import all_known
 from vreid_fast.device import Precision
@@ -90,7 +91,7 @@ class Evaluation:
 
     def camera_standardised(self) -> tuple[Tensor, Tensor]:
         """Query and gallery features (Q, D) and (G, D), standardised per camera."""
-        known = _cameras(self.data.train)
+        known = pool_cameras([tracklet.camera for tracklet in self.data.train])
         query, gallery = (
             camera_standardise(features, _cameras(tracklets) if known else None, self.train, known)
             for features, tracklets in ((self.query, self.data.query), (self.gallery, self.data.gallery))

@@ -1,6 +1,7 @@
 """The losses of arXiv 2402.02108, each a function with its equation number."""
 
 from .cluster_facts import cluster_facts
+from .clustering import cluster
 from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
 from .domain import clip_domain_loss, draw_groups, frame_domain_loss
 from .gradient_norms import gradient_norms
@@ -16,6 +17,7 @@ __all__ = [
     "assignment_loss",
     "batch_hard_triplet",
     "clip_domain_loss",
+    "cluster",
     "cluster_batch",
     "cluster_facts",
     "compactness_loss",

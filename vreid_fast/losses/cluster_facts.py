@@ -26,7 +26,7 @@ def cluster_facts(labels: Tensor, clusters: int, cameras: Tensor | None = None) 
         cameras, cameras_per_cluster (mean of the number of different ones).
     """
     # Not bincount, which waits for the device. Place 0 takes the samples of no cluster.
-    counts = torch.zeros(clusters + 1, dtype=torch.int64, device=labels.device)
+    counts = torch.zeros(max(clusters, 1) + 1, dtype=torch.int64, device=labels.device)
     counts = counts.index_add_(0, labels + 1, torch.ones_like(labels))[1:]
     used = (counts > 0).sum()
     sizes = counts.sort(descending=True).values

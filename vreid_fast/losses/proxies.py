@@ -1,6 +1,6 @@
 """Camera proxies: the contrastive loss of `--method plus` on the unlabelled target. Beyond the paper.
 
-Clusters over the whole target as in eq. 13; each cluster is represented once for every camera that sees it
+Each cluster of the whole target is represented once for every camera that sees it
 (Wang et al., "Camera-aware Proxies for Unsupervised Person Re-Identification", AAAI 2021). A clip is drawn to
 all proxies of its cluster, so to the other cameras' as much as to its own, and away from the hardest others.
 """
@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vreid_fast.kernels import kmeans
-
-from .cluster_facts import check_restored, cluster_facts, kept
+from .cluster_facts import check_restored, kept
 
 
 class CameraProxies:
@@ -41,9 +39,10 @@ class CameraProxies:
         self.groups, self.momentum = len(known), momentum
         self.features = torch.zeros(tracklets, width, device=device)
         self.labels: Tensor | None = None
-        """(N,) clusters of the tracklets."""
+        """(N,) clusters of the tracklets; -1 = in none: what is in none takes no part."""
         self.proxies: Tensor | None = None
-        """(K * groups, D), L2-normalised; that of cluster k and camera c is in row k * groups + c."""
+        """(K * groups, D), L2-normalised; that of cluster k and camera c is in row k * groups + c. K is that of the
+        pass that had most clusters."""
         self.present: Tensor | None = None
         """(K * groups,) whether a tracklet of that camera is in that cluster."""
 
@@ -52,16 +51,23 @@ class CameraProxies:
         self.features[tracklets] = F.normalize(features.detach().float(), dim=1)
 
     @torch.no_grad()
-    def cluster(self, clusters: int, restarts: int, seed: int) -> None:
-        """k-means over all features, then proxies anew; K is at most the number of tracklets."""
-        clusters = min(clusters, len(self.features))
-        labels = kmeans(self.features, clusters, restarts=restarts, seed=seed).labels
-        self.labels = kept(self.labels, labels)
-        sums, counts = self._sums(self.labels * self.groups + self.cameras, self.features, clusters * self.groups)
+    def represent(self, labels: Tensor, clusters: int) -> None:
+        """Take up clusters of the tracklets, and make their proxies from the features that were written.
+
+        Proxies stay where they are if their memory has room for them: a recorded step then goes on.
+
+        Args:
+            labels: (N,) int64; -1 = in no cluster.
+            clusters: K.
+        """
+        self.labels = kept(self.labels, labels.to(self.features.device))
+        rows = max(clusters * self.groups, 0 if self.proxies is None else len(self.proxies))
+        sums, counts = self._sums(self._rows(self.labels, self.cameras), self.features, rows)
         self.proxies, self.present = kept(self.proxies, F.normalize(sums, dim=1)), kept(self.present, counts > 0)
 
     def loss(self, tracklets: Tensor, features: Tensor, temperature: float, negatives: int) -> Tensor:
-        """Mean over a batch of -log(e^p / (e^p + sum of e^n)), mean over the positives p of a clip.
+        """Mean over a batch's clips that are in a cluster of -log(e^p / (e^p + sum of e^n)), mean over the positives p
+        of a clip; 0 where none is.
 
         p and n are cosines over `temperature`, to the proxies of the clip's cluster and to the `negatives`
         nearest others.
@@ -77,27 +83,29 @@ class CameraProxies:
         others = scores.masked_fill(positive | ~self.present, -torch.inf)
         hardest = others.topk(min(negatives, others.shape[1]), dim=1).values.logsumexp(1, keepdim=True)
         losses = torch.logaddexp(scores, hardest) - scores
-        return (losses.masked_fill(~positive, 0).sum(1) / positive.sum(1)).mean()
+        of_clips = losses.masked_fill(~positive, 0).sum(1) / positive.sum(1).clamp_min(1)
+        return of_clips.sum() / (own >= 0).sum().clamp_min(1)
 
     @torch.no_grad()
     def follow(self, tracklets: Tensor, features: Tensor) -> None:
         """Move the proxies of a batch's clusters and cameras towards its features (B, D), of the teacher."""
-        rows = self.labels[tracklets] * self.groups + self.cameras[tracklets]
+        rows = self._rows(self.labels[tracklets], self.cameras[tracklets])
         sums, counts = self._sums(rows, F.normalize(features.float(), dim=1), len(self.proxies))
         means = sums / counts.clamp_min(1)[:, None]
         moved = F.normalize(torch.lerp(self.proxies, means, self.momentum), dim=1)
         self.proxies.copy_(torch.where(counts[:, None] > 0, moved, self.proxies))
 
-    def cluster_facts(self) -> dict[str, Tensor]:
-        """`cluster_facts` of the last clustering."""
-        return cluster_facts(self.labels, len(self.proxies) // self.groups, self.cameras)
+    def _rows(self, labels: Tensor, cameras: Tensor) -> Tensor:
+        """Rows of the proxies; below 0 of what is in no cluster."""
+        return labels * self.groups + cameras
 
     @staticmethod
     def _sums(rows: Tensor, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Sums (count, D) of the features by row, and how many went into each."""
-        sums = torch.zeros(count, features.shape[1], device=features.device).index_add_(0, rows, features)
-        counts = torch.zeros(count, dtype=torch.int64, device=rows.device)  # not bincount, which waits for the device
-        return sums, counts.index_add_(0, rows, torch.ones_like(rows))
+        """Sums (count, D) of the features by row, and how many went into each; rows below 0 go into none."""
+        rows = torch.where(rows < 0, count, rows)  # one row more for them, as a mask would wait for the device
+        sums = torch.zeros(count + 1, features.shape[1], device=features.device).index_add_(0, rows, features)
+        counts = torch.zeros(count + 1, dtype=torch.int64, device=rows.device)  # not bincount, which waits for it too
+        return sums[:count], counts.index_add_(0, rows, torch.ones_like(rows))[:count]
 
     def state_dict(self) -> dict[str, Tensor | None]:
         return {name: getattr(self, name) for name in ("features", "labels", "proxies", "present")}

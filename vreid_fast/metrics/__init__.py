@@ -1,13 +1,16 @@
-"""Scores of a ranking: CMC and mAP, general and with clothes, and the per-camera baseline."""
+"""Scores of a ranking: CMC and mAP, general and with clothes, and the per-camera baseline; how clusters agree."""
 
 from .camera import camera_standardise
 from .distance import pairwise_distances
+from .pairs import PairAgreement, pair_agreement
 from .rank import Labels, rank_distances, rank_metrics, rank_queries, relevance
 from .rerank import rerank
 
 __all__ = [
     "Labels",
+    "PairAgreement",
     "camera_standardise",
+    "pair_agreement",
     "pairwise_distances",
     "rank_distances",
     "rank_metrics",

@@ -54,7 +54,7 @@ def gradient_norms(history: Sequence[dict]) -> dict | None:
 
 
 def clusters(history: Sequence[dict]) -> list[dict]:
-    """Number, sizes and cameras of the target's clusters."""
+    """Number, sizes and cameras of the target's clusters, and how they fared from pass to pass."""
     low, middle, high = (series_of(history, f"cluster_size_{which}") for which in ("smallest", "median", "largest"))
     colour = COLOURS["teacher"]
     panels = [_panel(words.CLUSTERS["clusters"], series_of(history, "clusters"), colour, smooth=False)]
@@ -68,8 +68,8 @@ def clusters(history: Sequence[dict]) -> list[dict]:
                 "alt": f"Smallest, median and largest cluster against training steps; at last {last}",
             }
         )
-    cameras = series_of(history, "cameras_per_cluster")
-    panels.append(_panel(words.CLUSTERS["cameras_per_cluster"], cameras, colour, smooth=False))
+    for name in (name for name in words.CLUSTERS if name != "clusters" and not name.startswith("cluster_size")):
+        panels.append(_panel(words.CLUSTERS[name], series_of(history, name), colour, smooth=False))
     return [panel for panel in panels if panel]
 
 

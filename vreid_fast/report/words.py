@@ -55,6 +55,11 @@ CLUSTERS = {
     "cluster_size_median": "Tracklets in a cluster",
     "cluster_size_largest": "Largest cluster, tracklets",
     "cameras_per_cluster": "Cameras in a cluster, mean",
+    "outliers": "Tracklets in no cluster",
+    "pairs_kept": "Pairs kept from the pass before",
+    "clusters_stayed": "1 = no clusters found, those before stay",
+    "unseen_pair_precision": "Pairs that are one person (labels unseen by training)",
+    "unseen_pair_recall": "Pairs of a person in one cluster (labels unseen by training)",
 }
 
 SCHEDULES = {

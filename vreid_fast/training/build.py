@@ -24,10 +24,11 @@ from . import resume
 from .checkpoint import load
 from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
 from .compute import Compute
-from .consistency import Consistency, PaperConsistency, ProxyConsistency
+from .consistency import Consistency, PaperConsistency
 from .graph import make_graph
 from .learner import Learner
 from .profile import Profile
+from .proxy_consistency import ProxyConsistency
 from .session import Session
 from .steps import Steps
 from .target_statistics import embed_target
@@ -196,7 +197,10 @@ def make_session(
 
 def read_state(config: Config, folder: Path) -> dict:
     """The checkpoint that a run in FOLDER goes on from; raises as `resume.read_state`."""
-    return resume.read_state(folder, config.knobs(), Config().knobs(), Config.on_resume())
+    defaults = Config().knobs()
+    if config.stages.method == "plus":
+        defaults["cluster_by"] = "kmeans"  # of a checkpoint that is older than the knob
+    return resume.read_state(folder, config.knobs(), defaults, Config.on_resume())
 
 
 def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
@@ -237,5 +241,6 @@ def make_consistency(
         return PaperConsistency(config.consistency, clusters, batches, precision, width, device)
     if kind is ProxyConsistency:
         embed = partial(embed_target, batches=batches, protocol=protocol, precision=precision, per_camera=per_camera)
-        return ProxyConsistency(config.proxies, clusters, batches, embed, width, device)
+        identities = batches.domains.hidden_identities()
+        return ProxyConsistency(config.proxies, clusters, batches, embed, width, device, identities)
     return None

@@ -1,31 +1,28 @@
 """What a method makes of the unlabelled target: clusters of it, and losses that student and teacher agree on them.
 
-`PaperConsistency` is L^C of the paper (eq. 16), `ProxyConsistency` that of `plus`. Another method is another class
-here, a line in `build.METHODS` and one in `build.make_consistency`.
+`PaperConsistency` is L^C of the paper (eq. 16); that of `plus` is in `proxy_consistency`. Another method is another
+class, a line in `build.METHODS` and one in `build.make_consistency`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs, ProxyKnobs
+from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.losses import (
-    CameraProxies,
     FeatureMemory,
     assignment_loss,
     cluster_batch,
     compactness_loss,
     disagreement,
 )
-from vreid_fast.models import VideoNetwork
 
 from .teacher import MeanTeacher
 
@@ -120,6 +117,8 @@ class PaperConsistency(Consistency):
 
     @staticmethod
     def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
+        if clusters.cluster_by == "neighbours":
+            raise InputError("--cluster_by neighbours is for --method plus; --method paper has k-means, of eq. 13")
         if clusters.cluster_over == "memory":
             return Consistency.notes(clusters, domains, target_batch)
         in_batch = 2 * target_batch
@@ -175,57 +174,6 @@ class PaperConsistency(Consistency):
     def load_state_dict(self, state: dict) -> None:
         if self.memory is not None:
             self.memory.load_state_dict(state)
-
-
-class ProxyConsistency(Consistency):
-    """The camera proxies of `plus`, over clusters of the target as the teacher embeds it once a pass.
-
-    Args:
-        embed: a network -> (N, D) vectors of the target's tracklets, as at test.
-        width: D.
-    """
-
-    def __init__(
-        self,
-        knobs: ProxyKnobs,
-        clusters: ClusterKnobs,
-        batches: Batches,
-        embed: Callable[[VideoNetwork], Tensor],
-        width: int,
-        device: torch.device,
-    ):
-        super().__init__(knobs.factors(), clusters, batches)
-        self.temperature, self.negatives = knobs.proxy_temperature, knobs.proxy_negatives
-        self.embed, self.device = embed, device
-        self.proxies: CameraProxies | None = None
-        if self.factors:
-            self.proxies = CameraProxies(self.tracklets, width, self.cameras, knobs.proxy_momentum, device)
-
-    def before_step(self, step: int, teacher: MeanTeacher) -> None:
-        """Once a pass: embed the whole target and cluster it anew."""
-        if self.proxies is not None and (step % self.every == 0 or self.proxies.labels is None):
-            features = self.embed(teacher.network).to(self.device)
-            self.proxies.write(torch.arange(len(features), device=self.device), features)
-            self.proxies.cluster(self.clusters, self.restarts, seed=step)
-
-    def losses(
-        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
-    ) -> tuple[Terms, Terms]:
-        if self.proxies is None:
-            return {}, {}
-        loss = self.proxies.loss(tracklets, student, self.temperature, self.negatives)
-        return {"proxy": loss}, self.proxies.cluster_facts()
-
-    def after_step(self, tracklets: Tensor, teacher: Tensor) -> None:
-        if self.proxies is not None:
-            self.proxies.follow(tracklets, teacher)
-
-    def state_dict(self) -> dict | None:
-        return None if self.proxies is None else self.proxies.state_dict()
-
-    def load_state_dict(self, state: dict) -> None:
-        if self.proxies is not None:
-            self.proxies.load_state_dict(state)
 
 
 def count_clusters(knobs: ClusterKnobs, batches: Batches) -> int:

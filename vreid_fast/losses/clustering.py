@@ -1,0 +1,106 @@
+"""Clusters of unlabelled tracklets, without a number of clusters: who shares enough neighbours is one person."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .neighbours import common_neighbours, nearest
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+LISTED, EXPANDED, CUT = 2, 1, 0.75
+"""Neighbours listed of each camera and how many of them describe a tracklet too; where clusters are cut apart."""
+
+
+def cluster(features: Tensor, cameras: Tensor | None, cut: float = CUT) -> Tensor:
+    """Clusters of tracklets by average linkage of the Jaccard distances of their neighbours.
+
+    The order of the tracklets does not matter: they are taken in one that follows from their numbers. Tracklets of
+    one camera whose features are the same count as one, and are in one cluster.
+
+    Args:
+        features: (N, D), on any device.
+        cameras: (N,) int64; None = they are not known, and count as one.
+        cut: mean distance at which two clusters are two people, of 0 (the same neighbours) to 1 (none in common).
+
+    Returns:
+        (N,) int64 on the CPU, numbered in the order of the tracklets; -1 of those that are in none, being alone.
+    """
+    known = torch.zeros(len(features), dtype=torch.int64) if cameras is None else cameras.cpu()
+    first, same = _distinct(features.cpu().numpy(), known.numpy())
+    lists = nearest(features[torch.from_numpy(first).to(features.device)], known[first], max(LISTED, EXPANDED))
+    found = average_linkage(common_neighbours(lists, LISTED, EXPANDED), cut)[same]
+    return torch.from_numpy(_numbered(found))
+
+
+def _distinct(features: np.ndarray, cameras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of different pairs of features and camera, in an order of their own, and which of these each row is."""
+    keys = [
+        hashlib.blake2b(row.tobytes(), digest_size=16, key=int(camera).to_bytes(8, "little", signed=True)).digest()
+        for row, camera in zip(features + 0.0, cameras, strict=True)  # -0 is 0
+    ]
+    _, first, same = np.unique(np.array(keys), return_index=True, return_inverse=True)
+    return first, same
+
+
+def average_linkage(similarities: csr_array, cut: float) -> np.ndarray:
+    """Labels (N,) of agglomerative clustering by average linkage, cut where the mean distance reaches `cut`.
+
+    In each round all pairs of clusters that are each other's nearest are merged. With average linkage this gives the
+    same clusters as one merge after the other (Sumengen et al., 2021), and all that is kept are pairs of clusters
+    that have anything in common.
+
+    Args:
+        similarities: (N, N) sparse, above the diagonal: 1 - distance; what is not there is at a distance of 1.
+        cut: above 0, at most 1.
+    """
+    from scipy.sparse import coo_array, triu
+
+    labels = np.arange(similarities.shape[0])
+    sizes = np.ones(len(labels))
+    sums = similarities
+    while True:
+        both = (sums + sums.T).tocsr()  # the same numbers on both sides of the diagonal
+        both.sort_indices()
+        rows = np.repeat(np.arange(len(sizes)), np.diff(both.indptr))
+        closest = _first_of_largest(both.data / (sizes[rows] * sizes[both.indices]), both, 1 - cut)
+        joined = np.flatnonzero((closest > np.arange(len(sizes))) & (closest[closest] == np.arange(len(sizes))))
+        if not len(joined):
+            return labels
+        root = np.arange(len(sizes))
+        root[closest[joined]] = joined
+        kept, merged = np.unique(root, return_inverse=True)
+        whole = coo_array((sums.data, (merged[sums.tocoo().row], merged[sums.tocoo().col])), shape=(len(kept),) * 2)
+        sums = (triu(whole, k=1) + triu(whole.T, k=1)).tocsr()
+        sizes = np.bincount(merged, weights=sizes)
+        labels = merged[labels]
+
+
+def _first_of_largest(scores: np.ndarray, matrix: csr_array, least: float) -> np.ndarray:
+    """(N,) the column of the largest score of each row, the first of equal ones; -1 where none is above `least`.
+
+    The first, so that among equal pairs one stands before all others, whichever side it is seen from.
+    """
+    counts = np.diff(matrix.indptr)
+    filled = np.flatnonzero(counts)
+    found = np.full(len(counts), -1)
+    if len(filled):
+        largest = np.maximum.reduceat(scores, matrix.indptr[filled])
+        hits = np.flatnonzero((scores == np.repeat(largest, counts[filled])) & (scores > least))
+        rows, first = np.unique(np.repeat(filled, counts[filled])[hits], return_index=True)
+        found[rows] = matrix.indices[hits[first]]
+    return found
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """The labels numbered from 0 in the order in which they come first; -1 of those that occur once."""
+    _, first, place, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    first = np.where(counts > 1, first, len(labels))
+    number = np.where(counts > 1, first.argsort(kind="stable").argsort(kind="stable"), -1)
+    return number[place]

@@ -1,0 +1,139 @@
+"""What `plus` makes of the unlabelled target: clusters of it once a pass, and camera proxies of these."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vreid_fast.config.knobs import ClusterKnobs, ProxyKnobs
+from vreid_fast.data.batches import Batches
+from vreid_fast.data.domains import Domains
+from vreid_fast.kernels import kmeans
+from vreid_fast.losses import CameraProxies, cluster, cluster_facts
+from vreid_fast.metrics import pair_agreement
+from vreid_fast.models import VideoNetwork
+
+from .checkpoint_checks import check_state
+from .consistency import Consistency, Terms
+from .teacher import MeanTeacher
+
+FACTS = (
+    "clusters", "cluster_size_smallest", "cluster_size_median", "cluster_size_largest", "cameras_per_cluster",
+    "outliers", "pairs_kept", "clusters_stayed",
+)  # fmt: skip
+"""What is told of the clusters of a pass; see `report.words`."""
+UNSEEN = ("unseen_pair_precision", "unseen_pair_recall")
+"""What is told beside, where the target has labels, which nothing learns from."""
+
+
+class ProxyConsistency(Consistency):
+    """The camera proxies of `plus`, over clusters of the target as the teacher embeds it once a pass.
+
+    Args:
+        embed: a network -> (N, D) vectors of the target's tracklets, as at test.
+        width: D.
+        identities: (N,) int64 of the target's tracklets, -1 = unknown; clusters are compared with them for the log
+            alone. None = they have none.
+    """
+
+    def __init__(
+        self,
+        knobs: ProxyKnobs,
+        clusters: ClusterKnobs,
+        batches: Batches,
+        embed: Callable[[VideoNetwork], Tensor],
+        width: int,
+        device: torch.device,
+        identities: Tensor | None = None,
+    ):
+        super().__init__(knobs.factors(), clusters, batches)
+        self.counted = clusters.cluster_by == "kmeans"
+        self.temperature, self.negatives = knobs.proxy_temperature, knobs.proxy_negatives
+        self.embed, self.device, self.identities = embed, device, identities
+        self.names = FACTS if identities is None else (*FACTS, *UNSEEN)
+        self.facts = torch.zeros(len(self.names), device=device)
+        """Of the last pass, by `names`; a recorded step reads them where they are."""
+        self.proxies: CameraProxies | None = None
+        if self.factors:
+            self.proxies = CameraProxies(self.tracklets, width, self.cameras, knobs.proxy_momentum, device)
+
+    @staticmethod
+    def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
+        if clusters.cluster_by == "kmeans" or not clusters.clusters:
+            return Consistency.notes(clusters, domains, target_batch)
+        note = f"--clusters {clusters.clusters} is for --cluster_by kmeans; neighbours need no number"
+        return [*Consistency.notes(replace(clusters, clusters=0), domains, target_batch), note]
+
+    def before_step(self, step: int, teacher: MeanTeacher) -> None:
+        """Once a pass: embed the whole target and cluster it anew."""
+        if self.proxies is None or (step % self.every and self.proxies.labels is not None):
+            return
+        features = self.embed(teacher.network).to(self.device)
+        self.proxies.write(torch.arange(len(features), device=self.device), features)
+        before = None if self.proxies.labels is None else self.proxies.labels.clone().cpu()  # its memory is used again
+        labels, clusters = self._find(self.proxies.features, step)
+        stays = clusters < 2 and not self.counted
+        if not stays:
+            self.proxies.represent(labels, clusters)
+        elif before is None:
+            self.proxies.represent(torch.full_like(labels, -1), 1)
+        if stays:
+            what = "all tracklets that are in a cluster are in one" if clusters else "no two tracklets are in a cluster"
+            then = "the proxies' loss waits for the next pass" if before is None else "those of the pass before stay"
+            tqdm.write(f"note: clusters at step {step} of adaptation: {what}; {then}", file=sys.stderr)
+        self._tell(self.proxies, before, stays)
+
+    def _find(self, features: Tensor, step: int) -> tuple[Tensor, int]:
+        """Clusters (N,) of the features, -1 = in none, and K."""
+        if self.counted:
+            count = min(self.clusters, len(features))
+            return kmeans(features, count, restarts=self.restarts, seed=step).labels, count
+        labels = cluster(features, self.cameras)
+        return labels, int(labels.max()) + 1
+
+    def _tell(self, proxies: CameraProxies, before: Tensor | None, stays: bool) -> None:
+        """Put down what there is to say of the clusters; `before` are those of the pass before."""
+        assert proxies.labels is not None  # they were just taken up
+        labels = proxies.labels.cpu()
+        found: dict[str, float | Tensor] = {
+            **cluster_facts(labels, int(labels.max()) + 1, proxies.cameras.cpu()),
+            "outliers": (labels < 0).sum(),
+            "pairs_kept": 0.0 if before is None else pair_agreement(labels, before).recall,
+            "clusters_stayed": float(stays),
+        }
+        if self.identities is not None:
+            found |= zip(UNSEEN, pair_agreement(labels, self.identities))
+        self.facts.copy_(torch.tensor([float(found[name]) for name in self.names]))
+
+    def losses(
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+    ) -> tuple[Terms, Terms]:
+        if self.proxies is None:
+            return {}, {}
+        loss = self.proxies.loss(tracklets, student, self.temperature, self.negatives)
+        return {"proxy": loss}, dict(zip(self.names, self.facts.unbind()))
+
+    def after_step(self, tracklets: Tensor, teacher: Tensor) -> None:
+        if self.proxies is not None:
+            self.proxies.follow(tracklets, teacher)
+
+    def state_dict(self) -> dict | None:
+        return None if self.proxies is None else {**self.proxies.state_dict(), "facts": self.facts}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take it back; of an earlier version, without facts, they are found again, but for `pairs_kept`."""
+        if self.proxies is None:
+            return
+        own = dict(state)
+        facts = own.pop("facts", None)
+        self.proxies.load_state_dict(own)
+        if facts is not None:
+            check_state("proxies", {"facts": facts}, {"facts": self.facts})
+            self.facts.copy_(facts)
+        elif self.proxies.labels is not None:
+            self._tell(self.proxies, None, stays=False)
