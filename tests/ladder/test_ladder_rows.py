@@ -53,6 +53,21 @@ def test_the_differences_are_those_of_the_paper():
     assert all(one.of == SCORED for one in read_table("2").differences)
 
 
+def test_plus_is_taken_apart_one_part_at_a_time():
+    configs = knobs_of(read_table("4"), [])
+    assert configs["plus"].cluster_by == "auto" and configs["plus_kmeans"].cluster_by == "kmeans"
+    apart = {name: vars(config) for name, config in configs.items() if name.startswith("plus_without")}
+    changed = {
+        name: {knob for knob, value in knobs.items() if value != getattr(configs["plus"], knob)} - {"run", "start"}
+        for name, knobs in apart.items()
+    }
+    assert changed == {
+        "plus_without_l1s": {"l1s"}, "plus_without_l2s": {"l2s"}, "plus_without_l3s": {"l3s"},
+        "plus_without_adversarial": {"l1s", "l2s", "l3s"},
+    }  # fmt: skip
+    assert knobs_of(read_table("2"), [])["plus"].cluster_by == "kmeans", "the row that was measured"
+
+
 def test_narrow_networks_have_a_first_stage_each():
     found = read_table("1")
     configs = knobs_of(found, ["--adapt_steps=7"])
@@ -194,8 +209,8 @@ def test_a_wrong_table_is_refused_on_one_line(tmp_path, text, said):
 
 
 def test_no_table_is_said():
-    with pytest.raises(InputError, match="--table 4: no such file; wanted 1, 1_full, 2, 3 or a YAML file"):
-        read_table("4")
+    with pytest.raises(InputError, match="--table 5: no such file; wanted 1, 1_full, 2, 3, 4 or a YAML file"):
+        read_table("5")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from vreid_fast.config.yaml_text import read_yaml
 from vreid_fast.errors import InputError
 from vreid_fast.files import why_no_file
 
-BUILT_IN = ("1", "1_full", "2", "3")
+BUILT_IN = ("1", "1_full", "2", "3", "4")
 GIVEN = ("run", "seed", "synthetic_seed", "start", "resume")
 """Knobs that the ladder itself gives to each cell."""
 SCORED = ("student", "student_camera")
@@ -74,7 +74,7 @@ class Table:
 
 
 def read_table(name: str) -> Table:
-    """The table 1, 1_full, 2 or 3, numbered as the paper's, or that of a YAML file; what is in one: see table2.yaml.
+    """The table 1, 1_full, 2 or 3, numbered as the paper's, or 4, beyond it, or that of a YAML file as table2.yaml.
 
     Raises:
         InputError: no such file, or what is wrong in it, with the row.
