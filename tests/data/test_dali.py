@@ -6,6 +6,7 @@ import torch
 from loading import SIZE, images, video
 from media import encoded_picture, picture
 
+from vreid_fast.data.reading.images import read_frames
 from vreid_fast.data.reading.loader import ReadingOptions, make_decoder
 from vreid_fast.errors import InputError
 
@@ -102,5 +103,13 @@ def test_what_it_decodes_is_taken_as_it_is(tmp_path, with_videos):
 
 def test_its_own_faults_are_not_hidden(tmp_path, decoder):
     decoder._pipelines["frames"] = Pipeline(None)
+    other = images(tmp_path / "a", 2, height=SIZE[0] + 4, width=SIZE[1])
     with pytest.raises(RuntimeError, match="decoders.video"):
-        decoder.decode(decoder.read([(images(tmp_path / "a", 2), np.array([0]))]))
+        decoder.decode(decoder.read([(other, np.array([0]))]))
+
+
+def test_frames_of_the_right_size_are_not_taken_through_a_pipeline(tmp_path, decoder):
+    decoder._pipelines["frames"] = Pipeline(None)
+    tracklet = images(tmp_path / "a", 3, height=SIZE[0], width=SIZE[1])
+    pixels, rows = decoder.decode(decoder.read([(tracklet, np.array([2, 0]))]))
+    assert np.array_equal(pixels.numpy()[rows], np.stack(read_frames(tracklet, [2, 0])))

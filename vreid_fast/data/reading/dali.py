@@ -24,6 +24,7 @@ from ..tracklets import Tracklet
 from .decoder import Decoder, ReadingOptions, Wanted
 from .images import decode_image, read_encoded, read_frames, read_video
 from .jpeg import is_jpeg
+from .memory import HostMemory
 from .video import contents, probe
 from .video_facts import VideoFacts
 
@@ -59,6 +60,7 @@ class DaliDecoder(Decoder):
 
     def __init__(self, reading: ReadingOptions):
         super().__init__(reading)
+        self._memory = HostMemory()
         self._pipelines: dict[Kind, Pipeline] = {}
         self._sound: set[str] = set()
         """Images that were decoded once without a fault."""
@@ -117,6 +119,8 @@ class DaliDecoder(Decoder):
         return {"encoded": [frame for clip in self.each(lambda row: read(*row), wanted) for frame in clip]}
 
     def decode(self, encoded: Encoded) -> tuple[Tensor, np.ndarray]:
+        if self._device.type == "cpu" and all(frame.shape[:2] == self._size for frame in _frames_of(encoded)):
+            return self._stacked(_frames_of(encoded)), encoded.rows
         stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
         try:
             for part in encoded.parts:
@@ -139,6 +143,12 @@ class DaliDecoder(Decoder):
             self._refused |= black
             return self.decode(self.read(encoded.wanted))
         return pixels, encoded.rows
+
+    def _stacked(self, frames: Sequence[np.ndarray]) -> Tensor:
+        """(n, H, W, 3) of frames of that size, which a pipeline would only copy to and fro."""
+        pixels = self._memory.empty((len(frames), *self._size, 3), torch.uint8)
+        np.stack(frames, out=pixels.numpy())
+        return pixels
 
     def _frames(self, output) -> Tensor:
         """(n, H, W, 3) of a pipeline's output of frames, or of clips of any number of them."""
@@ -186,6 +196,11 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
     built = pipeline()
     built.build()
     return built
+
+
+def _frames_of(encoded: Encoded) -> Sequence[np.ndarray]:
+    """Those of a batch for a CPU, where all are decoded when they are read."""
+    return encoded.parts[0].inputs["encoded"]
 
 
 def _read_encoded(tracklet: Tracklet, frames: Iterable[int]) -> list[np.ndarray]:
