@@ -20,15 +20,12 @@ def batch_norm_sums_kernel(
     RELU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program: sums over one part of the gradient behind the ReLU, and of it times x - mean."""
-    part, channel = place(channels, BLOCK_C)
-    first = (part % parts) * rows
-    length = tl.minimum(rows, positions - first)
-    inside = channel < channels
+    part, sample, row, length, channel, inside = place(channels, positions, rows, parts, BLOCK_C)
     lane = tl.arange(0, BLOCK_R)
-    group, _ = group_of(groups, part // parts, group_count)
+    group, _ = group_of(groups, sample, group_count)
     mean, _, scale = scale_of(weight, statistics, group, channel, inside, channels, group_count, eps)
     shift = bias_of(bias, channel, inside, BLOCK_C)
-    start = ((part // parts).to(tl.int64) * positions + first) * channels
+    start = row * channels
     offset = lane[:, None] * channels + channel[None, :]
     total = tl.zeros([BLOCK_R, BLOCK_C], tl.float32)
     product = tl.zeros([BLOCK_R, BLOCK_C], tl.float32)
@@ -96,19 +93,16 @@ def batch_norm_grad_kernel(
     RELU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program: the gradient of BLOCK_C channels of one part, from its end."""
-    part, channel = place(channels, BLOCK_C)
-    first = (part % parts) * rows
-    length = tl.minimum(rows, positions - first)
-    inside = channel < channels
+    _, sample, row, length, channel, inside = place(channels, positions, rows, parts, BLOCK_C)
     lane = tl.arange(0, BLOCK_R)
-    group, member = group_of(groups, part // parts, group_count)
+    group, member = group_of(groups, sample, group_count)
     mean, _, scale = scale_of(weight, statistics, group, channel, inside, channels, group_count, eps)
     shift = bias_of(bias, channel, inside, BLOCK_C)
     at = means + group * channels + channel
     constant = tl.load(at, mask=inside & member, other=0.0)
     multiple = tl.load(at + group_count * channels, mask=inside & member, other=0.0)
     tiles = tl.cdiv(length, BLOCK_R)
-    start = ((part // parts).to(tl.int64) * positions + first + (tiles - 1) * BLOCK_R) * channels
+    start = (row + (tiles - 1) * BLOCK_R) * channels
     offset = lane[:, None] * channels + channel[None, :]
     for back in range(tiles):
         mask = ((tiles - 1 - back) * BLOCK_R + lane < length)[:, None] & inside[None, :]

@@ -21,10 +21,15 @@ TILE = 2048
 
 
 @triton.jit
-def place(channels, BLOCK_C: tl.constexpr):
-    """The part and the channels of a program that reads maps; neighbours read neighbouring memory."""
+def place(channels, positions, rows, parts, BLOCK_C: tl.constexpr):
+    """Of a program that reads maps: its part, the sample of it, its first row, how many, its channels, and which of
+    them there are. Neighbours read neighbouring memory."""
     slabs = tl.cdiv(channels, BLOCK_C)
-    return tl.program_id(0) // slabs, (tl.program_id(0) % slabs) * BLOCK_C + tl.arange(0, BLOCK_C)
+    part = tl.program_id(0) // slabs
+    channel = (tl.program_id(0) % slabs) * BLOCK_C + tl.arange(0, BLOCK_C)
+    sample, first = part // parts, (part % parts) * rows
+    row = sample.to(tl.int64) * positions + first
+    return part, sample, row, tl.minimum(rows, positions - first), channel, channel < channels
 
 
 @triton.jit
@@ -68,12 +73,9 @@ def batch_norm_moments_kernel(
     Sums are of differences from the mean of the first rows. It is near enough to the mean of all that next to
     nothing cancels: if some value is far from the others, so is the deviation large.
     """
-    part, channel = place(channels, BLOCK_C)
-    first = (part % parts) * rows
-    length = tl.minimum(rows, positions - first)
-    inside = channel < channels
+    part, _, row, length, channel, inside = place(channels, positions, rows, parts, BLOCK_C)
     lane = tl.arange(0, BLOCK_R)
-    at = x + ((part // parts).to(tl.int64) * positions + first) * channels
+    at = x + row * channels
     offset = lane[:, None] * channels + channel[None, :]
     mask = (lane < length)[:, None] & inside[None, :]
     value = tl.load(at + offset, mask=mask, other=0.0).to(tl.float32)
@@ -153,21 +155,18 @@ def batch_norm_kernel(
     RELU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program normalises BLOCK_C channels of one part, adds, and cuts at zero. The first counts the batch."""
-    part, channel = place(channels, BLOCK_C)
+    _, sample, row, length, channel, inside = place(channels, positions, rows, parts, BLOCK_C)
     if batches is not None:
         counters = tl.where(tl.program_id(0) == 0, tracked, 0)
         for group in range(counters):
             seen = tl.load(statistics + (2 * group_count + group) * channels) > 0
             tl.store(batches + group, tl.load(batches + group) + seen.to(tl.int64))
-    first = (part % parts) * rows
-    length = tl.minimum(rows, positions - first)
-    inside = channel < channels
     lane = tl.arange(0, BLOCK_R)
-    group, _ = group_of(groups, part // parts, group_count)
+    group, _ = group_of(groups, sample, group_count)
     mean, _, scale = scale_of(weight, statistics, group, channel, inside, channels, group_count, eps)
     shift = bias_of(bias, channel, inside, BLOCK_C)
     tiles = tl.cdiv(length, BLOCK_R)
-    start = ((part // parts).to(tl.int64) * positions + first + (tiles - 1) * BLOCK_R) * channels
+    start = (row + (tiles - 1) * BLOCK_R) * channels
     offset = lane[:, None] * channels + channel[None, :]
     for back in range(tiles):
         mask = ((tiles - 1 - back) * BLOCK_R + lane < length)[:, None] & inside[None, :]

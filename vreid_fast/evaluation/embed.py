@@ -70,11 +70,12 @@ def embed(
         )  # fmt: skip
         own = statistics.get(camera) if statistics and camera is not None else None
         with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:
-            embedded: list[tuple[Tensor, Tensor, float]] = []
+            embedded: list[tuple[Tensor, Tensor, Tensor]] = []
             for (batch,) in loader:
-                share = batch.clips.shape[1] / protocol.frames  # a clip of fewer frames counts for fewer
+                clips, frames = batch.clips.shape[:2]
+                shares = torch.full((clips, 1), frames / protocol.frames)  # a clip of fewer frames counts for less
                 with precision.cast():
-                    embedded.append((batch.tracklets, network.describe(batch.clips).float(), share))
+                    embedded.append((batch.tracklets, network.describe(batch.clips).float(), shares))
                 if len(embedded) == AT_ONCE:
                     _add(embedded, torch.tensor(here), sums, counts)
             _add(embedded, torch.tensor(here), sums, counts)
@@ -84,13 +85,10 @@ def embed(
     return vectors
 
 
-def _add(embedded: list[tuple[Tensor, Tensor, float]], here: Tensor, sums: Tensor, counts: Tensor) -> None:
+def _add(embedded: list[tuple[Tensor, Tensor, Tensor]], here: Tensor, sums: Tensor, counts: Tensor) -> None:
     """Add the vectors of some batches to the sums of their tracklets, and empty the list; waits for the device."""
     if embedded:
-        shares = torch.cat([torch.full((len(of), 1), share) for of, _, share in embedded])
-        of, vectors = (
-            torch.cat(parts).cpu() for parts in ([of for of, *_ in embedded], [one for _, one, _ in embedded])
-        )
+        of, vectors, shares = (torch.cat(parts).cpu() for parts in zip(*embedded, strict=True))
         sums.index_add_(0, here[of], vectors * shares)
         counts.index_add_(0, here[of], shares)
     embedded.clear()

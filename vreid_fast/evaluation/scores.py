@@ -79,7 +79,7 @@ class Evaluation:
             rerank(query, gallery), [t.identity for t in data.query], _cameras(data.query),
             [t.identity for t in data.gallery], _cameras(data.gallery),
         )  # fmt: skip
-        return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
+        return _rounded(scores)
 
     def distances(self) -> Tensor:
         """(Q, G) distances of the queries to the gallery."""
@@ -106,7 +106,12 @@ class Evaluation:
             distance=self.protocol.distance, protocol=protocol,
             query_clothes=clothes_of(data.query), gallery_clothes=clothes_of(data.gallery),
         )  # fmt: skip
-        return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
+        return _rounded(scores)
+
+
+def _rounded(scores: dict) -> dict:
+    """As they are written down."""
+    return {**scores, "cmc": [round(float(value), 6) for value in scores["cmc"]]}
 
 
 def _cameras(tracklets: Sequence[Tracklet]) -> list[int] | None:

@@ -32,15 +32,7 @@ def distance_rows(query_features, gallery_features, distance: str) -> Callable[[
     """`pairwise_distances` some queries at a time: ``rows(slice)`` gives those rows of the (Q, G) matrix."""
     if distance not in DISTANCES:
         raise ValueError(f"pairwise_distances: distance must be one of {', '.join(DISTANCES)}, got {distance!r}")
-    query = as_features("pairwise_distances", "query_features", query_features)
-    gallery = as_features("pairwise_distances", "gallery_features", gallery_features).to(query.device)
-    if query.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            "pairwise_distances: query_features and gallery_features must have the same width D, "
-            f"got {query.shape[1]} and {gallery.shape[1]}"
-        )
-    dtype = torch.promote_types(query.dtype, gallery.dtype)
-    query, gallery = query.to(dtype), gallery.to(dtype)
+    query, gallery = as_pair("pairwise_distances", query_features, gallery_features)
 
     if distance == "cosine":
         query, gallery = normalize(query), normalize(gallery)
@@ -64,6 +56,19 @@ def distance_rows(query_features, gallery_features, distance: str) -> Callable[[
             return product.mul_(-2).add_(query_squared[part]).add_(gallery_squared).clamp_(min=0).sqrt_()
 
     return rows
+
+
+def as_pair(function: str, query_features, gallery_features) -> tuple[torch.Tensor, torch.Tensor]:
+    """(Q, D) and (G, D) as `as_features` has them, of one dtype, on the device of the first."""
+    query = as_features(function, "query_features", query_features)
+    gallery = as_features(function, "gallery_features", gallery_features).to(query.device)
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"{function}: query_features and gallery_features must have the same width D, "
+            f"got {query.shape[1]} and {gallery.shape[1]}"
+        )
+    dtype = torch.promote_types(query.dtype, gallery.dtype)
+    return query.to(dtype), gallery.to(dtype)
 
 
 def as_features(function: str, name: str, features) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .distance import as_features
+from .distance import as_pair
 
 _BLOCK = 1024  # rows of distances held at once: 400 MB for 100,000 features
 
@@ -26,18 +26,12 @@ def rerank(query_features, gallery_features, k1: int = 20, k2: int = 6, share: f
     """
     if k1 < 1 or k2 < 1 or not 0 <= share <= 1:
         raise ValueError(f"rerank: k1 and k2 must be at least 1 and share in 0..1, got {k1}, {k2} and {share}")
-    query = as_features("rerank", "query_features", query_features)
-    gallery = as_features("rerank", "gallery_features", gallery_features).to(query.device)
-    if query.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            "rerank: query_features and gallery_features must have the same width D, "
-            f"got {query.shape[1]} and {gallery.shape[1]}"
-        )
+    query, gallery = as_pair("rerank", query_features, gallery_features)
     if not len(query) or not len(gallery):
         return torch.zeros(len(query), len(gallery))
     features = torch.cat([query, gallery])
-    near, distances = _neighbours(features, max(k1 + 1, k2))
-    rows = _averaged(_weights(features, near, distances, k1), near[:, :k2])
+    near, largest = _neighbours(features, max(k1 + 1, k2))
+    rows = _averaged(_weights(features, near, largest, k1), near[:, :k2])
     jaccard = _jaccard(rows, len(query))
     for start in range(0, len(query), _BLOCK):
         plain = _relative(features, slice(start, min(start + _BLOCK, len(query))))[:, len(query) :]

@@ -129,6 +129,11 @@ class VideoNetwork(nn.Module):
             rows = F.batch_norm(rows, None, None, neck.weight, neck.bias, training=True, eps=neck.eps)
         return rows.unflatten(0, frames.shape[:2])
 
+    def _pass_streams(self, raw: Tensor) -> tuple[StreamOutput, ...]:
+        """(B, S, Dk) features before the necks, through the neck and the classifier of each of S streams."""
+        clips = [neck(of_stream) for neck, of_stream in zip(self.neck, raw.unbind(1), strict=True)]
+        return tuple(StreamOutput(clip, head(clip)) for clip, head in zip(clips, self.classifier, strict=True))
+
     def describe(self, clips: Tensor) -> Tensor:
         """Clips (B, T, 3, H, W) -> the vectors (B, D) whose mean over the clips of a tracklet goes to `finish`."""
         return self.neck(self.pool(clips)[1])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .aggregation import Aggregation
 from .heads import make_classifier, make_neck
-from .network import NetworkOutput, StreamOutput, VideoNetwork
+from .network import NetworkOutput, VideoNetwork
 from .trunk import map_size, resnet50_trunk
 
 STAGES = 3
@@ -81,11 +81,8 @@ class PSTA(VideoNetwork):
 
     def forward(self, clips: Tensor) -> NetworkOutput:
         frames, raw = self.pool(clips)
-        streams = []
-        for neck, classifier, of_stream in zip(self.neck, self.classifier, raw.unbind(1), strict=True):
-            clip = neck(of_stream)
-            streams.append(StreamOutput(clip, classifier(clip)))
-        return NetworkOutput(self._pass_frames(self.neck[0], frames), *streams[-1], tuple(streams))
+        streams = self._pass_streams(raw)
+        return NetworkOutput(self._pass_frames(self.neck[0], frames), *streams[-1], streams)
 
     def describe(self, clips: Tensor) -> Tensor:
         return self.neck[-1](self.pool(clips)[1][:, -1])

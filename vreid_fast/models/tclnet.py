@@ -15,7 +15,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.kernels import temporal_pool
 
 from .heads import make_classifier, make_neck
-from .network import NetworkOutput, StreamOutput, VideoNetwork
+from .network import NetworkOutput, VideoNetwork
 from .temporal_saliency import PAIR, ROWS, SaliencyBoosting, SaliencyErasing
 from .trunk import CHANNELS, ResNetTrunk, map_size, resnet50_trunk
 
@@ -88,16 +88,13 @@ class TCLNet(VideoNetwork):
 
     def forward(self, clips: Tensor) -> NetworkOutput:
         frames, raw = self.pool(clips)
-        streams = []
-        for neck, classifier, of_stream in zip(self.neck, self.classifier, raw.unbind(1), strict=True):
-            clip = neck(of_stream)
-            streams.append(StreamOutput(clip, classifier(clip)))
+        streams = self._pass_streams(raw)
         passed = [self._pass_frames(neck, frames[:, of::PAIR]) for of, neck in enumerate(self.neck)]
         return NetworkOutput(
             torch.stack(passed, 2).flatten(1, 2),
             torch.cat([stream.clip for stream in streams], 1),
             streams[-1].logits,
-            tuple(streams),
+            streams,
         )
 
     def describe(self, clips: Tensor) -> Tensor:

@@ -86,14 +86,11 @@ def check_identities(given: object, identities: int) -> None:
     Raises:
         ValueError: with both numbers.
     """
+    tensors = given if isinstance(given, Mapping) else {}
     # A network of several streams has a list of them.
-    of = (
-        [name for name in given if re.fullmatch(r"classifier(\.\d+)?\.weight", str(name))]
-        if isinstance(given, Mapping)
-        else []
-    )
+    of = [name for name in tensors if re.fullmatch(r"classifier(\.\d+)?\.weight", str(name))]
     for name in of or ["classifier.weight"]:
-        classifier = given.get(name) if isinstance(given, Mapping) else None
+        classifier = tensors.get(name)
         if not isinstance(classifier, Tensor) or classifier.shape[:1] != (identities,):
             came = f"{tuple(classifier.shape)}" if isinstance(classifier, Tensor) else "missing"
             raise ValueError(f"{name} is {came}, wanted one for its {identities} identities")
