@@ -103,7 +103,7 @@ def test_what_it_decodes_is_taken_as_it_is(tmp_path, with_videos):
 
 def test_its_own_faults_are_not_hidden(tmp_path, decoder):
     decoder._pipelines["frames"] = Pipeline(None)
-    other = images(tmp_path / "a", 2, height=SIZE[0] + 4, width=SIZE[1])
+    other = images(tmp_path / "a", 2, height=SIZE[0], width=SIZE[1] + 4)
     with pytest.raises(RuntimeError, match="decoders.video"):
         decoder.decode(decoder.read([(other, np.array([0]))]))
 

@@ -1,5 +1,6 @@
 """Tracklets to vectors: all frames or some, with the statistics of each camera."""
 
+import pytest
 import torch
 
 from vreid_fast.data import read_dataset
@@ -11,13 +12,15 @@ from vreid_fast.models import build, camera_statistics, using_statistics
 CPU = Precision("fp32", torch.device("cpu"))
 
 
-def test_embedding_all_frames_averages_over_clips_and_leaves_the_network_as_it_was(data):
+@pytest.mark.parametrize(("frames", "clips"), [(1, "all"), (2, "contiguous")])
+def test_embedding_all_frames_averages_over_clips_and_leaves_the_network_as_it_was(data, frames, clips):
     tracklets = read_dataset(data["target"]).query[:5]
     network = build("small", identities=3, frames=2).train()
-    settings = Protocol(1, ReadingOptions(size=(32, 16), backend="torch"), clips="all", batch=2)
+    settings = Protocol(frames, ReadingOptions(size=(32, 16), backend="torch"), clips=clips, batch=2)
     every = embed(network, tracklets, settings, CPU)
     assert network.training and every.shape == (5, network.width)
-    # Three frames a tracklet, clips of one frame: the mean over frames is the embedding of the whole.
+    # Three frames a tracklet, clips of one frame, or of two and of one, which counts for half as much: the mean over
+    # frames is the embedding of the whole.
     whole = embed(network, tracklets, Protocol(3, ReadingOptions(size=(32, 16), backend="torch")), CPU)
     torch.testing.assert_close(every, whole, rtol=1e-4, atol=1e-4)
 

@@ -18,6 +18,39 @@ def test_equals_the_given_numbers(shared, case):
     assert np.abs(ours.numpy() - given[f"{case}.final_dist"]).max() < 1e-5
 
 
+def dense(features, queries, k1, k2, share):
+    """The definition, with matrices of everything against everything (Zhong et al., 2017)."""
+    squared = ((features[:, None] - features) ** 2).sum(2)
+    order = squared.argsort(1)
+
+    def mutual(row, k):
+        return {other for other in order[row, : k + 1] if row in order[other, : k + 1]}
+
+    weights = np.zeros_like(squared)
+    for row in range(len(features)):
+        chosen = set(own := mutual(row, k1))
+        for other in own:
+            theirs = mutual(other, round(k1 / 2))
+            if len(theirs & own) > 2 / 3 * len(theirs):
+                chosen |= theirs
+        for other in chosen:
+            weights[row, other] = np.exp(-squared[row, other] / squared[row].max())
+    weights /= weights.sum(1, keepdims=True)
+    weights = np.stack([weights[order[row, :k2]].mean(0) for row in range(len(features))])
+    least = np.minimum(weights[:, None], weights).sum(2)
+    final = (1 - share) * (1 - least / (2 - least)) + share * squared / squared.max(1, keepdims=True)
+    return final[:queries, queries:]
+
+
+@pytest.mark.parametrize(("k1", "k2", "share"), [(6, 3, 0.3), (9, 1, 0.0), (5, 2, 1.0)])
+def test_equals_the_definition(k1, k2, share):
+    rng = np.random.default_rng(0)
+    features = np.repeat(rng.normal(size=(9, 6)), 5, axis=0) + 0.8 * rng.normal(size=(45, 6))
+    features = rng.permutation(features)
+    ours = rerank(features[:12], features[12:], k1, k2, share)
+    assert np.abs(ours.numpy() - dense(features, 12, k1, k2, share)).max() < 1e-6
+
+
 def test_blocks_change_nothing(monkeypatch):
     features = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
     whole = rerank(features[:9], features[9:], k1=6, k2=3)
