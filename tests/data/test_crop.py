@@ -60,7 +60,7 @@ def test_crops_are_the_boxes_of_their_frames(video, tracks, tmp_path, capsys):
         assert image.shape == wanted.shape and np.abs(image.mean((0, 1)) - wanted.mean((0, 1))).max() < 2, number
     assert rows_of(out)[0] == {
         "path": "tracklets/camera1_track3_1", "identity": "", "camera": "1", "frames": "6", "track": "3",
-        "first_frame": "4", "last_frame": "9",
+        "first_frame": "4", "last_frame": "9", "video": str(video), "fps": "25.0", "start": "",
     }  # fmt: skip
     said = capsys.readouterr().out
     assert "tracklet shorter than --min_length 6      5" in said and " MB, " in said

@@ -11,6 +11,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 
+from .sighting import Sighting
 from .table import aligned
 
 
@@ -60,6 +61,8 @@ class Tracklet:
     clothes: int | None = None
     video: str | StoredVideo | None = None
     """Path of the video file that holds the frames, or the video of a pack."""
+    sighting: Sighting | None = None
+    """Where and when it was recorded."""
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -27,7 +27,7 @@ from ..reading.video_facts import VideoFacts
 from ..table import aligned
 from .cuts import Cut, Limits, cut_tracks, too_short
 from .folder_writer import FolderWriter, Row
-from .options import add_option, height_width, number, word
+from .options import add_option, clock, height_width, number, word
 from .recording import Recording, look
 from .tracks import Tracks, read_tracks
 
@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", help="folder to write, or one of other cameras to add to")
     add("camera", type=number(int, 0), default=1, help="number of the camera (%(default)s)")
     add("recording", type=word, metavar="NAME", help="name of this recording, where the camera has several")
+    add("start", type=clock, metavar="TIME", help="when its first frame was taken, such as 2026-05-04T08:00:00")
+    add("fps", type=number(float, 1e-3, 1e4), help="frames a second (as the video says)")
     add("identities", action="store_true", help="track ids are people, the same in all cameras; else unknown")
     add("first_frame", type=int, choices=[0, 1], default=1, help="TRACKS' number of the first frame (%(default)s)")
     add("padding", type=number(float, 0, 100), help="added to each side, fraction of the box (%(default)s)")
@@ -68,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     for note in tracks.notes:
         say(f"note: {note}")
     _check_end(tracks, recording.facts, arguments)
+    fps = arguments.fps or recording.fps
+    if arguments.start and not fps:
+        raise InputError(f"--start: {arguments.video} does not say how many frames a second it has; give --fps")
     cuts, left_out = cut_tracks(tracks, recording.facts.height, recording.facts.width, limits)
     with FolderWriter(arguments.out, arguments.camera, arguments.recording) as writer:
         names = [writer.name(cut.track, cut.number) for cut in cuts]
@@ -82,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
             [
                 Row(
                     writer.path(name), cut.track if arguments.identities else "", arguments.camera, len(cut),
-                    cut.track, int(cut.frames[0]), int(cut.frames[-1]),
+                    cut.track, int(cut.frames[0]), int(cut.frames[-1]), os.path.normpath(arguments.video),
+                    "" if fps is None else round(fps, 6), arguments.start or "",
                 )
                 for name, cut in kept
             ]

@@ -35,9 +35,16 @@ class Row:
     first_frame: int
     """Of the video, from 0."""
     last_frame: int
+    video: str = ""
+    """The recording, as it was named."""
+    fps: float | str = ""
+    start: str = ""
+    """Clock time of its frame 0, ISO 8601; empty = unknown, as of `fps`."""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+LATER = ("video", "fps", "start")
+"""Columns that a table of an earlier version may lack."""
 
 
 class FolderWriter:
@@ -125,6 +132,8 @@ class FolderWriter:
                 header, *rows = filter(None, csv.reader(lines))
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(f"{file}: not a readable table ({error})") from error
+        if tuple(header) == COLUMNS[: -len(LATER)]:
+            header, rows = COLUMNS, [[*row, *[""] * len(LATER)] for row in rows]
         if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
             raise InputError(
                 f"{file}: wanted the columns {','.join(COLUMNS)} of an earlier crop, found {','.join(header)}; "
@@ -140,7 +149,7 @@ class FolderWriter:
 
     def _same(self, before: Sequence[Sequence[str]], rows: Sequence[Row]) -> list[str]:
         """Notes on recordings of the camera that have the very same tracks and frames: added twice, perhaps."""
-        facts = slice(COLUMNS.index("camera"), None)
+        facts = slice(COLUMNS.index("camera"), COLUMNS.index("video"))
         recordings: dict[str, set[tuple[str, ...]]] = {}
         for row in before:
             name = os.path.basename(row[COLUMNS.index("path")]).rpartition("_track")[0]

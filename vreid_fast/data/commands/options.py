@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from datetime import datetime
 
 
 def add_option(parser: argparse.ArgumentParser, name: str, **settings) -> None:
@@ -54,6 +55,14 @@ def word(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,99}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"wanted letters, digits, dots and dashes, found {text!r}")
     return text
+
+
+def clock(text: str) -> str:
+    """A date and time, as ISO 8601 writes it."""
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wanted a time such as 2026-05-04T08:00:00, found {text!r}") from None
 
 
 def byte_count(word: str) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..reading import packed
-from ..reading.packed import BLOCK, DESCRIPTION, INDEX, UNKNOWN
+from ..reading.packed import BLOCK, DESCRIPTION, INDEX, SIGHTINGS, UNKNOWN
 from ..reading.video_facts import VideoFacts
 from ..tracklets import Tracklet
 
@@ -36,6 +36,7 @@ class PackWriter:
         self._shard: BinaryIO | None = None
         self._shards: list[int] = []
         self._tracklets: list[tuple] = []
+        self._sightings: list[list | None] = []
         self._frames: list[np.ndarray] = []
         self._endings: dict[str, int] = {}
         self._members: list[tuple[int, int, int]] = []
@@ -87,6 +88,7 @@ class PackWriter:
         codec = (facts.codec, facts.width, facts.height, facts.pixels) if facts else ("", 0, 0, "")
         labels = (UNKNOWN if value is None else value for value in known.values())
         self._tracklets.append((len(self._shards) - 1, self._first, frames, *labels, *codec))
+        self._sightings.append(tracklet.sighting and tracklet.sighting.as_json())
         self._first += len(self._members)
         self._frames.append(np.array(self._members, dtype=INDEX["frames.npy"]))
         self._members = []
@@ -100,8 +102,9 @@ class PackWriter:
         for name, table in zip(INDEX, tables):
             content = io.BytesIO()  # np.save to a full disk does not say that it is full
             np.save(content, table)
-            digests[name] = hashlib.sha256(content.getbuffer()).hexdigest()
-            self._write(name, content.getbuffer())
+            digests[name] = self._write(name, content.getbuffer())
+        if any(self._sightings):
+            digests[SIGHTINGS] = self._write(SIGHTINGS, json.dumps(self._sightings).encode())
         shards = [{"name": packed.shard_name(shard), "bytes": size} for shard, size in enumerate(self._shards)]
         counts = {"tracklets": self.tracklets, "frames": self.frames}
         facts = {"format": packed.FORMAT, "version": packed.VERSION, "word": self._word, **description, **counts}
@@ -128,10 +131,12 @@ class PackWriter:
         self._shards[-1] += size
         self.bytes += size
 
-    def _write(self, name: str, content: bytes | memoryview) -> None:
+    def _write(self, name: str, content: bytes | memoryview) -> str:
+        """Write a file beside the shards; returns its sha256."""
         file = open(self._folder / name, "wb")  # noqa: SIM115, closed by _keep
         file.write(content)
         _keep(file)
+        return hashlib.sha256(content).hexdigest()
 
 
 def _keep(file: BinaryIO) -> None:
@@ -186,6 +191,6 @@ def _check_free(out: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{out} is there already; choose another OUT, or replace it by --overwrite")
-    own = {DESCRIPTION, *INDEX, *(name for name in names if re.fullmatch(r"\d{5,}\.tar", name, re.ASCII))}
+    own = {DESCRIPTION, *INDEX, SIGHTINGS, *(name for name in names if re.fullmatch(r"\d{5,}\.tar", name, re.ASCII))}
     if DESCRIPTION not in names or names - own:
         raise InputError(f"{out} is no pack, or holds other files too: --overwrite replaces packs only")

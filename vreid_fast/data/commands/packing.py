@@ -125,7 +125,7 @@ def _key(tracklet: Tracklet) -> tuple:
     video = tracklet.video is not None
     names = [str(tracklet.video)] if video else (tracklet.frames[number] for number in range(len(tracklet)))
     digest = hashlib.blake2b("\0".join(names).encode("utf-8", "surrogateescape")).digest()
-    return digest, tracklet.identity, tracklet.camera, tracklet.clothes
+    return digest, tracklet.identity, tracklet.camera, tracklet.clothes, tracklet.sighting
 
 
 def _pieces(tracklets: Sequence[Tracklet], *, whole: bool) -> Iterator[Piece]:

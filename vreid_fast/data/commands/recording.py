@@ -29,6 +29,8 @@ class Recording:
     """What a user should be told of it."""
     images: Tracklet | None = None
     """Those of a folder."""
+    fps: float | None = None
+    """Frames a second, by a video's header."""
 
     def frames(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The wanted frames in order: number from 0, and (H, W, 3) uint8 RGB.
@@ -63,7 +65,7 @@ def look(path: str) -> Recording:
         notes.append(
             f"video {path}: {found.facts.frames} of the {found.promised} frames that its header counts come out"
         )
-    return Recording(path, found.facts, notes)
+    return Recording(path, found.facts, notes, fps=found.fps)
 
 
 def _each_image(images: Tracklet, facts: VideoFacts, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:

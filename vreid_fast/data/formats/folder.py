@@ -11,6 +11,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.files import absence
 
 from ..reading.video import contents, probe
+from ..sighting import Sighting, check_clocks, read_clock, read_fps
 from ..tracklets import Dataset, FramePaths, Tracklet, Unreadable
 from .labels import notes_on, read_codes, read_integer
 from .listing import IMAGES, VIDEOS, frames_of, list_images, named, natural_key, with_ending
@@ -30,7 +31,9 @@ def read_folder(path: str) -> Dataset:
 
     With PATH/tracklets.csv each row is a tracklet: `path` (a folder of images or a video, relative to PATH),
     `identity` (integers, or any words), `camera` (integer), and optionally `clothes` (as identity), `frames`
-    (checked) and `split` (any of train, query and gallery, joined by |; all three when empty). An empty cell
+    (checked) and `split` (any of train, query and gallery, joined by |; all three when empty). A row that has
+    `video`, `first_frame` and `last_frame` (from 0), as `crop` writes, has a `Sighting`; `fps` and `start` (ISO 8601)
+    give it a clock. An empty cell
     is unknown, and so are nan, N/A, -1 and their like (`labels`); a tracklet of unknown identity is for training
     only. Other columns are ignored. Without the table, every folder that holds images and no folders, and every
     video, is an unlabelled training tracklet. What systems leave in folders (`leftovers`) is left out and noted.
@@ -112,8 +115,9 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
         camera = _number(where, "camera", row)
         path = _path(where, root, row, seen, line)
         own = _subsets(where, row, identity)
+        known = {"identity": identity, "camera": camera, "clothes": outfit, "sighting": _sighting(where, row)}
         try:
-            tracklet = _tracklet(where, path, row, remarks, identity=identity, camera=camera, clothes=outfit)
+            tracklet = _tracklet(where, path, row, remarks, **known)
         except InputError as error:
             unreadable.append(Unreadable(path, str(error)))
             continue
@@ -124,6 +128,7 @@ def _read_labelled(spec: str, root: Path) -> Dataset:
     if identities.count(None) == len(identities):
         notes.append(f"{spec}: {TABLE} gives no identities: nothing can be scored")
     every = {id(tracklet): tracklet for subset in subsets.values() for tracklet in subset}
+    check_clocks(f"{root / TABLE}, column start", (tracklet.sighting for tracklet in every.values()))
     notes += [*remarks.notes(), *_on_videos(spec, every.values())]
     return Dataset(spec, *subsets.values(), tuple(notes), unreadable=tuple(unreadable))
 
@@ -168,6 +173,18 @@ def _is_comment(file: Path, columns: list[str], cells: list[str]) -> bool:
 
 def _number(where: str, column: str, row: dict) -> int | None:
     return read_integer(f"{where}, column {column}", row.get(column, ""))
+
+
+def _sighting(where: str, row: dict) -> Sighting | None:
+    first, last = _number(where, "first_frame", row), _number(where, "last_frame", row)
+    if not row.get("video") or first is None or last is None:
+        return None
+    if not 0 <= first <= last:
+        raise InputError(f"{where}: wanted 0 <= first_frame <= last_frame, found {first} and {last}")
+    return Sighting(
+        row["video"], first, last, read_fps(f"{where}, column fps", row.get("fps", "")),
+        read_clock(f"{where}, column start", row.get("start", "")),
+    )  # fmt: skip
 
 
 def _path(where: str, root: Path, row: dict, seen: dict[str, int], line: int) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 from vreid_fast.errors import InputError
 
 from ..reading import packed
-from ..reading.packed import DESCRIPTION, INDEX, SUBSETS, Pack, PackedFrames, PackedVideo
+from ..reading.packed import DESCRIPTION, INDEX, SIGHTINGS, SUBSETS, Pack, PackedFrames, PackedVideo
 from ..reading.video_facts import VideoFacts
+from ..sighting import Sighting
 from ..tracklets import Dataset, Tracklet
 from .remarks import Remarks
 from .tables import require_file
@@ -53,10 +54,10 @@ FIELDS: dict[str, tuple[str, Callable]] = {
         ),
     ),
     "index": (
-        f"the sha256 of {', '.join(INDEX)}",
+        f"the sha256 of {', '.join(INDEX)}, and of {SIGHTINGS} where it has one",
         lambda value: (
             type(value) is dict
-            and value.keys() == INDEX.keys()
+            and value.keys() - {SIGHTINGS} == INDEX.keys()
             and all(_is_word(digest, "[0-9a-f]{64}") for digest in value.values())
         ),
     ),
@@ -85,13 +86,17 @@ def read_pack(path: str, *, split: int = 0) -> Dataset:
     _check_rows(folder, facts, tracklets, pack.frames, subsets)
 
     remarks = Remarks(f"pack:{path}", folder)
-    for name in (DESCRIPTION, *INDEX, *(shard["name"] for shard in facts["shards"])):
+    for name in (DESCRIPTION, *facts["index"], *(shard["name"] for shard in facts["shards"])):
         if (folder / name).is_symlink():
             remarks.link(os.path.join(folder, name))
     subsets = subsets[subsets["split"] == split]
     rows = [subsets["row"][subsets["subset"] == subset].tolist() for subset in range(len(SUBSETS))]
     wanted = np.unique(subsets["row"])
-    found = {row: _tracklet(pack, row, *record) for row, record in zip(wanted.tolist(), tracklets[wanted].tolist())}
+    sightings = _read_sightings(folder / SIGHTINGS, len(tracklets)) if SIGHTINGS in facts["index"] else {}
+    found = {
+        row: _tracklet(pack, row, sightings.get(row), *record)
+        for row, record in zip(wanted.tolist(), tracklets[wanted].tolist())
+    }
     return Dataset(
         f"pack:{path}",
         *([found[row] for row in own] for own in rows),
@@ -101,13 +106,26 @@ def read_pack(path: str, *, split: int = 0) -> Dataset:
     )
 
 
-def _tracklet(pack: Pack, row: int, shard: int, first: int, frames: int, *facts) -> Tracklet:
+def _tracklet(pack: Pack, row: int, sighting: Sighting | None, shard: int, first: int, frames: int, *facts) -> Tracklet:
     *known, codec, width, height, pixels = facts
-    known = (None if value == packed.UNKNOWN else value for value in known)
+    known = [None if value == packed.UNKNOWN else value for value in known]
     if not codec:
-        return Tracklet(PackedFrames(pack, shard, row, first, range(frames)), *known)
+        return Tracklet(PackedFrames(pack, shard, row, first, range(frames)), *known, sighting=sighting)
     video = VideoFacts(codec.decode("ascii", "replace"), frames, width, height, pixels.decode("ascii", "replace"))
-    return Tracklet(range(frames), *known, PackedVideo(pack, shard, row, first, video))
+    return Tracklet(range(frames), *known, PackedVideo(pack, shard, row, first, video), sighting)
+
+
+def _read_sightings(file: Path, tracklets: int) -> dict[int, Sighting]:
+    """Those of the rows that have one."""
+    try:
+        rows = json.loads(file.read_bytes())
+        found = {row: Sighting.of_json(own) for row, own in enumerate(rows) if own is not None}
+        whole = len(rows) == tracklets
+    except (ValueError, TypeError, RecursionError, InputError):
+        whole = False
+    if not whole:
+        raise InputError(f"{file}: does not agree with {DESCRIPTION} or the rest of the index")
+    return found
 
 
 def _read_description(file: Path) -> dict:

@@ -26,6 +26,8 @@ from .video_facts import VideoFacts
 
 FORMAT, VERSION = "vreid-fast pack", 1
 DESCRIPTION = "pack.json"
+SIGHTINGS = "sightings.json"
+"""Where and when each tracklet was recorded, in packs of data that say it."""
 SUBSETS = ("train", "query", "gallery")
 UNKNOWN = np.iinfo(np.int64).min
 BLOCK = tarfile.BLOCKSIZE

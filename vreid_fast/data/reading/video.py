@@ -44,6 +44,8 @@ class Contents:
     """Videos in the file, without cover pictures."""
     turn: Turn = UPRIGHT
     """Of the first frame."""
+    fps: float | None = None
+    """Frames a second, by the header."""
 
 
 def probe(video: str | StoredVideo) -> VideoFacts:
@@ -80,6 +82,7 @@ def _look(video: str | StoredVideo) -> Contents:
         # Headers count what edit lists hide and what was never written; Matroska and WebM count nothing.
         promised, context, name = stream.frames, stream.codec_context, container.format.name
         codec, width, height, pixels = context.name, context.width, context.height, str(context.pix_fmt)
+        fps = float(stream.average_rate) if stream.average_rate else None
         streams = sum(not is_cover(other) for other in container.streams.video)
         usual = streams == 1 == len(container.streams.video) and _usual_colours(context)
         packets = read_packets(container, stream)
@@ -102,7 +105,7 @@ def _look(video: str | StoredVideo) -> Contents:
     if not frames or not width or not height:
         raise InputError(f"video {video}: {no_file(video) or 'holds no frames'}")
     facts = VideoFacts(codec, frames, width, height, pixels)
-    return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams, turn)
+    return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams, turn, fps)
 
 
 def _survey(video: str | StoredVideo, packets: Packets) -> tuple[Packets, set[int], str | None]:
