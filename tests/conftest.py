@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest_plugins = ["loading", "packs", "pages", "small_runs"]  # fixtures that several folders use
+pytest_plugins = ["loading", "packs", "pages", "small_runs", "story"]  # fixtures that several folders use
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -10,6 +10,16 @@ _beside = Path(__file__).resolve().parent.parent
 if (_beside / "kernels" / "backends.py").exists() and (_beside / "csrc").is_dir():
     __path__.append(str(_beside))
 
+
+def __getattr__(name: str) -> object:
+    """`vreid_fast.Extractor`, imported when it is asked for: the package itself costs torch alone."""
+    if name == "Extractor":
+        from .extraction.extractor import Extractor
+
+        return Extractor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 # "-m": Python is looking for a command of this package, and has imported nothing of it yet.
 if sys.argv[:1] == ["-m"] and any(word.startswith(("vreid_fast.", "-mvreid_fast.")) for word in sys.orig_argv):
     from . import environment, interrupt, terminal

@@ -17,6 +17,7 @@ from .data.reading.bad_frames import POLICIES
 from .data.sampling.clips import ClipRule
 from .device import Precision, choose_device
 from .errors import Diverged, InputError, exit_code
+from .evaluation.cameras import statistics_for
 from .evaluation.clothes import clothes_protocols
 from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits, summarise
@@ -60,6 +61,9 @@ def make_parser() -> ArgumentParser:
         help="cut query and gallery tracklets into pieces of N frames; default: as the run, on its own target, else 0 "
         "(authors: 48 LS-VID)",
     )  # fmt: skip
+    parser.add_argument(
+        "--same_cameras", action="store_true", help="DATA has the cameras of the run's target, with the same numbers"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--on_bad_frame", choices=POLICIES, default="error", help="skip = take a frame's neighbour")
     parser.add_argument("--json", default=None, help="file to write the scores to")
@@ -91,9 +95,6 @@ def evaluate(arguments: Namespace) -> dict:
     config = config.replace(test_clips=arguments.clips, test_frames=arguments.frames, distance=arguments.distance)
     check_test_clips(config, network)
     own = arguments.data == config.data.target
-    if statistics and not own:
-        print("note: batch-norm statistics of the run's cameras are of no use here; those of its whole target serve")
-        statistics = None
     split = arguments.split or (config.data.split if own else "0")
     if split != "all":
         scores = evaluate_split(arguments, network, statistics, config, integer("--split", split, least=0))
@@ -129,7 +130,11 @@ def evaluate_split(
         raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
     say(data.name)
     print(data.table())
-    for note in (*data.notes, *notes_on_scores(data), *clothes_protocols(data)[1]):
+    statistics, notes = statistics_for(
+        statistics, {tracklet.camera for tracklet in (*data.query, *data.gallery)}, own=own,
+        same_cameras=arguments.same_cameras,
+    )  # fmt: skip
+    for note in (*data.notes, *notes_on_scores(data), *clothes_protocols(data)[1], *notes):
         say(f"note: {note}")
     precision = Precision(config.device.precision, choose_device(arguments.device))
     reading = reading_options(config.replace(on_bad_frame=arguments.on_bad_frame), precision)

@@ -48,6 +48,16 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def private() -> Iterator[None]:
+    """Files and folders that are made within are their owner's alone, as what tells of people should be."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Put `text` into a file, as `replacing` does."""
     with replacing(path) as file:

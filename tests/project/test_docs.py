@@ -6,6 +6,7 @@ import importlib.util
 import io
 import re
 import shlex
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from vreid_fast.config import parse_command, underscored
 from vreid_fast.data import FORMATS
 from vreid_fast.data.__main__ import make_parser as data_parser
 from vreid_fast.evaluate import make_parser as evaluate_parser
+from vreid_fast.extract import make_parser as extract_parser
 from vreid_fast.ladder.__main__ import parse as parse_ladder
 from vreid_fast.ladder.rows import configure, read_table
 
@@ -30,6 +32,7 @@ FILE = r"\.(?:py|md|yaml|yml|toml|txt|csv|png|cpp|cu|h|in)$"
 """How the name of a file of the repository ends."""
 WRITTEN = {
     "config.yaml", "tracklets.csv", "tensorboard/", "ladder.md", "ladder.csv", "ladder.png", "x.py", "test_x.py",
+    "extract.json",
 }  # fmt: skip
 """What a command or a user writes, and placeholders."""
 OF_A_USER = ("/", "runs/", "DIR/", "PATH/")
@@ -151,8 +154,10 @@ def snippet(op: str) -> dict:
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=str)
-def test_snippet_runs(block, tmp_path, monkeypatch):
+def test_snippet_runs(block, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if re.search(r'"(runs/mine|features|index)\b', block.text):
+        shutil.copytree(request.getfixturevalue("story"), tmp_path, dirs_exist_ok=True)
     run_snippet(block)
 
 
@@ -204,6 +209,8 @@ def parse(module: str, words: list[str]) -> None:
             parse_command(words)
         elif module == "evaluate":
             evaluate_parser().parse_args(underscored(words))
+        elif module == "extract":
+            extract_parser().parse_args(words)
         elif module == "data":
             data_parser().parse_args(words)
         elif module == "ladder":
@@ -246,14 +253,20 @@ def test_modules_in_backticks_can_be_run():
     named = {name for _, span in SPANS for name in re.findall(r"-m (vreid_fast\.\w+)", span)}
     assert "vreid_fast.train" in named
     for name in named:
-        entry = name if name.endswith(("train", "evaluate")) else f"{name}.__main__"
+        entry = name if name.endswith(("train", "evaluate", "extract")) else f"{name}.__main__"
         assert importlib.util.find_spec(entry) is not None, name
 
 
 @cache
 def options() -> set[str]:
     """All options of all commands, from their --help."""
-    asked = [("train",), ("evaluate",), ("ladder",), *(("data", command) for command in ("crop", "check", "pack"))]
+    asked = [
+        ("train",),
+        ("evaluate",),
+        ("extract",),
+        ("ladder",),
+        *(("data", command) for command in ("crop", "check", "pack")),
+    ]
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         for module, *words in asked:

@@ -17,9 +17,10 @@ LAYERS = (
     {"report"},
     {"evaluation"},
     {"training"},
-    {"train", "evaluate", "ladder"},
+    {"extraction"},
+    {"train", "evaluate", "extract", "ladder"},
 )
-PROGRAMS = {"vreid_fast.train", "vreid_fast.evaluate", "vreid_fast.ladder"}
+PROGRAMS = {"vreid_fast.train", "vreid_fast.evaluate", "vreid_fast.extract", "vreid_fast.ladder"}
 # What only the named places may import; inside them and nowhere else.
 ONLY_IN = {
     "nvidia": {"vreid_fast.data.reading.dali"},
@@ -111,6 +112,7 @@ def test_the_top_of_the_package_holds_the_programs_and_little_else():
         "__init__",
         "train",
         "evaluate",
+        "extract",
         "device",
         "environment",
         "errors",

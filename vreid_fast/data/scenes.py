@@ -51,7 +51,7 @@ def find_scenes(data: Dataset) -> Scenes:
     tracklets = distinct(data)
     looked_at, scenes = 0, []
     for tracklet in (tracklets[place] for place in spread(len(tracklets), TRACKLETS)):
-        sizes = [size for number in spread(len(tracklet), FRAMES) if (size := _size(tracklet, number))]
+        sizes = [size for number in spread(len(tracklet), FRAMES) if (size := size_of(tracklet, number))]
         wide = [size for size in sizes if is_scene(*size)]
         looked_at += bool(sizes)
         if 2 * len(wide) > len(sizes):
@@ -64,7 +64,7 @@ def is_scene(height: int, width: int) -> bool:
     return width >= NARROWEST and (width > height or (height > HIGHEST and 2 * width > height))
 
 
-def _size(tracklet: Tracklet, number: int) -> tuple[int, int] | None:
+def size_of(tracklet: Tracklet, number: int) -> tuple[int, int] | None:
     """(H, W) of a frame, upright, or None where it cannot be read; nothing is decoded."""
     try:
         if tracklet.video is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from vreid_fast.data.sampling.clips import ClipRule
 from vreid_fast.data.tracklets import spread
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged
-from vreid_fast.models import CameraStatistics, VideoNetwork, using_statistics
+from vreid_fast.models import CameraStatistics, Statistics, VideoNetwork, using_statistics
 from vreid_fast.models.state import not_finite
 
 AT_ONCE = 64
@@ -47,9 +47,12 @@ def embed(
     protocol: Protocol,
     precision: Precision,
     statistics: CameraStatistics | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Tensor:
     """The vectors (N, D) of tracklets, float32 on the CPU: the mean over the frames of a tracklet's test clips of what
     `network.describe` says of each clip, as `network.finish` leaves it.
+
+    `progress` is called with the number of clips of each batch that was given to the device.
 
     The network runs in evaluation mode, with the batch-norm statistics of each tracklet's camera where
     `statistics` has them and with its own elsewhere, and is left as it was.
@@ -76,6 +79,8 @@ def embed(
                 shares = torch.full((clips, 1), frames / protocol.frames)  # a clip of fewer frames counts for less
                 with precision.cast():
                     embedded.append((batch.tracklets, network.describe(batch.clips).float(), shares))
+                if progress:
+                    progress(clips)
                 if len(embedded) == AT_ONCE:
                     _add(embedded, torch.tensor(here), sums, counts)
             _add(embedded, torch.tensor(here), sums, counts)
@@ -83,6 +88,19 @@ def embed(
     vectors = network.finish(sums / counts)
     _check(vectors, network, tracklets, protocol.distance)
     return vectors
+
+
+@torch.no_grad()
+def embed_clips(
+    network: VideoNetwork, clips: Tensor, batch: int, precision: Precision, statistics: Statistics | None = None
+) -> Tensor:
+    """The vectors (N, D) of clips (N, T, 3, H, W), float32 on the CPU; otherwise as `embed`."""
+    was_training = network.training
+    network.eval()
+    with using_statistics(network, statistics), precision.cast():
+        parts = [network.describe(part.to(precision.device).float()).float().cpu() for part in clips.split(batch)]
+    network.train(was_training)
+    return network.finish(torch.cat(parts)) if parts else torch.empty(0, network.width)
 
 
 def _add(embedded: list[tuple[Tensor, Tensor, Tensor]], here: Tensor, sums: Tensor, counts: Tensor) -> None:
@@ -103,7 +121,10 @@ def _check(vectors: Tensor, network: VideoNetwork, tracklets: Sequence[Tracklet]
         return
     name = not_finite(network.state_dict().items())
     cause = f"{name} is not finite" if name else "its weights are finite, but what it computes from them overflows"
-    raise Diverged(f"features of {int(bad.sum())} of {len(tracklets)} tracklets are not finite: {cause}")
+    first = tracklets[int(bad.nonzero()[0])]
+    raise Diverged(
+        f"features of {int(bad.sum())} of {len(tracklets)} tracklets are not finite, as those of {first}: {cause}"
+    )
 
 
 def embed_domains(
