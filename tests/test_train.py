@@ -237,6 +237,24 @@ def test_an_unlabelled_target_adapts_and_says_that_nothing_is_scored(data, tmp_p
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert "student" not in result and result["seconds"] > 0
     assert "no scores" in capsys.readouterr().out
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("nothing here is marked right or wrong") == 2 and "Clusters of the target" in page
+    assert page.count('alt="query, unknown camera, frame 1 of 3"') > 1
+
+
+@pytest.mark.parametrize("method", ["source", "plus"])
+def test_an_unlabelled_target_is_shown_whatever_the_method(data, tmp_path, method):
+    """Cameras are named: the nearest are of other cameras. Without adaptation there are no clusters to show."""
+    target = write_people(tmp_path / "target", 1)
+    table = (target / "tracklets.csv").read_text().splitlines()
+    rows = [",".join([path, "", camera]) for path, _, camera in (line.split(",") for line in table[1:])]
+    (target / "tracklets.csv").write_text("\n".join([table[0], *rows]))
+    assert main(flags({**data, "target": f"folder:{target}"}, tmp_path / "run", method=method)) == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("nothing here is marked right or wrong") == 1 + ("Clusters of the target" in page)
+    assert ': the same person"' not in page and "somebody else" not in page
+    assert page.count('alt="rank 1, camera') == (8 if method == "source" else page.count('class="asked"')) > 0
+    assert method == "plus" or "Clusters of the target" not in page
 
 
 def test_a_target_smaller_than_its_batch_is_said(data, tmp_path, capsys):

@@ -43,10 +43,11 @@ class Evaluation:
     ) -> Evaluation:
         """Embed query and gallery, and the unlabelled training tracklets when `train`; each tracklet once.
 
-        Of a data set that cannot be scored nothing is embedded.
+        Of a data set that cannot be scored only the training tracklets are.
         """
         if why_unscored(data):
-            return cls(data, protocol, torch.empty(0), torch.empty(0))
+            vectors = embed(network, data.train, protocol, precision, statistics) if train else None
+            return cls(data, protocol, torch.empty(0), torch.empty(0), vectors)
         wanted = [*data.query, *data.gallery, *(data.train if train else [])]
         position = {id(tracklet): row for row, tracklet in enumerate({id(t): t for t in wanted}.values())}
         vectors = embed(network, list({id(t): t for t in wanted}.values()), protocol, precision, statistics)

@@ -13,6 +13,7 @@ from . import curves, panels, words
 from .drawing import COLOURS, INK
 from .feature_map import domain_accuracy, embed_2d, legend, map_plot
 from .ranked import RankedQuery
+from .unlabelled import ClusterSheet
 
 _RANKS = ("rank1", "rank5", "rank10", "rank20")
 _IMAGE_HEIGHT = 192  # pixels; shown at half of that or less, so sharp on dense screens too
@@ -27,6 +28,7 @@ def write_report(
     history: Sequence[dict],
     result: dict,
     ranked: Sequence[RankedQuery],
+    clusters: Sequence[ClusterSheet] = (),
     feature_map: dict[str, np.ndarray] | None = None,
 ) -> Path:
     """Write the report of a run; what is missing is named on the page instead of failing.
@@ -38,7 +40,8 @@ def write_report(
         environment: device, versions, backends, loader: name -> words.
         history: the rows of metrics.jsonl.
         result: result.json; ``cmc`` in its scores, where there, gives the CMC curves.
-        ranked: the lists of `pick_ranked`.
+        ranked: the lists of `pick_ranked`; of data without labels those of `pick_nearest`.
+        clusters: what `pick_clusters` shows of such data.
         feature_map: features of some source and target clips; 400 to 600 make a map that is legible and quick.
             ``before`` and ``after`` (N, D) adaptation, ``domains`` (N,) 0 = source, 1 = target, ``cameras`` (N,), -1
             where not known.
@@ -73,6 +76,7 @@ def write_report(
         schedules=panels.schedules(history),
         map=_map(feature_map),
         ranked=ranked,
+        sheets=clusters,
         config=config,
         environment=environment,
     )

@@ -14,12 +14,13 @@ _QUERY_FRAMES = 4
 
 @dataclass(frozen=True)
 class RankedItem:
-    """A gallery clip in a ranked list: a frame (H, W, 3) uint8, who it is, how far, whether it matches."""
+    """A gallery clip in a ranked list: a frame (H, W, 3) uint8, who it is, how far, whether it matches (None =
+    nobody knows)."""
 
     image: np.ndarray
     label: str
     distance: float
-    hit: bool
+    hit: bool | None
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class RankedQuery:
     query_images: list[np.ndarray]
     query_label: str
     gallery: list[RankedItem]
-    average_precision: float
+    average_precision: float | None
+    """None where nobody knows what matches."""
     matches: int | None = None
     """How many matches the whole gallery holds, where known."""
 
@@ -81,12 +83,16 @@ def pick_ranked(
             )
             for g in first.tolist()
         ]
-        length = len(query[q])
-        spaced = np.unique((np.arange(_QUERY_FRAMES) * 2 + 1) * length // (2 * _QUERY_FRAMES))
-        images = list(read_frames(query[q], spaced))
+        images = query_frames(query[q], read_frames)
         score, matches = float(average_precision[q]), int(good.sum())
         ranked.append(RankedQuery(images, describe(query[q]), items, score, matches))
     return ranked
+
+
+def query_frames(tracklet: Any, read_frames: Callable[[Any, np.ndarray], Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Up to four frames of a tracklet, evenly spaced."""
+    spaced = np.unique((np.arange(_QUERY_FRAMES) * 2 + 1) * len(tracklet) // (2 * _QUERY_FRAMES))
+    return list(read_frames(tracklet, spaced))
 
 
 def describe(tracklet) -> str:

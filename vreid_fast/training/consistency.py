@@ -83,6 +83,11 @@ class Consistency(ABC):
     def after_step(self, tracklets: Tensor, teacher: Tensor) -> None:
         """After student and teacher have moved; `teacher` as in `losses`."""
 
+    @property
+    def labels(self) -> Tensor | None:
+        """(N,) the last clusters of the target's tracklets, -1 = in none; None = there are none, or only of batches."""
+        return None
+
     @abstractmethod
     def state_dict(self) -> dict | None:
         """What a checkpoint keeps; None = nothing."""
@@ -167,6 +172,10 @@ class PaperConsistency(Consistency):
             losses["l2c"] = compactness_loss(student, assignment)
         facts = {} if self.memory is None else self.memory.cluster_facts()
         return losses, {"disagreement": disagreement(assignment), **facts}
+
+    @property
+    def labels(self) -> Tensor | None:
+        return None if self.memory is None else self.memory.labels
 
     def state_dict(self) -> dict | None:
         return None if self.memory is None else self.memory.state_dict()

@@ -122,6 +122,10 @@ class ProxyConsistency(Consistency):
         if self.proxies is not None:
             self.proxies.follow(tracklets, teacher)
 
+    @property
+    def labels(self) -> Tensor | None:
+        return None if self.proxies is None else self.proxies.labels
+
     def state_dict(self) -> dict | None:
         return None if self.proxies is None else {**self.proxies.state_dict(), "facts": self.facts}
 

@@ -18,7 +18,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.evaluation.scores import Evaluation
 from vreid_fast.files import write_text
 from vreid_fast.kernels.backends import OPS, choose, slower_here
-from vreid_fast.report import bad_frames_list, pick_ranked, score_table, write_report
+from vreid_fast.report import bad_frames_list, pick_clusters, pick_nearest, pick_ranked, score_table, write_report
 from vreid_fast.terminal import say
 
 from .logbook import read_history
@@ -59,7 +59,7 @@ def write_results(
     """result.json, report.html and the closing table of a finished run.
 
     Args:
-        test: the adapted student on the target, for the ranked lists.
+        test: the adapted student on the target, with its training tracklets, for the ranked lists.
         used: what `greet` returned.
         feature_map: what `embed_domains` returned, but with features `before` and `after` adaptation.
     """
@@ -73,15 +73,18 @@ def write_results(
         "clips_per_second": round(log.clips_per_second(), 1),
     }
     bad_frames = test.protocol.reading.bad_frames
-    ranked = (
-        pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=bad_frames.read)
-        if test.scored
-        else []
-    )
+    if test.scored:
+        ranked = pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=bad_frames.read)
+        sheets = []
+    else:
+        adaptation, tracklets, read = session.learner.adaptation, test.data.train, bad_frames.read
+        labels = None if adaptation is None else adaptation.consistency.labels
+        ranked = pick_nearest(test.train, tracklets, labels, distance=test.protocol.distance, read_frames=read)
+        sheets = pick_clusters(labels, tracklets, read_frames=read)
     write_report(
         folder / "report.html", title=f"{data.source} → {data.target}", config=session.config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,
-        feature_map=feature_map,
+        clusters=sheets, feature_map=feature_map,
     )  # fmt: skip
     if bad_frames.found:
         result["bad_frames"] = bad_frames.report()

@@ -1,0 +1,109 @@
+"""What there is to see of a target without labels: who looks like whom, and clusters. Nothing is right or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vreid_fast.metrics import pairwise_distances
+
+from .ranked import RankedItem, RankedQuery, query_frames
+
+LISTS, DEPTH = 8, 10
+SHEETS, MEMBERS = 8, 10
+"""Clusters shown, and tracklets of each."""
+
+ReadFrames = Callable[[Any, np.ndarray], Sequence[np.ndarray]]
+"""(tracklet, frame indices) -> that many images (H, W, 3) uint8."""
+
+
+@dataclass(frozen=True)
+class ClusterSheet:
+    """Some tracklets of a cluster, each by an image and a label."""
+
+    size: int
+    cameras: int | None
+    """How many see it, where that is known."""
+    items: list[tuple[np.ndarray, str]]
+
+
+def pick_nearest(
+    features: Tensor,
+    tracklets: Sequence,
+    labels: Tensor | None = None,
+    *,
+    distance: str = "cosine",
+    read_frames: ReadFrames,
+) -> list[RankedQuery]:
+    """For eight tracklets the nearest that other cameras saw; where a camera is unknown, the nearest others.
+
+    They are the first of clusters that are spread evenly from the largest to the smallest of two or more; without
+    clusters they are spread over the data.
+
+    Args:
+        features: (N, D) vectors.
+        tracklets: N of them (anything with a length and a camera).
+        labels: (N,) their clusters, -1 = in none; None = they are not known.
+        distance: as of `pairwise_distances`.
+    """
+    groups = _groups(labels)
+    first = [int(rows[0]) for rows in groups] if groups else list(range(len(tracklets)))
+    lists = []
+    for row in (first[place] for place in _spread(len(first), LISTS)):
+        away = pairwise_distances(features[row : row + 1], features, distance)[0]
+        others = [place for place, other in enumerate(tracklets) if place != row and _elsewhere(other, tracklets[row])]
+        near = sorted(others, key=lambda place: float(away[place]))[:DEPTH]
+        items = [
+            RankedItem(_middle(tracklets[place], read_frames), _label(tracklets[place]), float(away[place]), None)
+            for place in near
+        ]
+        if items:
+            asked = tracklets[row]
+            lists.append(RankedQuery(query_frames(asked, read_frames), _label(asked), items, None))
+    return lists
+
+
+def pick_clusters(labels: Tensor | None, tracklets: Sequence, *, read_frames: ReadFrames) -> list[ClusterSheet]:
+    """Clusters of two or more, spread evenly from the largest to the smallest, with tracklets spread over each."""
+    groups = _groups(labels)
+    sheets = []
+    for rows in (groups[place] for place in _spread(len(groups), SHEETS)):
+        cameras = [tracklets[row].camera for row in rows]
+        shown = [tracklets[rows[place]] for place in _spread(len(rows), MEMBERS)]
+        sheets.append(
+            ClusterSheet(
+                len(rows), None if None in cameras else len(set(cameras)),
+                [(_middle(tracklet, read_frames), _label(tracklet)) for tracklet in shown],
+            )
+        )  # fmt: skip
+    return sheets
+
+
+def _groups(labels: Tensor | None) -> list[list[int]]:
+    """Rows of each cluster of two or more, the largest first."""
+    if labels is None:
+        return []
+    labels = labels.cpu()
+    groups = [torch.nonzero(labels == label)[:, 0].tolist() for label in labels.unique().tolist() if label >= 0]
+    return sorted((rows for rows in groups if len(rows) > 1), key=len, reverse=True)
+
+
+def _spread(length: int, most: int) -> list[int]:
+    return np.linspace(0, length - 1, min(most, length)).round().astype(int).tolist()
+
+
+def _elsewhere(tracklet: Any, query: Any) -> bool:
+    return query.camera is None or tracklet.camera is None or tracklet.camera != query.camera
+
+
+def _label(tracklet: Any) -> str:
+    return "unknown camera" if tracklet.camera is None else f"camera {tracklet.camera}"
+
+
+def _middle(tracklet: Any, read_frames: ReadFrames) -> np.ndarray:
+    return read_frames(tracklet, np.array([len(tracklet) // 2]))[0]
