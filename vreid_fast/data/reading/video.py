@@ -175,7 +175,7 @@ def each_frame(
     if not lacking:
         return
     found, faults = contents(video), []
-    size, to_rgb = (found.facts.height, found.facts.width), _ToRgb()
+    size, to_rgb = (found.facts.height, found.facts.width), _ToRgb(threads=0 if parallel else 1)
     # Damage in frames that several threads decode at once cannot be told from frame to frame: then one does.
     for threads in (True, False) if parallel and found.problem is None else (False,):
         try:
@@ -199,14 +199,20 @@ def each_frame(
 
 
 class _ToRgb:
-    """Decoded frames as (H, W, 3) uint8 RGB, as stored. One for a pass: to set up a conversion costs more than it."""
+    """Decoded frames as (H, W, 3) uint8 RGB, as stored. One for a pass: to set up a conversion costs more than it.
 
-    def __init__(self):
+    Args:
+        threads: 0 = as many as there are cores, for large frames of a video that is read alone: handing a small frame
+            to others takes longer than its conversion.
+    """
+
+    def __init__(self, threads: int):
         from av.video.reformatter import Interpolation, VideoReformatter
 
         # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
         self._how = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._threads = VideoReformatter(), threads
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        return self._reformatter.reformat(frame, format="rgb24", interpolation=self._how).to_ndarray()
+        how = {"interpolation": self._how, "threads": self._threads}
+        return self._reformatter.reformat(frame, format="rgb24", **how).to_ndarray()
