@@ -15,7 +15,7 @@ def tracklets(cameras):
 
 class Seen(SimpleNamespace):
     def __init__(self, camera, number):
-        super().__init__(camera=camera, number=number)
+        super().__init__(camera=camera, number=number, name=f"/data/cam/t{number}")
 
     def __len__(self):
         return 9
@@ -42,13 +42,13 @@ def test_the_nearest_are_of_other_cameras():
         [2, 3], [2, 3], [1, 0, 4], [4, 1, 0], [3, 2]
     ]  # fmt: skip
     assert {item.hit for one in lists for item in one.gallery} == {None} == {one.average_precision for one in lists}
-    assert lists[0].query_label == "camera 1" and lists[0].gallery[0].label == "camera 2"
+    assert lists[0].query_label == "camera 1: cam/t0" and lists[0].gallery[0].label == "camera 2"
     assert lists[0].gallery[0].distance == pytest.approx(1 - float(ANGLES[2].cos()), abs=1e-6)
 
 
 def test_where_cameras_are_unknown_all_others_are_ranked():
     (first, *_) = pick_nearest(FEATURES, tracklets([None] * 5), read_frames=read)
-    assert shown(item.image for item in first.gallery) == [1, 2, 3, 4] and first.query_label == "unknown camera"
+    assert shown(item.image for item in first.gallery) == [1, 2, 3, 4] and first.query_label == "unknown camera: cam/t0"
 
 
 def test_one_camera_alone_has_no_lists():
@@ -59,10 +59,10 @@ def test_queries_are_spread_over_clusters():
     labels = torch.tensor([0] * 6 + [1] * 4 + [2] + [3] * 5 + [-1] * 4)
     people = tracklets([number % 2 for number in range(20)])
     lists = pick_nearest(torch.randn(20, 3), people, labels, read_frames=read)
-    assert [shown(one.query_images)[0] for one in lists] == [0, 11, 6]  # the largest first; one alone is no cluster
+    assert [shown(one.query_images)[0] for one in lists] == [0, 12, 8]  # the largest first; one alone is no cluster
     many = torch.arange(60) // 2
     lists = pick_nearest(torch.randn(60, 3), tracklets([0, 1] * 30), many, read_frames=read)
-    assert len(lists) == 8 and shown(lists[0].query_images)[0] == 0 and shown(lists[-1].query_images)[0] == 58
+    assert len(lists) == 8 and shown(lists[0].query_images)[0] == 0 and shown(lists[-1].query_images)[0] == 59
 
 
 def test_clusters_are_shown_by_spread_members():

@@ -42,17 +42,18 @@ def pick_nearest(
 ) -> list[RankedQuery]:
     """For eight tracklets the nearest that other cameras saw; where a camera is unknown, the nearest others.
 
-    They are the first of clusters that are spread evenly from the largest to the smallest of two or more; without
-    clusters they are spread over the data.
+    They are of clusters that are spread evenly from the largest to the smallest of two or more; without clusters they
+    are spread over the data.
 
     Args:
         features: (N, D) vectors.
-        tracklets: N of them (anything with a length and a camera).
+        tracklets: N of them (anything with a length, a camera and a name).
         labels: (N,) their clusters, -1 = in none; None = they are not known.
         distance: as of `pairwise_distances`.
     """
     groups = _groups(labels)
-    first = [int(rows[0]) for rows in groups] if groups else list(range(len(tracklets)))
+    one_each = [rows[number % len(rows)] for number, rows in enumerate(groups)]  # not the first of all: of one camera
+    first = one_each or list(range(len(tracklets)))
     lists = []
     for row in (first[place] for place in _spread(len(first), LISTS)):
         away = pairwise_distances(features[row : row + 1], features, distance)[0]
@@ -64,7 +65,8 @@ def pick_nearest(
         ]
         if items:
             asked = tracklets[row]
-            lists.append(RankedQuery(query_frames(asked, read_frames), _label(asked), items, None))
+            name = "/".join(asked.name.split("/")[-2:])
+            lists.append(RankedQuery(query_frames(asked, read_frames), f"{_label(asked)}: {name}", items, None))
     return lists
 
 
