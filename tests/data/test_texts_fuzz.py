@@ -1,6 +1,7 @@
 """Tables and tracks as people and programs write them, and worse: read right, or refused in a line."""
 
 import random
+import resource
 
 import pytest
 from media import write_images
@@ -10,6 +11,7 @@ from vreid_fast.data.commands.tracks import read_tracks
 from vreid_fast.errors import InputError
 
 DRAWS = 2000
+MOST_MEMORY = 500_000  # KiB
 WORDS = (
     "", " ", "0", "1", "-1", "007", "1.0", "1e3", "1e999", "nan", "inf", "None", "é", "\u0663", "\udcff", "\0",
     "9" * 30, "9" * 5000, "a" * 300, '"', '"a', "a,b", "train|query", "query", "test", "|", "../a", "/a",
@@ -45,7 +47,8 @@ def encode(rng, *arguments):
 
 
 def attempt(read, content):
-    """What reading gives, or None where it was refused in a line."""
+    """What reading gives, or None where it was refused in a line; memory follows what is there."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         return read()
     except InputError as error:
@@ -53,6 +56,8 @@ def attempt(read, content):
     except Exception as error:
         error.add_note(repr(content[:2000]))
         raise
+    finally:
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY, content[:2000]
     return None
 
 
