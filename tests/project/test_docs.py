@@ -261,7 +261,7 @@ def test_modules_in_backticks_can_be_run():
 def options() -> set[str]:
     """All options of all commands, from their --help."""
     asked = [
-        ("train",),
+        ("train", "--help", "all"),
         ("evaluate",),
         ("extract",),
         ("ladder",),

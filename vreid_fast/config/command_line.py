@@ -12,6 +12,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.files import why_no_file, with_home
 
 from .flat import near
+from .help import help_text, help_wanted
 from .knobs import Config
 from .yaml_text import load_yaml, read_yaml
 
@@ -20,12 +21,18 @@ def parse_command(argv: list[str] | None = None) -> tuple[Config, str | None]:
     """Configuration and the folder to resume, if any, from a command line.
 
     Later words win over earlier ones: defaults, then `--config` files and `--KNOB VALUE` in their order. `--config`
-    takes a file or the name of a preset. `--resume DIR` starts from DIR/config.yaml and goes on in DIR.
+    takes a file or the name of a preset. `--resume DIR` starts from DIR/config.yaml and goes on in DIR. `--help` prints
+    a page, see `help`, and ends the program.
 
     Raises:
         InputError: unknown knob or preset, wrong type, missing or damaged file.
     """
-    argv = _with_presets(underscored(sys.argv[1:] if argv is None else argv))
+    argv = underscored(sys.argv[1:] if argv is None else argv)
+    topic = help_wanted(argv)
+    if topic is not None:
+        print(help_text(topic, presets()))
+        raise SystemExit(0)
+    argv = _with_presets(argv)
     parser = _parser()
     resume = next(iter(_values_of("--resume", argv)), None)
     if resume is not None:
