@@ -6,7 +6,6 @@ import shutil
 import textwrap
 import typing
 from dataclasses import fields
-from functools import cache
 
 from vreid_fast.errors import InputError
 
@@ -41,7 +40,7 @@ def help_text(topic: str, presets: typing.Iterable[str]) -> str:
     """
     groups = Config.groups()
     if topic == ALL:
-        return "\n".join([_usage(), *(_page(name, group) for name, group in groups.items())])
+        return "\n".join([_usage(), *_files(presets), "", *(_page(name, group) for name, group in groups.items())])
     if topic in groups:
         return _page(topic, groups[topic])
     if topic:
@@ -61,8 +60,7 @@ def help_text(topic: str, presets: typing.Iterable[str]) -> str:
         "      goes on where a run was stopped",
         "",
         "Used most, with [default]:",
-        *_line("config", f"YAML file of knobs, or a preset: {', '.join(presets)}."),
-        *_line("resume", "Folder of a run to go on with."),
+        *_files(presets),
     ]
     known = {name: text for group in groups.values() for name, text in _descriptions(group).items()}
     lines += [line for name in OFTEN for line in _line(name, known[name])]
@@ -73,6 +71,14 @@ def help_text(topic: str, presets: typing.Iterable[str]) -> str:
 
 def _usage() -> str:
     return "usage: python -m vreid_fast.train [--config NAME] [--KNOB VALUE ...]\n"
+
+
+def _files(presets: typing.Iterable[str]) -> list[str]:
+    """The options that are no knobs."""
+    return [
+        *_line("config", f"YAML file of knobs, or a preset: {', '.join(presets)}."),
+        *_line("resume", "Folder of a run to go on with."),
+    ]
 
 
 def _page(name: str, group: type[KnobGroup]) -> str:
@@ -86,7 +92,6 @@ def _title(group: type[KnobGroup]) -> str:
     return (group.__doc__ or group.__name__).strip().rstrip(".")
 
 
-@cache
 def _descriptions(group: type[KnobGroup]) -> dict[str, str]:
     """What each knob of a group is, in words, what it may be, and its default."""
     import docstring_parser
