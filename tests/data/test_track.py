@@ -36,7 +36,8 @@ def run(*words):
     return main(["track", *map(str, words)])
 
 
-def test_track_crop_check(scene, detector, tmp_path):
+def test_track_crop_check(scene, detector, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # check writes its contact sheet there
     out = tmp_path / "tracks.txt"
     assert run(scene, out, "--detector", detector, "--min_confidence", 0.5, "--new_track", 0.7) == 0
     tracks = read_tracks(str(out), first_frame=1)
