@@ -273,7 +273,7 @@ def options() -> set[str]:
         ("export",),
         ("ladder",),
         *(("search", command) for command in ("index", "query", "forget")),
-        *(("data", command) for command in ("crop", "check", "pack")),
+        *(("data", command) for command in ("track", "crop", "check", "pack")),
     ]
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
