@@ -38,20 +38,20 @@ def distance_rows(query_features, gallery_features, distance: str) -> Callable[[
         query, gallery = normalize(query), normalize(gallery)
 
         def rows(part: slice) -> torch.Tensor:
-            with _full_precision(query.device.type):
+            with full_precision(query.device.type):
                 return torch.mm(query[part], gallery.T).neg_().add_(1)
 
     elif distance == "dot":
 
         def rows(part: slice) -> torch.Tensor:
-            with _full_precision(query.device.type):
+            with full_precision(query.device.type):
                 return torch.mm(query[part], gallery.T).neg_()
 
     else:
         query_squared, gallery_squared = query.square().sum(1, keepdim=True), gallery.square().sum(1)
 
         def rows(part: slice) -> torch.Tensor:
-            with _full_precision(query.device.type):
+            with full_precision(query.device.type):
                 product = torch.mm(query[part], gallery.T)
             return product.mul_(-2).add_(query_squared[part]).add_(gallery_squared).clamp_(min=0).sqrt_()
 
@@ -100,7 +100,7 @@ def as_tensor(function: str, name: str, values, device=None) -> torch.Tensor:
 
 
 @contextmanager
-def _full_precision(device_type: str):
+def full_precision(device_type: str):
     """Products in the features' own precision: a rounding to bfloat16 or TF32 would reorder rankings."""
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
