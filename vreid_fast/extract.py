@@ -96,7 +96,8 @@ def extract(arguments: argparse.Namespace) -> None:
         "network": config.network.network, "trunk": config.network.trunk, "which": arguments.network,
         "method": config.stages.method, "width": network.width, "frames": protocol.frames, "clips": protocol.clips,
         "size": list(reading.size), "precision": precision.name, "distance": protocol.distance,
-        "statistics": EACH if statistics else WHOLE, "data": data.name, "rows": len(rows), "shard": arguments.shard,
+        "statistics": EACH if statistics else WHOLE, "data": data.name, "split": arguments.split,
+        "synthetic_seed": config.data.synthetic_seed, "rows": len(rows), "shard": arguments.shard,
         "dtype": arguments.dtype, "format": arguments.format, "table_sha256": _digest(rows),
     }  # fmt: skip
     writer = FeatureWriter(Path(arguments.out), facts, rows, f"tracklets.{arguments.table}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,32 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder, beside PATH, that takes the place of what is at PATH when the block ends.
+
+    A crash or an error in the block leaves what was there, or the new folder, never a part. The caller has looked
+    whether what is there may be replaced.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(os.path.abspath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{path.name}.unfinished-", dir=path.parent))
+    old = building.with_name(building.name + "-old")
+    try:
+        yield building
+        if path.exists():
+            path.rename(old)
+        building.rename(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for folder in (building, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

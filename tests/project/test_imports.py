@@ -11,14 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Lowest first; a module imports from its own layer and the ones below.
 LAYERS = (
-    {"errors", "files", "interrupt", "terminal", "environment", "device"},
+    {"errors", "extras", "files", "interrupt", "terminal", "environment", "device"},
     {"kernels"},
     {"config", "data", "models", "losses", "metrics"},
     {"report"},
     {"evaluation"},
     {"training"},
     {"extraction"},
-    {"train", "evaluate", "extract", "ladder"},
+    {"train", "evaluate", "extract", "search", "ladder"},
 )
 PROGRAMS = {"vreid_fast.train", "vreid_fast.evaluate", "vreid_fast.extract", "vreid_fast.ladder"}
 # What only the named places may import; inside them and nowhere else.
@@ -34,7 +34,7 @@ ONLY_IN = {
     "vreid_fast.data.reading.dali": {"vreid_fast.data.reading.loader"},
 }
 # Imported inside functions only, so that `--help` and `import` stay quick.
-HEAVY = ("av", "h5py", "jinja2", "jsonargparse", "matplotlib", "scipy", "sklearn")
+HEAVY = ("av", "faiss", "h5py", "jinja2", "jsonargparse", "matplotlib", "scipy", "sklearn")
 
 
 def modules():
@@ -116,6 +116,7 @@ def test_the_top_of_the_package_holds_the_programs_and_little_else():
         "device",
         "environment",
         "errors",
+        "extras",
         "files",
         "interrupt",
         "terminal",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -72,7 +73,7 @@ class Extractor:
 
         Args:
             people: N tracklets in one of these forms. One path: a folder of images, a video or an image. One array
-                (T, H, W, 3) or image (H, W, 3), uint8 RGB of any size. A list of paths and arrays. A tensor
+                (T, H, W, 3) or image (H, W, 3), uint8 RGB of any size. A list of paths, arrays and tracklets. A tensor
                 (N, T, 3, H, W): uint8 RGB of any size, or floats that are normalised by ImageNet's mean and deviation
                 and have the network's size already. Of long ones T frames are taken, of one image it is repeated.
 
@@ -91,8 +92,10 @@ class Extractor:
         tracklets = [self._tracklet(number, one) for number, one in enumerate(people)]
         return embed(self._network, tracklets, self._protocol, self._precision, self._statistics)
 
-    def _tracklet(self, number: int, one: str | os.PathLike | np.ndarray | Tensor) -> Tracklet:
-        if isinstance(one, (str, os.PathLike)):
+    def _tracklet(self, number: int, one: str | os.PathLike | np.ndarray | Tensor | Tracklet) -> Tracklet:
+        if isinstance(one, Tracklet):
+            tracklet = replace(one, camera=self._camera)
+        elif isinstance(one, (str, os.PathLike)):
             tracklet = tracklet_at(one, self._camera)
         else:
             tracklet = tracklet_of(np.asarray(one), f"Extractor: item {number}", self._camera)

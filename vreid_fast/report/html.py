@@ -49,17 +49,8 @@ def write_report(
     Returns:
         The path written.
     """
-    import jinja2
-
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    templates.filters["image"] = image_uri
-    page = templates.get_template("page.html").render(
+    page = render(
+        Path(__file__).with_name("page.html"),
         title=title,
         facts=_facts(result, environment),
         finding=_finding(result),
@@ -84,6 +75,21 @@ def write_report(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
+
+
+def render(template: Path, **values: object) -> str:
+    """A page from a template beside the code that fills it; what is put in is escaped, images become `image_uri`."""
+    import jinja2
+
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.filters["image"] = image_uri
+    return templates.get_template(template.name).render(**values)
 
 
 def image_uri(image: np.ndarray) -> str:

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import replacing_folder
 
 from ..reading import packed
 from ..reading.packed import BLOCK, DESCRIPTION, INDEX, SIGHTINGS, UNKNOWN
@@ -154,32 +154,24 @@ def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         InputError: `out` is there and may not be replaced, or the place cannot be written.
     """
     _check_free(out, overwrite)
+    written = 0
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name}.unfinished-", dir=out.parent))
+        with replacing_folder(out) as building:
+            try:
+                yield building
+                building.chmod(0o755)
+                _check_free(out, overwrite)
+            finally:
+                written = sum(file.stat().st_size for file in building.iterdir())
     except OSError as error:
-        raise InputError(f"{out}: cannot write to {out.parent} ({error.strerror})") from error
-    old = building.with_name(building.name + "-old")
-    try:
-        yield building
-        building.chmod(0o755)
-        _check_free(out, overwrite)
-        if out.exists():
-            out.rename(old)
-        building.rename(out)
-    except OSError as error:
-        free = shutil.disk_usage(building).free
-        written = sum(file.stat().st_size for file in building.iterdir())
+        if not out.parent.is_dir() or error.filename == str(out.parent) or not os.access(out.parent, os.W_OK):
+            raise InputError(f"{out}: cannot write to {out.parent} ({error.strerror})") from error
+        free = shutil.disk_usage(out.parent).free
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise InputError(
             f"{out}: cannot be written ({error.strerror or error}) after {written:,} bytes, {free:,} are free there; "
             f"nothing is left of it: {'make room, or choose another disk' if full else 'choose another place'}"
         ) from error
-    finally:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        for folder in (building, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_free(out: Path, overwrite: bool) -> None:

@@ -34,11 +34,11 @@ def tracklet_at(path: str | os.PathLike, camera: int | None = None) -> Tracklet:
 
 
 class ArrayFrames(Sequence[str]):
-    """Frames in memory, (T, H, W, 3) uint8 RGB, as a tracklet has them: names, and each as an encoded image."""
+    """Frames in memory, each (H, W, 3) uint8 RGB, as a tracklet has them: names, and each as an encoded image."""
 
     __slots__ = ("_frames", "_name")
 
-    def __init__(self, frames: np.ndarray, name: str):
+    def __init__(self, frames: Sequence[np.ndarray], name: str):
         self._frames, self._name = frames, name
 
     def __len__(self) -> int:
@@ -56,13 +56,19 @@ class ArrayFrames(Sequence[str]):
         return np.frombuffer(header + np.ascontiguousarray(frame).tobytes(), np.uint8)
 
 
-def tracklet_of(frames: np.ndarray, name: str, camera: int | None = None) -> Tracklet:
-    """The tracklet of an array (T, H, W, 3), or of one image (H, W, 3), uint8 RGB; `name` is for errors.
+def tracklet_of(frames: np.ndarray | Sequence[np.ndarray], name: str, camera: int | None = None) -> Tracklet:
+    """The tracklet of an array (T, H, W, 3), of one image (H, W, 3), or of images of any sizes, uint8 RGB.
 
+    Args:
+        name: for errors.
     Raises:
         ValueError: another shape or type, or no frames.
     """
-    frames = frames[None] if frames.ndim == 3 else frames
-    if frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape or frames.dtype != np.uint8:
-        raise ValueError(f"{name}: wanted frames (T, H, W, 3) uint8 RGB, got {tuple(frames.shape)} {frames.dtype}")
+    if isinstance(frames, np.ndarray) and frames.ndim == 3:
+        frames = frames[None]
+    if not len(frames):
+        raise ValueError(f"{name}: wanted frames (T, H, W, 3) uint8 RGB, got none")
+    for frame in frames:
+        if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape or frame.dtype != np.uint8:
+            raise ValueError(f"{name}: wanted frames (T, H, W, 3) uint8 RGB, got one {frame.shape} {frame.dtype}")
     return Tracklet(ArrayFrames(frames, name), camera=camera)

@@ -1,0 +1,55 @@
+"""How alike two people can look: two tracklets of one camera that overlap in time are two people.
+
+Such pairs need no labels. The share of them that is at least as alike as an answer tells how easily the answer could be
+somebody else. They are of one camera each, and answers are of two: it is a guide, no probability.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from vreid_fast.extraction.features import Row
+
+MOST = 20_000
+"""Pairs that are kept."""
+
+
+def overlapping(rows: Sequence[Row]) -> np.ndarray:
+    """(P, 2) rows of pairs that one camera saw at the same time, in one recording; at most `MOST` of them."""
+    recordings: dict[tuple, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.camera is not None and row.video and row.first_frame is not None and row.last_frame is not None:
+            recordings[row.camera, row.video].append(row)
+    pairs = []
+    for own in recordings.values():
+        there: list[Row] = []
+        for row in sorted(own, key=lambda row: (row.first_frame, row.row)):
+            there = [other for other in there if other.last_frame >= row.first_frame]
+            pairs += [(other.row, row.row) for other in there]
+            there.append(row)
+    chosen = np.array(pairs, np.int64).reshape(-1, 2)
+    if len(chosen) > MOST:
+        chosen = chosen[np.sort(np.random.default_rng(0).choice(len(chosen), MOST, replace=False))]
+    return chosen
+
+
+def similarities(rows: Sequence[Row], vectors: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(P,) cosines of the pairs that are two people, ascending; `vectors` gives the (n, D) unit vectors of rows."""
+    pairs = overlapping(rows)
+    found = [
+        np.einsum("nd,nd->n", vectors(part[:, 0]), vectors(part[:, 1]))
+        for part in np.array_split(pairs, max(1, len(pairs) // 1000))
+        if len(part)
+    ]
+    return np.sort(np.concatenate(found)).astype(np.float32) if found else np.zeros(0, np.float32)
+
+
+def share_as_alike(known: np.ndarray, similarity: float) -> float | None:
+    """Share of pairs of two people that are at least as alike; never 0, as the next pair could be. None = no pairs."""
+    if not len(known):
+        return None
+    as_alike = len(known) - int(np.searchsorted(known, similarity, side="left"))
+    return (as_alike + 1) / (len(known) + 1)
