@@ -22,6 +22,7 @@ from vreid_fast.evaluate import make_parser as evaluate_parser
 from vreid_fast.extract import make_parser as extract_parser
 from vreid_fast.ladder.__main__ import parse as parse_ladder
 from vreid_fast.ladder.rows import configure, read_table
+from vreid_fast.search.__main__ import make_parser as search_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -209,6 +210,8 @@ def parse(module: str, words: list[str]) -> None:
             parse_command(words)
         elif module == "evaluate":
             evaluate_parser().parse_args(underscored(words))
+        elif module == "search":
+            search_parser().parse_args(words)
         elif module == "extract":
             extract_parser().parse_args(words)
         elif module == "data":
@@ -265,6 +268,7 @@ def options() -> set[str]:
         ("evaluate",),
         ("extract",),
         ("ladder",),
+        *(("search", command) for command in ("index", "query", "forget")),
         *(("data", command) for command in ("crop", "check", "pack")),
     ]
     text = io.StringIO()

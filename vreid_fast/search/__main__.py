@@ -151,7 +151,7 @@ def query(arguments: argparse.Namespace) -> None:
 def forget(arguments: argparse.Namespace) -> None:
     """Take tracklets out of an index."""
     made, wanted = SearchIndex.load(Path(arguments.index)), _filter(arguments)
-    if not arguments.tracklet and wanted == Filter():
+    if not arguments.tracklet and wanted.allows_all:
         raise InputError("forget: wanted what to forget: --tracklet, --camera, --not_camera, --from or --to")
     gone = wanted(made.rows)
     if arguments.tracklet:

@@ -24,6 +24,10 @@ class Filter:
     ends: datetime | None = None
     """Seen at this time or earlier."""
 
+    @property
+    def allows_all(self) -> bool:
+        return not (self.cameras or self.not_cameras or self.begins or self.ends)
+
     def __call__(self, rows: Sequence[Row]) -> np.ndarray:
         """(N,) bool, whether each may be an answer.
 

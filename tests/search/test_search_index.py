@@ -1,0 +1,204 @@
+"""The index: what it finds, what it takes in and forgets, and files that do not hold."""
+
+import json
+import os
+import shutil
+import stat
+
+import numpy as np
+import pytest
+from full_disk import largest_file
+from safetensors.numpy import load_file, save_file
+
+from vreid_fast.errors import InputError
+from vreid_fast.extraction.features import Row, read_features, write_csv
+from vreid_fast.extraction.writer import of_cameras
+from vreid_fast.metrics import camera_standardise
+from vreid_fast.search.index import SearchIndex
+from vreid_fast.search.scale import compared
+
+faiss = pytest.importorskip("faiss")
+
+
+def write_features(folder, vectors, cameras, table="a", **facts):
+    """A folder of features by hand, in shards of 100."""
+    folder.mkdir()
+    rows = [Row(n, f"{table}/walk{n}", camera=camera) for n, camera in enumerate(cameras)]
+    write_csv(rows, folder / "tracklets.csv")
+    stored = {
+        "version": 1, "rows": len(rows), "width": vectors.shape[1], "shard": 100, "sha256": "0" * 64,
+        "which": "student",
+        "data": f"folder:/{table}", "network": "small", "distance": "cosine", "statistics": "of the whole target",
+        "format": "safetensors", "dtype": "float32", "frames": 4, "clips": "even", "size": [64, 32],
+        "checkpoint": "last.pt", "table_sha256": table, **facts,
+    }  # fmt: skip
+    (folder / "extract.json").write_text(json.dumps(stored))
+    for first in range(0, len(rows), 100):
+        shard = {"features": np.ascontiguousarray(vectors[first : first + 100], np.float32)}
+        save_file(shard, folder / f"features-{first // 100:05d}.safetensors")
+    if None not in cameras:
+        save_file(of_cameras(read_features(folder)), folder / "cameras.safetensors")
+    return read_features(folder)
+
+
+@pytest.fixture
+def vectors():
+    return np.random.default_rng(0).normal(3, 1, (300, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def features(vectors, tmp_path):
+    return write_features(tmp_path / "features", vectors, [n % 3 for n in range(300)])
+
+
+def cosines(vectors):
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+@pytest.mark.parametrize(
+    "kind, dtype", [("flat", "float32"), ("flat", "float16"), ("hnsw", "float32"), ("hnsw", "float16")]
+)
+def test_the_nearest_by_cosine(features, vectors, tmp_path, kind, dtype):
+    SearchIndex.of(features, kind, dtype).save(tmp_path / "index")
+    index = SearchIndex.load(tmp_path / "index")
+    wanted = cosines(vectors)
+    similar, rows = index.search(index.unit_vectors([5, 80]), 10)
+    for asked, found, near in zip((5, 80), similar, rows):
+        assert near[0] == asked and len(set(near) & set(np.argsort(-wanted[asked])[:10])) >= 9
+        np.testing.assert_allclose(found, wanted[asked][near], atol=2e-3)
+    assert (index.recall() is None) == (kind == "flat") and (index.recall() or 1) > 0.95
+
+
+def test_ivf_finds_most_and_says_how_many(features, tmp_path):
+    index = SearchIndex.of(features, "ivf")
+    assert 0.3 < index.recall() <= 1
+    allowed = np.zeros(300, bool)
+    allowed[[7, 200]] = True
+    assert sorted(index.search(index.unit_vectors([5]), 10, allowed)[1][0]) == [7, 200]
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_only_allowed_rows_are_found(features, kind):
+    index = SearchIndex.of(features, kind)
+    allowed = np.arange(300) % 7 == 3
+    found = index.search(index.unit_vectors([10]), 20, allowed)[1][0]
+    assert len(found) == 20 and allowed[found[found >= 0]].all()
+
+
+def test_cameras_are_standardised_as_by_the_metric(features, vectors, tmp_path):
+    cameras = np.arange(300) % 3
+    index = SearchIndex.of(features, standardise=True)
+    index.save(tmp_path / "index")
+    index = SearchIndex.load(tmp_path / "index")
+    wanted = camera_standardise(vectors, cameras, vectors, cameras).numpy()
+    np.testing.assert_allclose(index.unit_vectors(np.arange(300)), compared(wanted, [None] * 300, None), atol=1e-4)
+    assert index.standardise == "camera"
+    asked = compared(vectors[4:5], [1], index.scale)
+    assert index.search(asked, 1)[1][0, 0] == 4
+    # A camera that is not known, or sees too few, takes the mean and the deviation of all.
+    whole = camera_standardise(vectors, None, vectors, None).numpy()
+    np.testing.assert_allclose(
+        compared(vectors, [99] * 300, index.scale), compared(whole, [None] * 300, None), atol=1e-4
+    )
+
+
+def test_more_features_are_added(features, vectors, tmp_path):
+    index = SearchIndex.of(features)
+    index.add(write_features(tmp_path / "more", vectors[:50] + 1, [None] * 50, table="b"))
+    assert len(index.rows) == 350 and index.rows[320].path == "b/walk20" and index.rows[320].row == 320
+    assert index.source_of(299)["data"] == "folder:/a" and index.source_of(300)["data"] == "folder:/b"
+    with pytest.raises(InputError, match="features: its tracklets are in the index already"):
+        index.add(features)
+
+
+@pytest.mark.parametrize(
+    "facts, wrong",
+    [
+        ({"sha256": "1" * 64}, "features of another checkpoint than the index has"),
+        ({"width": 8}, r"features of another width \(8\) than the index has \(16\)"),
+        ({"statistics": "of each camera of the target"}, "features of another statistics"),
+        ({"which": "teacher"}, r"features of another which \(teacher\)"),
+    ],
+)
+def test_features_of_another_kind_are_refused(features, vectors, tmp_path, facts, wrong):
+    width = facts.get("width", 16)
+    other = write_features(tmp_path / "other", vectors[:20, :width], [0] * 20, table="b", **facts)
+    with pytest.raises(InputError, match=wrong):
+        SearchIndex.of(features).add(other)
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_what_is_forgotten_is_gone(features, tmp_path, kind):
+    index = SearchIndex.of(features, kind)
+    index.save(tmp_path / "index")
+    gone = np.arange(300) % 3 == 1
+    kept = index.unit_vectors(np.flatnonzero(~gone))
+    index.forget(gone)
+    index.save(tmp_path / "index")
+    index = SearchIndex.load(tmp_path / "index")
+    assert len(index.rows) == 200 == index.vectors.ntotal and index.rows[1].path == "a/walk2"
+    np.testing.assert_allclose(index.unit_vectors(np.arange(200)), kept, atol=1e-6)
+    assert "walk1\n" not in (tmp_path / "index" / "tracklets.csv").read_text()
+    index.forget(np.ones(200, bool))
+    index.save(tmp_path / "index")
+    assert SearchIndex.load(tmp_path / "index").rows == []
+
+
+def test_files_are_whole_or_as_they_were(features, tmp_path):
+    SearchIndex.of(features).save(tmp_path / "index")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "index").iterdir()}
+    index = SearchIndex.load(tmp_path / "index")
+    with largest_file(2000), pytest.raises((InputError, OSError)):
+        index.save(tmp_path / "index")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "index").iterdir()} == before
+    assert sorted(os.listdir(tmp_path)) == ["features", "index"]
+    (tmp_path / "index" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="index: holds something else than an index"):
+        index.save(tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    "harm, wrong",
+    [
+        (lambda f: (f / "index.json").unlink(), "no index.json in it .* wanted a folder that"),
+        (lambda f: (f / "index.json").write_text("{"), "index.json is damaged"),
+        (lambda f: (f / "index.json").write_text('{"version": 7}'), "an index of version 7, this reads 1"),
+        (lambda f: (f / "vectors.faiss").write_bytes(b"x"), "the index is damaged .*another size"),
+        (lambda f: (f / "vectors.faiss").unlink(), "the index is damaged"),
+        (lambda f: (f / "tracklets.csv").write_text(""), "the index is damaged"),
+        (lambda f: (f / "strangers.npy").write_bytes(b"x"), "the index is damaged"),
+        (lambda f: write_csv([], f / "tracklets.csv"), "300 vectors of 16 for 0 rows"),
+    ],
+)
+def test_an_index_that_is_damaged(features, tmp_path, harm, wrong):
+    SearchIndex.of(features).save(tmp_path / "index")
+    harm(tmp_path / "index")
+    with pytest.raises(InputError, match=wrong):
+        SearchIndex.load(tmp_path / "index")
+
+
+def test_an_index_that_is_older_than_its_features(features, tmp_path):
+    SearchIndex.of(features).save(tmp_path / "index")
+    facts = json.loads((features.folder / "extract.json").read_text())
+    (features.folder / "extract.json").write_text(json.dumps(facts | {"clips": "all"}))
+    with pytest.raises(InputError, match="the index is older than its features, .*features; make it again"):
+        SearchIndex.load(tmp_path / "index")
+    shutil.rmtree(features.folder)  # features that are gone are no reason
+    assert len(SearchIndex.load(tmp_path / "index").rows) == 300
+
+
+def test_vectors_that_are_not_finite_are_named(features):
+    path = features.folder / "features-00001.safetensors"
+    shard = load_file(path)
+    shard["features"][4, 2] = np.nan
+    save_file(shard, path)
+    with pytest.raises(InputError, match="the vector of a/walk104 is not finite"):
+        SearchIndex.of(features)
+
+
+def test_vectors_of_zero_and_one_row(tmp_path):
+    features = write_features(tmp_path / "f", np.zeros((1, 4), np.float32), [1])
+    index = SearchIndex.of(features)
+    assert index.search(index.unit_vectors([0]), 5)[1].tolist() == [[0]]
+    assert stat.S_ISDIR((tmp_path / "f").stat().st_mode)
