@@ -172,7 +172,7 @@ def loop_over_places(distances, query_people, query_cameras, people, cameras) ->
             continue
         so_far = hits.cumsum()
         curves.append(np.minimum(so_far, 1)[:DEPTH])
-        precision = np.asarray([number / (place + 1) for place, number in enumerate(so_far)])
+        precision = np.asarray([number / (place + 1.0) for place, number in enumerate(so_far)])
         precisions.append((precision * hits).sum() / hits.sum())
     return torch.tensor([np.mean(precisions), *np.mean(curves, axis=0)], dtype=torch.float64)
 

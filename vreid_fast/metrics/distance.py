@@ -1,6 +1,6 @@
 """Distances between query and gallery features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -100,7 +100,7 @@ def as_tensor(function: str, name: str, values, device=None) -> torch.Tensor:
 
 
 @contextmanager
-def full_precision(device_type: str):
+def full_precision(device_type: str) -> Iterator[None]:
     """Products in the features' own precision: a rounding to bfloat16 or TF32 would reorder rankings."""
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
