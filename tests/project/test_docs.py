@@ -19,6 +19,7 @@ from vreid_fast.config import parse_command, underscored
 from vreid_fast.data import FORMATS
 from vreid_fast.data.__main__ import make_parser as data_parser
 from vreid_fast.evaluate import make_parser as evaluate_parser
+from vreid_fast.export import make_parser as export_parser
 from vreid_fast.extract import make_parser as extract_parser
 from vreid_fast.ladder.__main__ import parse as parse_ladder
 from vreid_fast.ladder.rows import configure, read_table
@@ -210,6 +211,8 @@ def parse(module: str, words: list[str]) -> None:
             parse_command(words)
         elif module == "evaluate":
             evaluate_parser().parse_args(underscored(words))
+        elif module == "export":
+            export_parser().parse_args(words)
         elif module == "search":
             search_parser().parse_args(words)
         elif module == "extract":
@@ -256,7 +259,7 @@ def test_modules_in_backticks_can_be_run():
     named = {name for _, span in SPANS for name in re.findall(r"-m (vreid_fast\.\w+)", span)}
     assert "vreid_fast.train" in named
     for name in named:
-        entry = name if name.endswith(("train", "evaluate", "extract")) else f"{name}.__main__"
+        entry = name if name.endswith(("train", "evaluate", "extract", "export")) else f"{name}.__main__"
         assert importlib.util.find_spec(entry) is not None, name
 
 
@@ -267,6 +270,7 @@ def options() -> set[str]:
         ("train", "--help", "all"),
         ("evaluate",),
         ("extract",),
+        ("export",),
         ("ladder",),
         *(("search", command) for command in ("index", "query", "forget")),
         *(("data", command) for command in ("crop", "check", "pack")),

@@ -18,9 +18,9 @@ LAYERS = (
     {"evaluation"},
     {"training"},
     {"extraction"},
-    {"train", "evaluate", "extract", "search", "ladder"},
+    {"train", "evaluate", "extract", "export", "search", "ladder"},
 )
-PROGRAMS = {"vreid_fast.train", "vreid_fast.evaluate", "vreid_fast.extract", "vreid_fast.ladder"}
+PROGRAMS = {"vreid_fast.train", "vreid_fast.evaluate", "vreid_fast.extract", "vreid_fast.export", "vreid_fast.ladder"}
 # What only the named places may import; inside them and nowhere else.
 ONLY_IN = {
     "nvidia": {"vreid_fast.data.reading.dali"},
@@ -34,7 +34,7 @@ ONLY_IN = {
     "vreid_fast.data.reading.dali": {"vreid_fast.data.reading.loader"},
 }
 # Imported inside functions only, so that `--help` and `import` stay quick.
-HEAVY = ("av", "faiss", "h5py", "jinja2", "jsonargparse", "matplotlib", "scipy", "sklearn")
+HEAVY = ("av", "faiss", "h5py", "jinja2", "jsonargparse", "matplotlib", "onnx", "onnxruntime", "scipy", "sklearn")
 
 
 def modules():
@@ -113,6 +113,7 @@ def test_the_top_of_the_package_holds_the_programs_and_little_else():
         "train",
         "evaluate",
         "extract",
+        "export",
         "device",
         "environment",
         "errors",

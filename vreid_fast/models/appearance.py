@@ -57,7 +57,7 @@ class AppearancePreserving(nn.Module):
             own = self.own(places.detach())
             agreement = _join(own[:, 1:], own[:, :-1]) * self.other(found.detach())
             found = found * torch.sigmoid(self.attend(agreement))
-        before, after = found.unflatten(2, clips.shape[2:4]).chunk(2)
+        before, after = found.unflatten(2, clips.shape[2:4]).unflatten(0, (2, -1)).unbind()
         return before, after
 
 

@@ -97,6 +97,11 @@ class VideoNetwork(nn.Module):
         return self.trunk(clips.flatten(0, 1).contiguous(memory_format=torch.channels_last))
 
     @property
+    def frames_alone(self) -> bool:
+        """Whether what it says of a clip is the mean of what it says of each frame alone."""
+        return not self.whole_clips and not self._over_time
+
+    @property
     def whole_clips(self) -> bool:
         """Whether clips of fewer frames than built for are refused."""
         return "frames" in self.fixed or self.multiple > 1

@@ -62,7 +62,7 @@ class SalientToBroad(nn.Module):
         first, last = (part.flatten(1, 3) for part in maps.split([self.first, GROUP - self.first], 1))
 
         answers = self._answers(first, last, gate, (height, width))
-        kept = _suppress(answers).view(len(maps), -1)  # (B, positions of the last frames), in (0, 1]
+        kept = _suppress(answers).view(maps.shape[0], -1)  # (B, positions of the last frames), in (0, 1]
         suppressed = 1 - kept
         total = suppressed.sum(1, keepdim=True)
         # Where nothing is suppressed there is nothing to average; the authors divide 0 by 0 there.
@@ -70,7 +70,7 @@ class SalientToBroad(nn.Module):
         of_last = (shares[:, None].to(x.dtype) @ last).to(kept.dtype)  # (B, 1, C)
         of_first = frame_means[:, : self.first].mean(1, keepdim=True)
 
-        ones = kept.new_ones(len(maps), first.shape[1])
+        ones = kept.new_ones(maps.shape[0], first.shape[1])
         factors = torch.cat([ones, kept], 1).view(*maps.shape[:4], 1)
         shift = torch.cat([of_last.expand(-1, self.first, -1), of_first.expand(-1, GROUP - self.first, -1)], 1)
         shift = PROPAGATION * shift[:, :, None, None]

@@ -44,7 +44,9 @@ class SaliencyBoosting(OverTime, nn.Module):
         owner = torch.arange(frames, device=x.device)
         others = owner[:, None] != owner.repeat_interleave(height * width)  # (T, T h w)
         places = to_clips(x, frames).flatten(1, 3)
-        found = F.scaled_dot_product_attention(query, memory, places, attn_mask=others, scale=SHARPNESS)
+        # With a dimension of heads, which ONNX wants.
+        query, memory, places = query[:, None], memory[:, None], places[:, None]
+        found = F.scaled_dot_product_attention(query, memory, places, attn_mask=others, scale=SHARPNESS)[:, 0]
         return x + self.expand_norm(self.expand(found.flatten(0, 1)[..., None, None]))
 
 
