@@ -40,6 +40,7 @@ setup(
         "vreid_fast.config": ["presets/*.yaml"],
         "vreid_fast.ladder": ["*.yaml"],
         "vreid_fast.report": ["*.html", "*.css"],
+        "vreid_fast.search": ["*.html"],
     },
     ext_modules=[Extension("vreid_fast._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
