@@ -13,7 +13,7 @@ import torch
 
 from vreid_fast.errors import InputError
 
-from .distance import as_features, as_tensor, distance_rows
+from .distance import all_finite, as_features, as_tensor, distance_rows
 
 PROTOCOLS = ("market", "same_clothes", "clothes_change")
 CMC_DEPTH = 50
@@ -174,7 +174,7 @@ def _hits(distances: torch.Tensor, good: torch.Tensor, junk: torch.Tensor) -> tu
     Distance, gallery index and match go into one int64, so that sorting bare numbers ranks the gallery:
     no two are equal, hence no unstable order, and the matches are read off the lowest bit.
     """
-    if not distances.isfinite().all():
+    if not all_finite(distances):
         raise ValueError("rank_metrics: distances must be finite, got NaN or infinity; are the features too long?")
     # Read as integers, floats keep their order once the lower bits of negative ones are flipped;
     # adding 0.0 turns -0.0 into 0.0.
