@@ -36,5 +36,5 @@ versions:
 	  { echo "vreid-fast needs Python 3.11 or later, $(PYTHON) is older: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch setuptools wheel cmake ninja pybind11
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[train,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[all,dev]"
 	touch $@

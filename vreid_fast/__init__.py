@@ -22,8 +22,10 @@ def __getattr__(name: str) -> object:
 
 # "-m": Python is looking for a command of this package, and has imported nothing of it yet.
 if sys.argv[:1] == ["-m"] and any(word.startswith(("vreid_fast.", "-mvreid_fast.")) for word in sys.orig_argv):
-    from . import environment, interrupt, terminal
+    from . import environment, extras, interrupt, terminal
 
+    if not any("vreid_fast.kernels" in word for word in sys.orig_argv):
+        extras.needs_or_exit()
     interrupt.leave_when_asked()
     terminal.fill_descriptors()
     environment.drop_junk()

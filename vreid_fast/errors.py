@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from .extras import EXTRAS, said
 from .interrupt import CODE, Interrupts
 from .terminal import STDOUT, connected, one_line, say
 
@@ -68,12 +69,21 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
                 return CODE
             if isinstance(error, BrokenPipeError) and error.filename == STDOUT:
                 return NO_READER
+            if isinstance(error, ModuleNotFoundError) and (why := _not_installed(error.name)):
+                print("error:", why, file=sys.stderr)
+                return 2
             if not isinstance(error, (InputError, Failed, OSError)):
                 raise
             # In one line, but for the end of a log that an error has below it.
             lines = [of_disk(error)] if isinstance(error, OSError) else map(one_line, str(error).split("\n"))
             print("error:", "\n".join(lines), file=sys.stderr)
             return 2
+
+
+def _not_installed(module: str | None) -> str | None:
+    """What is said of a module that an extra of this package brings."""
+    name = (module or "").partition(".")[0]
+    return said(name) if name in EXTRAS else None
 
 
 class _OneOfMany(Exception):

@@ -94,8 +94,7 @@ def export(arguments: argparse.Namespace) -> None:
         raise InputError(f"--out {out}: wanted a name that ends with {' or '.join(KINDS)}")
     check_writable("--out", out, KINDS[out.suffix])
     if out.suffix == ".onnx":
-        for module in ("onnx", "onnxscript", "onnxruntime"):
-            needs(module, "export")
+        needs("onnx", "onnxscript", "onnxruntime")
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
     if arguments.camera is not None and arguments.camera not in (statistics or {}):
         known = ", ".join(map(str, sorted(statistics))) if statistics else "none"

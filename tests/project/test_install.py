@@ -123,6 +123,45 @@ def test_every_way_of_installing(way, source, wheel, tmp_path):
         assert Path(out).is_relative_to(site if way == "wheel" and cwd == "/" else source)
 
 
+@pytest.mark.slow
+def test_a_wheel_without_compiled_ops_is_of_any_machine(source, tmp_path):
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-build-isolation",
+        "--no-deps",
+        "--wheel-dir",
+        tmp_path,
+    ]
+    words = list(map(str, [*pip, source]))
+    environment = ENVIRONMENT | {"VREID_FAST_WITHOUT_EXTENSION": "1"}
+    ran = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    (built,) = tmp_path.glob("vreid_fast-*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(built) as packed:
+        assert not [name for name in packed.namelist() if "_C" in name and name.endswith(".so")]
+
+
+def test_a_build_that_sees_no_torch_ends_with_what_to_do():
+    """As in an isolated build of pip, before CMake says anything."""
+    code = """
+import importlib.util as util, sys
+plain = util.find_spec
+util.find_spec = lambda name, *words: None if name == "torch" else plain(name, *words)
+sys.argv = ["setup.py", "bdist_wheel"]
+exec(open("setup.py").read(), {"__file__": "setup.py", "__name__": "__main__"})
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    lines = ran.stderr.splitlines()
+    assert ran.returncode == 1 and len(lines) == 3 and ran.stdout == ""
+    assert "no torch is visible to this build" in lines[0]
+    assert "pip install --no-build-isolation ." in lines[1] and "VREID_FAST_WITHOUT_EXTENSION=1" in lines[2]
+
+
 def test_build_without_a_compiler_fails_and_says_so(tmp_path):
     command = ["cmake", "-S", ROOT, "-B", tmp_path, "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
     ran = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | {"CXX": "/no/compiler"})

@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         words = [with_home(word) for word in (sys.argv[1:] if argv is None else argv)]
         arguments = make_parser().parse_args(words)
-        needs("faiss", "search")
+        needs("faiss")
         with private():
             {"index": index, "query": query, "forget": forget}[arguments.command](arguments)
 
