@@ -24,7 +24,7 @@ PROGRAMS = {"vreid_fast.train", "vreid_fast.evaluate", "vreid_fast.extract", "vr
 # What only the named places may import; inside them and nowhere else.
 ONLY_IN = {
     "nvidia": {"vreid_fast.data.reading.dali"},
-    "scipy": {"vreid_fast.losses", "vreid_fast.ladder.differences"},
+    "scipy": {"vreid_fast.losses", "vreid_fast.metrics.rerank", "vreid_fast.ladder.differences"},
     "sklearn": {"vreid_fast.report.feature_map"},
     "triton": {"vreid_fast.kernels"},
     "vreid_fast._C": {"vreid_fast.kernels"},
