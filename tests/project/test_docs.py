@@ -8,6 +8,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -195,6 +197,18 @@ def test_torchreids_arrays_score_as_evaluate_does(story, tmp_path, monkeypatch):
     assert {name: scores[name] for name in ("map", "rank1", "queries")} == pytest.approx(
         {name: wanted[name] for name in ("map", "rank1", "queries")}
     )
+
+
+def test_the_line_of_cron_forgets(story, tmp_path):
+    """As cron gives it to a shell; the story was filmed long before the last 30 days."""
+    shutil.copytree(story / "index", tmp_path / "index")
+    (block,) = [block for block in BLOCKS if block.language == "crontab"]
+    line = block.text.replace("\\%", "%").strip().removeprefix("0 3 * * * ")
+    for written, here in ((".venv/bin/python", sys.executable), ("/srv/reid", str(tmp_path))):
+        assert written in line
+        line = line.replace(written, shlex.quote(here))
+    ran = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "") and ", 0 remain" in ran.stdout
 
 
 def test_pseudo_label_loop():
