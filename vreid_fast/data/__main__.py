@@ -1,5 +1,4 @@
-"""One's own cameras: `python -m vreid_fast.data`, then track VIDEO TRACKS, crop VIDEO TRACKS OUT, check SPEC or
-pack SPEC OUT."""
+"""One's own cameras: `python -m vreid_fast.data track VIDEO OUT | crop VIDEO TRACKS OUT | check SPEC | pack ...`."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from vreid_fast.files import with_home
 
 from .commands import check, crop, pack, track
 
-COMMANDS = {"track": track, "crop": crop, "check": check, "pack": pack}
+COMMANDS = {"check": check, "track": track, "crop": crop, "pack": pack}
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
-"""People in frames, found by a detector that is an ONNX file: its kind is told from what its graph gives."""
+"""Detectors of people: ONNX graphs of four kinds, told apart by their outputs, one file a kind."""
 
-from .detector import KINDS, Detector, load_detector
+from .detector import KINDS, Detector, Wishes
+from .picture import PIXELS
 
-__all__ = ["KINDS", "Detector", "load_detector"]
+__all__ = ["KINDS", "PIXELS", "Detector", "Wishes"]

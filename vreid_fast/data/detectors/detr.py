@@ -1,37 +1,40 @@
-"""Detectors of the family of DETR: logits of each query, and its box in parts of the image; nothing is suppressed."""
+"""DETR and its kin: for each of N questions scores of classes, and a box in parts of the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
-from .frame import Seen, corners
+from .graph import Found, Port, corners, one
 
-GIVES = "logits (1 x queries x classes) and boxes (1 x queries x 4, centre and size in parts of the image)"
-SIZE, LETTERBOX, NORMALISE = (640, 640), False, True
-COCO = 80
-"""Classes of those that have none for nothing, and take each by itself, as RT-DETR does."""
-
-
-def is_kind(shapes: Sequence[tuple]) -> bool:
-    return len(shapes) == 2 and all(len(shape) == 3 for shape in shapes) and sum(s[-1] == 4 for s in shapes) == 1
+WORDS = "logits (1, N, C) and pred_boxes (1, N, 4)"
+PIXELS, LETTERBOX, SIZE = "imagenet", False, (640, 640)
+COCO = (91, 92)
+"""Classes of graphs that number them as COCO does, in which 1 is a person; without and with "nothing"."""
 
 
-def person(outputs: Sequence) -> int:
-    """1 in COCO's own numbers, which DETR has; 0 where there are 80 classes."""
-    classes = next(output.shape[-1] for output in outputs if output.shape[-1] != 4)
-    return 0 if classes == COCO else 1
+def fits(outputs: list[Port]) -> bool:
+    logits, boxes = _two(outputs)
+    return None not in (logits, boxes) and outputs[logits].rank == outputs[boxes].rank == 3
 
 
-def people(given: Mapping[str, np.ndarray], seen: Seen, person: int, least: float) -> tuple[np.ndarray, np.ndarray]:
-    boxes = next(array for array in given.values() if array.shape[-1] == 4)[0]
-    logits = next(array for array in given.values() if array.shape[-1] != 4)[0].astype(np.float64)
-    if logits.shape[1] == COCO:
-        scores = 1 / (1 + np.exp(-logits[:, person]))
+def person(outputs: list[Port]) -> int:
+    return 1 if outputs[_two(outputs)[0]].shape[2] in COCO else 0
+
+
+def letterbox(outputs: list[Port]) -> bool:
+    return LETTERBOX
+
+
+def decode(outputs: list[Port], values: list[np.ndarray], size: tuple[int, int], person: int) -> Found:
+    logits, boxes = (values[place][0].astype(np.float32) for place in _two(outputs))
+    # 92 = COCO's 91 and "nothing", which share one softmax as DETR's do. Later ones score each class alone.
+    if logits.shape[1] == COCO[1]:
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        scores = powers[:, person] / powers.sum(1)
     else:
-        shares = np.exp(logits - logits.max(1, keepdims=True))
-        scores = shares[:, person] / shares.sum(1)
-    kept = scores >= least
-    height, width = seen.pixels.shape[:2]
-    return seen.back(corners(boxes[kept] * [width, height, width, height])), scores[kept]
+        scores = 1 / (1 + np.exp(-logits[:, person].clip(-80, 80)))
+    return Found(corners(boxes) * np.float32([size[1], size[0]] * 2), scores)
+
+
+def _two(outputs: list[Port]) -> tuple[int | None, int | None]:
+    return one(outputs, "logits"), one(outputs, "pred_boxes")
