@@ -15,6 +15,7 @@ import bench_gradient_reversal
 import bench_kmeans
 import bench_kmeans_assign
 import bench_loader
+import bench_rank
 import bench_step
 import bench_temporal_pool
 from failures import attempt, exit_status
@@ -29,6 +30,7 @@ BENCHMARKS = (
     bench_kmeans_assign,
     bench_gather_clips,
     bench_loader,
+    bench_rank,
     bench_step,
 )
 

@@ -146,6 +146,23 @@ def test_negative_distances_keep_their_order():
         assert average_precision[query].item() == pytest.approx(precision.double().mean().item())
 
 
+def test_a_large_gallery_is_read_once_for_many_queries(monkeypatch):
+    """A product of a few queries would read all of it for them."""
+    monkeypatch.setattr("vreid_fast.metrics.rank._PAIRS", 90)  # three queries are ranked at once
+    distances = torch.rand(300, 30, generator=torch.Generator().manual_seed(0))
+    labels, asked = Labels(torch.arange(300) % 7), []
+
+    def rows(part):
+        asked.append(len(distances[part]))
+        return distances[part]
+
+    found = rank_queries(rows, labels, Labels(torch.arange(30) % 7))
+    assert sum(asked) == 300 and min(asked[:-1]) >= 128
+    monkeypatch.undo()
+    whole = rank_queries(distances.__getitem__, labels, Labels(torch.arange(30) % 7))
+    assert all(map(torch.equal, found, whole))
+
+
 def test_chunks_change_nothing(monkeypatch, parity):
     whole = scores_of(parity, "r1")
     monkeypatch.setattr("vreid_fast.metrics.rank._PAIRS", 200)

@@ -1,5 +1,6 @@
 """Re-ranking against the given reference numbers, and what it refuses."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -51,11 +52,43 @@ def test_equals_the_definition(k1, k2, share):
     assert np.abs(ours.numpy() - dense(features, 12, k1, k2, share)).max() < 1e-6
 
 
-def test_blocks_change_nothing(monkeypatch):
+@pytest.mark.parametrize("queries", [3, 4, 9])
+def test_blocks_change_nothing(monkeypatch, queries):
     features = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
-    whole = rerank(features[:9], features[9:], k1=6, k2=3)
+    whole = rerank(features[:queries], features[queries:], k1=6, k2=3)
     monkeypatch.setattr(sys.modules["vreid_fast.metrics.rerank"], "_BLOCK", 4)
-    assert torch.equal(rerank(features[:9], features[9:], k1=6, k2=3), whole)
+    assert (rerank(features[:queries], features[queries:], k1=6, k2=3) - whole).abs().max() < 1e-6
+
+
+def test_fewer_rows_than_neighbours():
+    distances = rerank(torch.eye(5)[:2], torch.eye(5)[2:])
+    assert distances.shape == (2, 3) and (distances - distances[0, 0]).abs().max() < 1e-6
+
+
+def test_each_row_is_its_own_nearest_among_equal_ones():
+    features = torch.randn(2, 64, generator=torch.Generator().manual_seed(0)).repeat_interleave(30, 0)
+    distances = rerank(features[[0, 30]], features, k1=6, k2=1)
+    assert distances.isfinite().all()
+    assert distances[0, :30].max() < distances[0, 30:].min() and distances[1, 30:].max() < distances[1, :30].min()
+
+
+def test_features_that_are_all_equal():
+    assert rerank(torch.ones(2, 4), torch.ones(9, 4)).isfinite().all()
+
+
+def test_memory_does_not_grow_with_pairs():
+    """12,000 rows: one matrix of all pairs would be 576 MB."""
+    code = """
+import resource, torch
+from vreid_fast.metrics import rerank
+features = torch.randn(12_000, 16, generator=torch.Generator().manual_seed(0))
+rerank(features[:2], features[2:100])  # loads what it needs
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rerank(features[:100], features[100:])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 300
 
 
 @pytest.mark.parametrize("knobs", [{"k1": 0}, {"k2": 0}, {"share": 1.5}])

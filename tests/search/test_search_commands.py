@@ -187,6 +187,9 @@ def test_forgetting(home, capsys):
     assert {row.camera for row in SearchIndex.load(home / "index").rows} == {0}
     assert "none of the index's 12 tracklets is meant" in refused(capsys, "forget", "index", "--camera", 7)
     assert "wanted what to forget: --tracklet, --camera" in refused(capsys, "forget", "index")
+    assert main(["forget", "index", "--camera", "0"]) == 0
+    for words in (["query", "index", "--tracklet", "0003C1T0"], ["forget", "index", "--camera", 0]):
+        assert "index: the index is empty, all of it was forgotten; add features to it" in refused(capsys, *words)
 
 
 def test_adding_to_an_index(story, home, capsys):

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import stat
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from vreid_fast.errors import InputError
 from vreid_fast.extraction.features import Row, read_features, write_csv
 from vreid_fast.extraction.writer import of_cameras
 from vreid_fast.metrics import camera_standardise
+from vreid_fast.search.filters import Filter
 from vreid_fast.search.index import SearchIndex
+from vreid_fast.search.question import of_index
 from vreid_fast.search.scale import compared
 
 faiss = pytest.importorskip("faiss")
@@ -49,6 +53,15 @@ def vectors():
 @pytest.fixture
 def features(vectors, tmp_path):
     return write_features(tmp_path / "features", vectors, [n % 3 for n in range(300)])
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Indexes of 3,000 vectors without order, the worst case, and the vectors of length 1."""
+    vectors = np.random.default_rng(0).normal(size=(3000, 32)).astype(np.float32)
+    features = write_features(tmp_path_factory.mktemp("archive") / "features", vectors, [0] * 3000)
+    unit = compared(vectors, [0] * 3000, None)
+    return {kind: (SearchIndex.of(features, kind), unit) for kind in ("ivf", "hnsw")}
 
 
 def cosines(vectors):
@@ -86,6 +99,29 @@ def test_only_allowed_rows_are_found(features, kind):
     assert len(found) == 20 and allowed[found[found >= 0]].all()
 
 
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.02, 0.002])
+def test_a_filter_costs_no_recall(archive, kind, share):
+    """Of a graph too little is allowed to be found on the way; some were missing, and most of the nearest."""
+    index, unit = archive[kind]
+    allowed = np.zeros(len(unit), bool)
+    allowed[np.random.default_rng(1).choice(len(unit), int(share * len(unit)), replace=False)] = True
+    wanted = np.where(allowed, unit[:20] @ unit.T, -2).argsort(1)[:, :-11:-1][:, : allowed.sum()]
+    similar, rows = index.search(unit[:20], 10, allowed)
+    assert rows.shape == wanted.shape and allowed[rows].all() and (np.diff(similar) <= 0).all()
+    np.testing.assert_allclose(similar, np.take_along_axis(unit[:20] @ unit.T, rows, 1), atol=1e-5)
+    assert np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(rows.tolist(), wanted.tolist())]) > 0.9
+
+
+def test_cells_that_are_looked_into_do_not_grow_with_one_row_left_out(archive):
+    index, unit = archive["ivf"]
+    allowed = np.ones(len(unit), bool)
+    allowed[7] = False
+    plain, without = index.search(unit[:50], 10), index.search(unit[:50], 10, allowed)
+    seldom = [near for near, others in zip(plain[1].tolist(), without[1].tolist()) if near != others and 7 not in near]
+    assert not seldom
+
+
 def test_cameras_are_standardised_as_by_the_metric(features, vectors, tmp_path):
     cameras = np.arange(300) % 3
     index = SearchIndex.of(features, standardise=True)
@@ -110,6 +146,44 @@ def test_more_features_are_added(features, vectors, tmp_path):
     assert index.source_of(299)["data"] == "folder:/a" and index.source_of(300)["data"] == "folder:/b"
     with pytest.raises(InputError, match="features: its tracklets are in the index already"):
         index.add(features)
+
+
+def test_recordings_of_one_name_on_two_days_are_not_taken_for_one(vectors, tmp_path):
+    def seen(row, number):
+        return replace(row, video="cam1.mp4", first_frame=10 * number, last_frame=10 * number + 9)
+
+    days = [write_features(tmp_path / day, vectors[:4] + n, [1] * 4, table=day) for n, day in enumerate("ab")]
+    for day in days:
+        write_csv([seen(row, row.row) for row in day.rows], day.folder / "tracklets.csv")
+    index = SearchIndex.of(read_features(days[0].folder))
+    index.add(read_features(days[1].folder))
+    assert len(index.strangers) == 0
+    index.rows[1] = seen(index.rows[1], 0)
+    index.forget(np.arange(8) == 3)
+    assert len(index.strangers) == 1
+
+
+def test_tracklets_of_one_name_are_told_apart_by_their_data(features, vectors, tmp_path):
+    index = SearchIndex.of(features)
+    for day in "bc":
+        more = write_features(tmp_path / day, vectors[:4], [1] * 4, table=day)
+        write_csv([replace(row, path=f"walks/mine{row.row}") for row in more.rows], more.folder / "tracklets.csv")
+        index.add(read_features(more.folder))
+    with pytest.raises(InputError, match="2 have this name; give the path of one, such as /b/walks/mine2, /c/walks/m"):
+        of_index(index, "mine2")
+    with pytest.raises(InputError, match="such as /b/walks/mine2, /c/walks/m"):
+        of_index(index, "walks/mine2")
+    assert of_index(index, "/b/walks/mine2").row == 302 and of_index(index, "/c/walks/mine2").row == 306
+
+
+def test_clocks_of_two_kinds(features):
+    clock = datetime.fromisoformat("2026-05-04T08:00:00")
+    rows = [replace(features.rows[0], start=clock, end=clock), replace(features.rows[1], start=clock, end=clock)]
+    zoned = clock.replace(tzinfo=UTC)
+    rows[1] = replace(rows[1], start=zoned, end=zoned)
+    with pytest.raises(InputError, match="--from .*: clocks here are with a time zone, as 2026-05-04T08:00:00"):
+        Filter(begins=clock)(rows)
+    assert Filter(begins=clock)(rows[:1]).tolist() == [True] and Filter({1}, {2})([]).tolist() == []
 
 
 @pytest.mark.parametrize(

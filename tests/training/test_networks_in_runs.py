@@ -22,6 +22,7 @@ NETWORKS = {
     "tclnet": {"frames": 4, "train_clips": "window", "test_clips": "completed", "margin": 0.4},
     "psta": {"frames": 8, "train_clips": "bins", "test_clips": "dense", "smoothing": 0.1, "per_epoch": "people"},
     "ap3d_i3d": {"frames": 2}, "ap3d_nl": {"frames": 2}, "ap3d_c2d": {"frames": 2}, "sanet": {"frames": 2},
+    "cal": {"frames": 2, "stride": 4, "train_clips": "window", "test_clips": "interleaved"},
 }  # fmt: skip
 SHARED = {"trunk": "narrow", "height": 64, "width": 32, "source_steps": 2, "adapt_steps": 2, "bn_batches": 1}
 
@@ -65,7 +66,7 @@ def test_evaluation_takes_every_rule_and_another_t(data, tmp_path, capsys):
     assert evaluate([*words, "--clips", "completed", "--json", str(tmp_path / "s.json")]) == 0
 
 
-@pytest.mark.parametrize("name", ["ap3d_i3d", "ap3d_nl", "ap3d_c2d", "sanet"])
+@pytest.mark.parametrize("name", ["ap3d_i3d", "ap3d_nl", "ap3d_c2d", "sanet", "cal"])
 def test_variants_train_and_are_scored(data, tmp_path, name):
     train(knobs(data, tmp_path / "run", **SHARED, **NETWORKS[name], network=name, method="source"))
     assert load_network(tmp_path / "run" / "last.pt")[0].frames == 2

@@ -108,8 +108,8 @@ class NetworkKnobs(KnobGroup):
 
     network: str = fixed("small")
     """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
-    ap3d_i3d, ap3d_nl, tclnet, psta. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8; sinet and idnet
-    have weights for one T, height and width, psta for one height and width."""
+    ap3d_i3d, ap3d_nl, tclnet, psta, cal. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8; sinet and
+    idnet have weights for one T, height and width, psta for one height and width."""
     trunk: Literal["full", "narrow"] = fixed("full")
     """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch."""
     weights: str | None = fixed(None)

@@ -5,7 +5,7 @@ of that query's ranking. Everything else stays, in order of distance, and at equ
 order. Gallery items of identity -1 are junk for every query (as in MARS and Market-1501).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,12 @@ import torch
 
 from vreid_fast.errors import InputError
 
-from .distance import as_features, as_tensor, distance_rows
+from .distance import all_finite, as_features, as_tensor, distance_rows
 
 PROTOCOLS = ("market", "same_clothes", "clothes_change")
 CMC_DEPTH = 50
 _PAIRS = 1 << 20  # query x gallery pairs at a time: about 30 MB, near what a cache holds
+_QUERIES = 128  # whose distances are computed at a time, or more: each such product reads the whole gallery
 _JUNK = torch.iinfo(torch.int64).max - 1  # a sort key behind every distance; even, so not a hit
 
 
@@ -135,11 +136,9 @@ def rank_queries(
     queries, items = len(query.identities), len(gallery.identities)
     average_precision = torch.full((queries,), torch.nan, dtype=torch.float64)
     first = torch.zeros(queries, dtype=torch.int64)
-    chunk = max(1, _PAIRS // max(items, 1))
-    for start in range(0, queries, chunk):
-        part = slice(start, start + chunk)
+    for part, distances in _parts(rows, queries, items):
         good, junk = relevance(query.rows(part), gallery, protocol)
-        query_of_hit, place = (axis.cpu() for axis in _hits(rows(part), good, junk))
+        query_of_hit, place = (axis.cpu() for axis in _hits(distances, good, junk))
         hits = query_of_hit.bincount(minlength=len(good))
         before = hits.cumsum(0) - hits  # hits of the earlier queries of this chunk
         nth = torch.arange(len(place)) - before[query_of_hit] + 1
@@ -148,6 +147,16 @@ def rank_queries(
         average_precision[part] = total / hits  # 0 / 0 is the NaN of an unmatched query
         first[part][query_of_hit[nth == 1]] = place[nth == 1]
     return average_precision, first
+
+
+def _parts(rows: Callable[[slice], torch.Tensor], queries: int, items: int) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Queries in parts that are ranked at once, with their distances."""
+    chunk = max(1, _PAIRS // max(items, 1))
+    block = chunk * -(-_QUERIES // chunk)
+    for begin in range(0, queries, block):
+        distances = rows(slice(begin, begin + block))
+        for start in range(0, len(distances), chunk):
+            yield slice(begin + start, begin + start + chunk), distances[start : start + chunk]
 
 
 def relevance(query: Labels, gallery: Labels, protocol: str = "market") -> tuple[torch.Tensor, torch.Tensor]:
@@ -174,7 +183,7 @@ def _hits(distances: torch.Tensor, good: torch.Tensor, junk: torch.Tensor) -> tu
     Distance, gallery index and match go into one int64, so that sorting bare numbers ranks the gallery:
     no two are equal, hence no unstable order, and the matches are read off the lowest bit.
     """
-    if not distances.isfinite().all():
+    if not all_finite(distances):
         raise ValueError("rank_metrics: distances must be finite, got NaN or infinity; are the features too long?")
     # Read as integers, floats keep their order once the lower bits of negative ones are flipped;
     # adding 0.0 turns -0.0 into 0.0.

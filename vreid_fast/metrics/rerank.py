@@ -1,15 +1,36 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017) without a matrix of everything against everything."""
 
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from .distance import as_pair
+from .distance import as_pair, full_precision
 
-_BLOCK = 1024  # rows of distances held at once: 400 MB for 100,000 features
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+_BLOCK = 2048  # rows whose distances to as many others are held at once: 16 MB, and its transpose
 
 
-def rerank(query_features, gallery_features, k1: int = 20, k2: int = 6, share: float = 0.3) -> torch.Tensor:
+class _Distances(NamedTuple):
+    near: np.ndarray
+    """(N, k) int64 rows at the smallest distances of each row, itself first."""
+    largest: np.ndarray
+    """(N,) largest squared distance of each."""
+    plain: np.ndarray
+    """(Q, G) float32 squared distances of the queries to the gallery."""
+
+
+@torch.no_grad()
+def rerank(query_features, gallery_features, k1: int = 20, k2: int = 6, share: float = 0.3) -> Tensor:
     """Distances of queries to the gallery by the neighbours that they have in common.
+
+    Beyond the result it takes a copy of the features and what grows with N = Q + G, times some hundred bytes.
 
     Args:
         query_features: (Q, D) tensor or array of any float type, compared by squared Euclidean distance as they are.
@@ -30,78 +51,101 @@ def rerank(query_features, gallery_features, k1: int = 20, k2: int = 6, share: f
     if not len(query) or not len(gallery):
         return torch.zeros(len(query), len(gallery))
     features = torch.cat([query, gallery])
-    near, largest = _neighbours(features, max(k1 + 1, k2))
-    rows = _averaged(_weights(features, near, largest, k1), near[:, :k2])
-    jaccard = _jaccard(rows, len(query))
-    for start in range(0, len(query), _BLOCK):
-        plain = _relative(features, slice(start, min(start + _BLOCK, len(query))))[:, len(query) :]
-        block = jaccard[start : start + _BLOCK]
-        block *= 1 - share
-        block += share * plain.cpu().numpy()
-    return torch.from_numpy(jaccard)
+    features -= features.mean(0)  # distances stay as they are, and their products lose fewer digits
+    squares = features.square().sum(1)
+    with full_precision(features.device.type):
+        near, largest, plain = _distances(features, squares, len(query), max(k1 + 1, k2))
+        weights = _weights(features, squares, _expanded(near, k1), largest)
+    weights = _pattern(near[:, :k2]) @ weights
+    weights.data /= min(k2, near.shape[1])
+    plain *= (share / largest[: len(query), None]).astype(np.float32)
+    _add_jaccard(plain, weights[: len(query)], weights[len(query) :], 1 - share)
+    return torch.from_numpy(plain)
 
 
-def _squared(features: torch.Tensor, rows: slice) -> torch.Tensor:
-    return torch.cdist(features[rows], features, compute_mode="donot_use_mm_for_euclid_dist").square_()
+def _distances(features: Tensor, squares: Tensor, queries: int, count: int) -> _Distances:
+    """Block by block; each serves its rows and, turned over, its columns."""
+    total = len(features)
+    count = min(count, total)
+    least = features.new_full((total, count), torch.inf)
+    near = torch.zeros(total, count, dtype=torch.int64, device=features.device)
+    largest = features.new_zeros(total)
+    plain = np.empty((queries, total - queries), np.float32)
+
+    def keep(rows: slice, block: Tensor, first: int) -> None:
+        found, columns = block.topk(min(count, block.shape[1]), largest=False)
+        found, columns = torch.cat([least[rows], found], 1), torch.cat([near[rows], columns + first], 1)
+        least[rows], places = found.topk(count, largest=False)
+        near[rows] = columns.gather(1, places)
+        torch.maximum(largest[rows], block.amax(1), out=largest[rows])
+
+    blocks = [slice(start, min(start + _BLOCK, total)) for start in range(0, total, _BLOCK)]
+    for number, rows in enumerate(blocks):
+        for columns in blocks[number:]:
+            block = torch.mm(features[rows], features[columns].T).mul_(-2)
+            block.add_(squares[rows, None]).add_(squares[columns]).clamp_(min=0)
+            asked, others = max(queries - rows.start, 0), max(queries, columns.start)
+            if asked and others < columns.stop:
+                part = block[:asked, others - columns.start :].cpu().numpy()
+                plain[rows.start : rows.stop][:asked, others - queries : columns.stop - queries] = part
+            if rows == columns:
+                block.fill_diagonal_(-1)  # each is the first of its own neighbours, whatever equals it
+            else:
+                keep(columns, block.T, rows.start)
+            keep(rows, block, columns.start)
+    tiny = torch.finfo(largest.dtype).tiny  # all are equal
+    return _Distances(near.cpu().numpy(), largest.clamp_(min=tiny).cpu().numpy(), plain)
 
 
-def _relative(features: torch.Tensor, rows: slice) -> torch.Tensor:
-    """Squared distances over the largest of their row, as the definition has them."""
-    squared = _squared(features, rows)
-    return (squared / squared.amax(1, keepdim=True).clamp_min(torch.finfo(squared.dtype).tiny)).float()
+def _pattern(near: np.ndarray) -> csr_array:
+    """(N, N) ones where a row names a column."""
+    from scipy.sparse import csr_array
+
+    count, width = near.shape
+    begins = np.arange(0, count * width + 1, width)
+    matrix = csr_array((np.ones(near.size), near.flatten(), begins), (count, count))
+    matrix.sort_indices()
+    return matrix
 
 
-def _neighbours(features: torch.Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N, count) nearest rows of every row, itself among them, and (N,) largest squared distances."""
-    count, near, largest = min(count, len(features)), [], []
-    for start in range(0, len(features), _BLOCK):
-        squared = _squared(features, slice(start, start + _BLOCK))
-        near.append(squared.topk(count, largest=False).indices.cpu().numpy())
-        largest.append(squared.amax(1).cpu().numpy())
-    return np.concatenate(near), np.concatenate(largest)
+def _expanded(near: np.ndarray, k1: int) -> csr_array:
+    """(N, N) above 0 at mutual neighbours of each row, and at theirs where most of those are its own too."""
+
+    def mutual(k: int) -> csr_array:
+        chosen = _pattern(near[:, : k + 1])
+        return chosen.multiply(chosen.T).tocsr()
+
+    own, close = mutual(k1), mutual(round(k1 / 2))
+    shared = (own @ close.T).multiply(own).tocoo()  # at the neighbours themselves: all but those of none are there
+    most = shared.data > 2 / 3 * close.sum(1)[shared.col]
+    shared.data = most.astype(np.float64)
+    shared.eliminate_zeros()
+    return own + shared.tocsr() @ close
 
 
-def _weights(features, near, largest, k1: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Columns and weights of each row: its mutual neighbours, and theirs where most of those are mutual too."""
-    mutual = [_mutual(near[:, : k1 + 1], row) for row in range(len(near))]
-    close = [_mutual(near[:, : round(k1 / 2) + 1], row) for row in range(len(near))]
-    rows = []
-    for row, own in enumerate(mutual):
-        more = [close[other] for other in own if np.isin(close[other], own).sum() > 2 / 3 * len(close[other])]
-        columns = np.unique(np.concatenate([own, *more]))
-        picked = features[torch.from_numpy(columns).to(features.device)]
-        squared = (picked - features[row]).square().sum(1).cpu().numpy()
-        weights = np.exp(-squared / max(largest[row], np.finfo(squared.dtype).tiny))
-        rows.append((columns, weights / weights.sum()))
-    return rows
+def _weights(features: Tensor, squares: Tensor, chosen: csr_array, largest: np.ndarray) -> csr_array:
+    """(N, N) weights of the columns chosen for each row, by their distances; a row's sum is 1."""
+    chosen.sort_indices()
+    rows = np.repeat(np.arange(len(largest)), np.diff(chosen.indptr))
+    begins, columns = (torch.from_numpy(part.astype(np.int64)) for part in (chosen.indptr, chosen.indices))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse", UserWarning)  # said to be young, in each process once
+        places = torch.sparse_csr_tensor(begins, columns, torch.zeros(len(columns)), chosen.shape)
+        places = places.to(features.device, features.dtype)
+        products = torch.sparse.sampled_addmm(places, features, features.T, beta=0).values().cpu().numpy()
+    squares = squares.cpu().numpy()
+    squared = np.maximum(squares[rows] + squares[chosen.indices] - 2 * products, 0)
+    squared[rows == chosen.indices] = 0
+    chosen.data = np.exp(-squared / largest[rows]).astype(np.float64)
+    chosen.data /= chosen.sum(1)[rows]
+    return chosen
 
 
-def _mutual(near: np.ndarray, row: int) -> np.ndarray:
-    return near[row][(near[near[row]] == row).any(1)]
-
-
-def _averaged(rows: list, near: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    averaged = []
-    for others in near:
-        columns, places = np.unique(np.concatenate([rows[other][0] for other in others]), return_inverse=True)
-        weights = np.bincount(places, np.concatenate([rows[other][1] for other in others]))
-        averaged.append((columns, weights / len(others)))
-    return averaged
-
-
-def _jaccard(rows: list, queries: int) -> np.ndarray:
-    """(Q, G) Jaccard distances: only what shares a column with a query is looked at."""
-    columns = np.concatenate([row[0] for row in rows[queries:]])
-    owners = np.repeat(np.arange(len(rows) - queries), [len(row[0]) for row in rows[queries:]])
-    weights = np.concatenate([row[1] for row in rows[queries:]])
-    order = np.argsort(columns, kind="stable")
-    owners, weights = owners[order], weights[order]
-    begins = np.searchsorted(columns[order], np.arange(len(rows) + 1))
-    result = np.empty((queries, len(rows) - queries), np.float32)
-    for query, (own, own_weights) in enumerate(rows[:queries]):
-        shared = np.zeros(len(rows) - queries)
-        for column, weight in zip(own, own_weights, strict=True):
-            which = slice(begins[column], begins[column + 1])
-            shared[owners[which]] += np.minimum(weight, weights[which])
-        result[query] = 1 - shared / (2 - shared)
-    return result
+def _add_jaccard(result: np.ndarray, query: csr_array, gallery: csr_array, share: float) -> None:
+    """Add `share` of the Jaccard distances (Q, G): only what shares a column with a query is looked at."""
+    gallery = gallery.tocsc()
+    for row, (begin, end) in enumerate(zip(query.indptr, query.indptr[1:], strict=False)):
+        found = gallery[:, query.indices[begin:end]]
+        least = np.minimum(found.data, np.repeat(query.data[begin:end], np.diff(found.indptr)))
+        shared = np.bincount(found.indices, least, len(result[row]))
+        result[row] += share * (1 - shared / (2 - shared))

@@ -14,7 +14,7 @@ from vreid_fast.errors import InputError
 from .network import VideoNetwork
 from .registry import HOUSE, NETWORKS, find
 from .state import few, is_counter, spoiled
-from .weight_search import Place, keys_of, places
+from .weight_search import Place, joined, keys_of, places
 
 TAPS = {"before": 0, "weight": 1, "now": 1, "after": 2}
 """Where in a kernel of theirs over three frames a parameter of ours of that name is."""
@@ -38,6 +38,7 @@ def convert(name: str, state_dict: Mapping) -> dict[str, Tensor]:
     check_convertible(name)
     with torch.device("meta"):
         network = find(name)(identities=2)
+    state_dict = joined(state_dict, network.containers)
     found = author_places(network, state_dict)
     if not found:
         wanted = list(dict.fromkeys(author_names(network).values()))

@@ -52,6 +52,8 @@ class VideoNetwork(nn.Module):
 
     authors: ClassVar[Mapping[str, str] | None] = None
     """The authors' prefixes of names by ours, where checkpoints of theirs are known, see `convert`."""
+    containers: ClassVar[tuple[str, ...]] = ()
+    """Of the authors' files, where they keep the parts of one network apart, see `joined`."""
     frames_move_neck: ClassVar[bool] = True
     """Whether in training frames too, after the clips, update the neck's running statistics, as SINet has it.
     Otherwise clips alone do, and frames are normalised by what they are themselves."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from vreid_fast.errors import InputError
 
 from .ap3d import ap3d, ap3d_c2d, ap3d_i3d, ap3d_nl, ap3dnl
+from .cal import CAL
 from .network import VideoNetwork
 from .psta import psta
 from .resnet import resnet18, resnet50
@@ -19,7 +20,7 @@ NETWORKS: dict[str, Callable[..., VideoNetwork]] = {
     "small": small, "resnet18": resnet18, "resnet50": resnet50,
     "sinet": sinet, "sbnet": sbnet, "idnet": idnet, "sanet": sanet, "c2d": c2d,
     "ap3d": ap3d, "ap3dnl": ap3dnl, "ap3d_c2d": ap3d_c2d, "ap3d_i3d": ap3d_i3d, "ap3d_nl": ap3d_nl,
-    "tclnet": tclnet, "psta": psta,
+    "tclnet": tclnet, "psta": psta, "cal": CAL,
 }  # fmt: skip
 """Each is a factory of (identities, frames, size, trunk); the last one only where there is a narrow one too, and the
 defaults are those of its authors."""

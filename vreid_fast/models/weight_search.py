@@ -54,6 +54,17 @@ def places(file: object, wanted: Collection[str], fits: Callable[[str, Tensor], 
     return sorted(found, key=lambda place: _rank(place, wanted))
 
 
+def joined(file: object, containers: Collection[str]) -> object:
+    """A file with `containers`, which hold the parts of one network, as one; as it is where one of them is missing."""
+    if not containers or not isinstance(file, Mapping):
+        return file
+    parts = [file.get(name) for name in containers]
+    if not all(isinstance(part, Mapping) for part in parts):
+        return file
+    beside = {name: value for name, value in file.items() if name not in containers}
+    return {" and ".join(containers): {name: part[name] for part in parts for name in part}, **beside}
+
+
 def equals(found: list[Place], wanted: Collection[str]) -> list[Place]:
     """Those that fit as well as the first does."""
     return [place for place in found[1:] if _rank(place, wanted)[:2] == _rank(found[0], wanted)[:2]]

@@ -18,7 +18,7 @@ from .safetensors_files import is_safetensors, read_safetensors
 from .state import few, is_counter, misfit, spoiled
 from .torch_files import read_torch
 from .trunk import ResNetTrunk, added_part
-from .weight_search import Place, equals, keys_of, places
+from .weight_search import Place, equals, joined, keys_of, places
 
 
 def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classifier: bool = False) -> list[str]:
@@ -38,7 +38,7 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
         InputError: no such file, not a file of weights, of another network, T, size or number of identities, or
             with NaN or infinity in it.
     """
-    file = _read(path)
+    file = joined(_read(path), network.containers)
     found, fit = _look(network.trunk, file)
     whole = author_places(network, file)
     if whole and is_whole(whole[0].tensors) and (fit is None or fit.bad or whole[0].fits > found[0].fits):

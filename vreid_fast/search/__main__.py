@@ -125,7 +125,7 @@ def query(arguments: argparse.Namespace) -> None:
     for option, file, begins in (("--html", arguments.html, HTML), ("--csv", arguments.csv, CSV)):
         if file:
             check_writable(option, file, begins)
-    made = SearchIndex.load(Path(arguments.index))
+    made = _load(arguments.index)
     question = _question(arguments, made)
     wanted, words = _filter(arguments), _in_words(arguments)
     if arguments.other_cameras:
@@ -150,7 +150,7 @@ def query(arguments: argparse.Namespace) -> None:
 
 def forget(arguments: argparse.Namespace) -> None:
     """Take tracklets out of an index."""
-    made, wanted = SearchIndex.load(Path(arguments.index)), _filter(arguments)
+    made, wanted = _load(arguments.index), _filter(arguments)
     if not arguments.tracklet and wanted.allows_all:
         raise InputError("forget: wanted what to forget: --tracklet, --camera, --not_camera, --from or --to")
     gone = wanted(made.rows)
@@ -165,6 +165,13 @@ def forget(arguments: argparse.Namespace) -> None:
     made.save(Path(arguments.index))
     say(f"{arguments.index}: {int(gone.sum()):,} tracklets forgotten, {len(made.rows):,} remain")
     say(f"note: their vectors are still in {', '.join(features)}, and their pictures in the data")
+
+
+def _load(folder: str) -> SearchIndex:
+    made = SearchIndex.load(Path(folder))
+    if not made.rows:
+        raise InputError(f"{folder}: the index is empty, all of it was forgotten; add features to it")
+    return made
 
 
 def _question(arguments: argparse.Namespace, made: SearchIndex) -> Question:

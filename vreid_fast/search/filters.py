@@ -36,19 +36,20 @@ class Filter:
         """
         allowed = np.ones(len(rows), bool)
         if self.cameras:
-            allowed &= np.array([row.camera in self.cameras for row in rows])
+            allowed &= np.array([row.camera in self.cameras for row in rows], bool)
         if self.not_cameras:
-            allowed &= np.array([row.camera not in self.not_cameras for row in rows])
+            allowed &= np.array([row.camera not in self.not_cameras for row in rows], bool)
         for option, limit in (("--from", self.begins), ("--to", self.ends)):
             if limit is None:
                 continue
             clocks = [row.end if option == "--from" else row.start for row in rows]
-            first = next((clock for clock in clocks if clock is not None), None)
-            if first is None:
+            known = [clock for clock in clocks if clock is not None]
+            if not known:
                 raise InputError(f"{option}: no tracklet has a clock; crop with --start, then extract and index again")
-            if (first.utcoffset() is None) != (limit.utcoffset() is None):
-                has = "without a time zone" if first.utcoffset() is None else "with a time zone"
-                raise InputError(f"{option} {limit.isoformat()}: clocks here are {has}, as {first.isoformat()}")
+            other = next((clock for clock in known if (clock.tzinfo is None) != (limit.tzinfo is None)), None)
+            if other is not None:
+                has = "without a time zone" if other.tzinfo is None else "with a time zone"
+                raise InputError(f"{option} {limit.isoformat()}: clocks here are {has}, as {other.isoformat()}")
             inside = limit.__le__ if option == "--from" else limit.__ge__
-            allowed &= np.array([clock is not None and inside(clock) for clock in clocks])
+            allowed &= np.array([clock is not None and inside(clock) for clock in clocks], bool)
         return allowed

@@ -35,6 +35,8 @@ TESTED = 1000
 """Rows that recall is measured with."""
 DEPTH = 50
 """Nearest rows that recall counts."""
+FEW = 0.1
+"""Of the rows: where fewer are allowed, a graph of all finds too little, and they are compared one by one."""
 
 
 @dataclass
@@ -137,21 +139,33 @@ class SearchIndex:
         """
         import faiss
 
-        options = {}
-        selector = None
+        kind, count, share, selector = self.facts["kind"], min(count, len(self.rows)), 1.0, None
         if allowed is not None and not allowed.all():
+            count, share = min(count, int(allowed.sum())), float(allowed.mean())
+            if kind == "hnsw" and share < FEW:
+                return self._among(queries, count, np.flatnonzero(allowed))
             selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-            count = min(count, int(allowed.sum()))
-        if self.facts["kind"] == "hnsw":
-            options["params"] = faiss.SearchParametersHNSW(sel=selector, efSearch=max(128, 2 * count))
-        elif self.facts["kind"] == "ivf":
-            probes = self.vectors.nlist if selector else max(1, self.vectors.nlist // 4)
+        options = {}
+        # What is not allowed is walked through, too: so much more of it as there is less that is.
+        if kind == "hnsw":
+            options["params"] = faiss.SearchParametersHNSW(sel=selector, efSearch=int(max(128, 2 * count) / share))
+        elif kind == "ivf":
+            probes = min(self.vectors.nlist, max(1, round(self.vectors.nlist / 4 / share)))
             options["params"] = faiss.SearchParametersIVF(sel=selector, nprobe=probes)
         elif selector:
             options["params"] = faiss.SearchParameters(sel=selector)
         # FAISS compares one by one up to so many numbers of queries, which is slower from a few queries on.
         faiss.cvar.distance_compute_blas_threshold = 4 * self.facts["width"]
-        return self.vectors.search(np.ascontiguousarray(queries, np.float32), min(count, len(self.rows)), **options)
+        return self.vectors.search(np.ascontiguousarray(queries, np.float32), count, **options)
+
+    def _among(self, queries: np.ndarray, count: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`search` that compares with all of a few rows."""
+        import faiss
+
+        cosines, places = faiss.knn(
+            np.ascontiguousarray(queries, np.float32), self.unit_vectors(rows), count, faiss.METRIC_INNER_PRODUCT
+        )
+        return cosines, rows[places]
 
     def recall(self) -> float | None:
         """Share of the 50 nearest that the kind finds, for rows of its own; None of an exact one."""
@@ -160,10 +174,9 @@ class SearchIndex:
         import faiss
 
         every = self.unit_vectors(np.arange(len(self.rows)))
-        exact = faiss.IndexFlatIP(self.facts["width"])
-        exact.add(every)
         asked = every[np.linspace(0, len(every) - 1, min(TESTED, len(every))).astype(int)]
-        wanted, found = exact.search(asked, min(DEPTH, len(every)))[1], self.search(asked, DEPTH)[1]
+        wanted = faiss.knn(asked, every, min(DEPTH, len(every)), faiss.METRIC_INNER_PRODUCT)[1]
+        found = self.search(asked, DEPTH)[1]
         return float(np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(wanted.tolist(), found.tolist())]))
 
     def save(self, folder: Path) -> None:
@@ -221,6 +234,10 @@ class SearchIndex:
             row -= source["rows"]
         raise IndexError(row)
 
+    def full_path(self, row: int) -> str:
+        """Path with the data's before it, which tells a tracklet from those of other data."""
+        return os.path.join(self.source_of(row)["data"].partition(":")[2], self.rows[row].path)
+
     @property
     def standardise(self) -> str:
         """What is taken out of the vectors: none or camera."""
@@ -231,7 +248,8 @@ class SearchIndex:
         return sorted({row.camera for row in self.rows} - {None})
 
     def _count(self) -> None:
-        self.strangers = similarities(self.rows, self.unit_vectors)
+        counts = [source["rows"] for source in self.facts["sources"]]
+        self.strangers = similarities(self.rows, np.repeat(np.arange(len(counts)), counts).tolist(), self.unit_vectors)
 
 
 def check_place(folder: Path) -> None:

@@ -41,19 +41,19 @@ class Question:
 
 
 def of_index(index: SearchIndex, name: str) -> Question:
-    """A tracklet of the index, by its path or the last part of it.
+    """A tracklet of the index, by its path or the last part of it; the data's path may stand before.
 
     Raises:
         InputError: no such tracklet, or several of the name.
     """
     by_path = [row for row in index.rows if row.path == name]
-    found = by_path or [row for row in index.rows if row.name == name]
+    found = by_path or [row for row in index.rows if row.name == name or index.full_path(row.row) == name]
     if not found:
         near = difflib.get_close_matches(name, [row.name for row in index.rows] + [row.path for row in index.rows], n=3)
         hint = f"near to it: {', '.join(near)}" if near else f"there are names such as {index.rows[0].name}"
         raise InputError(f"--tracklet {name}: not in the index; {hint}")
     if len(found) > 1:
-        paths = ", ".join(row.path for row in found[:3])
+        paths = ", ".join(index.full_path(row.row) for row in found[:3])
         raise InputError(f"--tracklet {name}: {len(found)} have this name; give the path of one, such as {paths}")
     (row,) = found
     return Question(row.path, index.unit_vectors([row.row]), row.camera, row.row)

@@ -17,12 +17,16 @@ MOST = 20_000
 """Pairs that are kept."""
 
 
-def overlapping(rows: Sequence[Row]) -> np.ndarray:
-    """(P, 2) rows of pairs that one camera saw at the same time, in one recording; at most `MOST` of them."""
+def overlapping(rows: Sequence[Row], sources: Sequence[int]) -> np.ndarray:
+    """(P, 2) rows of pairs that one camera saw at the same time, in one recording; at most `MOST` of them.
+
+    Args:
+        sources: (N,) the data that each row is of: another day's recording may have the same name.
+    """
     recordings: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
         if row.camera is not None and row.video and row.first_frame is not None and row.last_frame is not None:
-            recordings[row.camera, row.video].append(row)
+            recordings[sources[row.row], row.camera, row.video].append(row)
     pairs = []
     for own in recordings.values():
         there: list[Row] = []
@@ -36,9 +40,11 @@ def overlapping(rows: Sequence[Row]) -> np.ndarray:
     return chosen
 
 
-def similarities(rows: Sequence[Row], vectors: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def similarities(
+    rows: Sequence[Row], sources: Sequence[int], vectors: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
     """(P,) cosines of the pairs that are two people, ascending; `vectors` gives the (n, D) unit vectors of rows."""
-    pairs = overlapping(rows)
+    pairs = overlapping(rows, sources)
     found = [
         np.einsum("nd,nd->n", vectors(part[:, 0]), vectors(part[:, 1]))
         for part in np.array_split(pairs, max(1, len(pairs) // 1000))

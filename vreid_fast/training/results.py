@@ -77,6 +77,7 @@ def write_results(
         ranked = pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=bad_frames.read)
         sheets = []
     else:
+        assert test.train is not None, "the caller embeds the training tracklets"
         adaptation, tracklets, read = session.learner.adaptation, test.data.train, bad_frames.read
         labels = None if adaptation is None else adaptation.consistency.labels
         ranked = pick_nearest(test.train, tracklets, labels, distance=test.protocol.distance, read_frames=read)
