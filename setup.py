@@ -82,7 +82,7 @@ setup(
         # headless one would be a second module cv2.
         "bench": ["flash-kmeans==0.3.1", "fast-pytorch-kmeans==0.2.2", "psutil", "opencv-python", "decord"],
         "dev": [
-            *["pytest", "pytest-timeout", "pytest-xdist", "build", "wheel", "webdataset"],
+            *["pytest", "pytest-timeout", "pytest-xdist", "build", "wheel", "webdataset", "qdrant-client"],
             *["ruff", "mypy", "types-pyyaml", "clang-format"],
             *["ninja", "cmake", "pybind11", "setuptools>=77"],
         ],

@@ -4,9 +4,12 @@ import contextlib
 import fnmatch
 import importlib.util
 import io
+import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +21,13 @@ from table import table
 from vreid_fast.config import parse_command, underscored
 from vreid_fast.data import FORMATS
 from vreid_fast.data.__main__ import make_parser as data_parser
+from vreid_fast.evaluate import main as evaluate
 from vreid_fast.evaluate import make_parser as evaluate_parser
 from vreid_fast.export import make_parser as export_parser
 from vreid_fast.extract import make_parser as extract_parser
 from vreid_fast.ladder.__main__ import parse as parse_ladder
 from vreid_fast.ladder.rows import configure, read_table
+from vreid_fast.metrics import rank_metrics
 from vreid_fast.search.__main__ import make_parser as search_parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,6 +168,49 @@ def test_snippet_runs(block, tmp_path, monkeypatch, request):
     run_snippet(block)
 
 
+def snippet_of_features(word: str, home: Path, monkeypatch) -> dict:
+    """Variables of the snippet of docs/features.md that has `word`, run beside a folder of features."""
+    (block,) = [block for block in SNIPPETS if block.page.name == "features.md" and word in block.text]
+    monkeypatch.chdir(home)
+    return run_snippet(block)
+
+
+def test_qdrant_answers_as_cosines_do(story, monkeypatch):
+    found = snippet_of_features("qdrant_client", story, monkeypatch)
+    features = found["features"]
+    unit = torch.nn.functional.normalize(torch.from_numpy(features.vectors()), dim=1)
+    cosines = unit @ unit[0]
+    cosines[[row.camera == features.rows[0].camera for row in features.rows]] = -2
+    wanted = cosines.topk(5)
+    assert [answer.id for answer in found["answers"]] == wanted.indices.tolist()
+    assert [answer.payload["path"] for answer in found["answers"]] == [features.rows[i].path for i in wanted.indices]
+    torch.testing.assert_close(torch.tensor([answer.score for answer in found["answers"]]), wanted.values)
+    assert found["client"].count("tracklets").count == len(features.rows)
+
+
+def test_torchreids_arrays_score_as_evaluate_does(story, tmp_path, monkeypatch):
+    found = snippet_of_features("q_pids", story, monkeypatch)
+    scores = rank_metrics(*(found[name] for name in ("qf", "q_pids", "q_camids", "gf", "g_pids", "g_camids")))
+    words = ["--checkpoint", "runs/mine/last.pt", "--data", f"folder:{story / 'my_cameras'}"]
+    assert evaluate([*words, "--json", str(tmp_path / "scores.json")]) == 0
+    wanted = json.loads((tmp_path / "scores.json").read_text())["student"]
+    assert {name: scores[name] for name in ("map", "rank1", "queries")} == pytest.approx(
+        {name: wanted[name] for name in ("map", "rank1", "queries")}
+    )
+
+
+def test_the_line_of_cron_forgets(story, tmp_path):
+    """As cron gives it to a shell; the story was filmed long before the last 30 days."""
+    shutil.copytree(story / "index", tmp_path / "index")
+    (block,) = [block for block in BLOCKS if block.language == "crontab"]
+    line = block.text.replace("\\%", "%").strip().removeprefix("0 3 * * * ")
+    for written, here in ((".venv/bin/python", sys.executable), ("/srv/reid", str(tmp_path))):
+        assert written in line
+        line = line.replace(written, shlex.quote(here))
+    ran = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "") and ", 0 remain" in ran.stdout
+
+
 def test_pseudo_label_loop():
     found = snippet("kmeans")
     pseudo, images = found["pseudo"], found["images"]
@@ -273,7 +321,7 @@ def options() -> set[str]:
         ("export",),
         ("ladder",),
         *(("search", command) for command in ("index", "query", "forget")),
-        *(("data", command) for command in ("crop", "check", "pack")),
+        *(("data", command) for command in ("track", "crop", "check", "pack")),
     ]
     text = io.StringIO()
     with contextlib.redirect_stdout(text):

@@ -186,3 +186,17 @@ assert flags == (torch.get_default_dtype(), torch.is_grad_enabled(), torch.backe
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_nothing_can_leave_the_machine():
+    """docs/peoples-data.md says so: no module of the package speaks to another machine, or loads what does."""
+    speaks = ("urllib.request", "http", "ftplib", "smtplib", "ssl", "requests", "httpx", "aiohttp", "urllib3")
+    downloads = ("torch.hub", "huggingface_hub", "load_state_dict_from_url", "create_connection", ".connect(")
+    found = [
+        (name, imported)
+        for name, source in SOURCES.items()
+        for imported, _ in imports(name, source)
+        if f"{imported}.".startswith(tuple(f"{module}." for module in speaks))
+    ]
+    found += [(name, word) for name, source in SOURCES.items() for word in downloads if word in source]
+    assert found == []

@@ -10,6 +10,7 @@ from PIL import Image
 from small_runs import TINY, write_people
 
 from vreid_fast.data.__main__ import main as data
+from vreid_fast.data.__main__ import make_parser as track_parser
 from vreid_fast.extract import main as extract
 from vreid_fast.search.__main__ import main as search
 from vreid_fast.train import main as train
@@ -52,10 +53,12 @@ def test_the_story(tmp_path, monkeypatch, capsys):
         word for name, value in {**TINY, "source": f"folder:{source}"}.items() for word in (f"--{name}", str(value))
     ]
     told = commands()
-    assert [words[2].removeprefix("vreid_fast.") for words in told] == ["data", "train", "extract", "search", "search"]
-    second = [word.replace("cam1", "cam2") for word in told[0]]
+    names = [words[2].removeprefix("vreid_fast.") for words in told]
+    assert names == ["data", "data", "train", "extract", "search", "search"]
+    assert told[0][3] == "track" and track_parser().parse_args(told[0][3:])  # its own tests have a detector
+    second = [word.replace("cam1", "cam2") for word in told[1]]
     second[second.index("--camera") + 1] = "2"
-    for words in (told[0], second, *told[1:]):
+    for words in (told[1], second, *told[2:]):
         _, _, module, *rest = (word.replace("/data/my_cameras", str(tmp_path / "my_cameras")) for word in words)
         name = module.removeprefix("vreid_fast.")
         assert MAINS[name]([*rest, *(small if name == "train" else [])]) == 0, words

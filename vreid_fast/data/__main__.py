@@ -1,4 +1,4 @@
-"""One's own cameras: `python -m vreid_fast.data check SPEC | crop VIDEO TRACKS OUT | pack SPEC OUT`."""
+"""One's own cameras: `python -m vreid_fast.data track VIDEO OUT | crop VIDEO TRACKS OUT | check SPEC | pack ...`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from vreid_fast.errors import exit_code
 from vreid_fast.files import with_home
 
-from .commands import check, crop, pack
+from .commands import check, crop, pack, track
 
-COMMANDS = {"check": check, "crop": crop, "pack": pack}
+COMMANDS = {"check": check, "track": track, "crop": crop, "pack": pack}
 
 
 def make_parser() -> argparse.ArgumentParser:
