@@ -92,7 +92,7 @@ def test_the_student_is_scored_with_the_statistics_of_each_camera(run, pair, cap
         assert scores[which] == result[which] and scores["untrained"] == result["untrained"]
     # Another data set has other cameras.
     assert evaluate(["--checkpoint", str(run / "last.pt"), "--data", pair["source"], "--device", "cpu"]) == 0
-    assert "of no use here" in capsys.readouterr().out
+    assert "of no use before others" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stop_after", [5, 7])
