@@ -19,7 +19,7 @@ def sinet_state():
 
 
 SINETS = ("sinet", "sbnet", "idnet", "sanet", "sinet_c2d", "sinet_uda")
-OTHERS = ("ap3d", "ap3dnl", "ap3d_c2d", "ap3d_i3d", "ap3d_nl", "tclnet", "psta")
+OTHERS = ("ap3d", "ap3dnl", "ap3d_c2d", "ap3d_i3d", "ap3d_nl", "tclnet", "psta", "cavit")
 
 
 @pytest.mark.parametrize("name", [*SINETS, *OTHERS])

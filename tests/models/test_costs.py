@@ -10,7 +10,7 @@ from vreid_fast.models import build
 # Multiplications and additions, in thousands of millions a frame of 256 x 128, without the classifier.
 GMAC = {
     "ap3d_c2d": 4.05, "ap3d_i3d": 4.81, "ap3d_nl": 5.71, "ap3d": 4.36, "ap3dnl": 6.02, "tclnet": 4.06, "psta": 4.67,
-    "cal": 4.05,
+    "cal": 4.05, "cavit": 32.0,
 }  # fmt: skip
 
 
