@@ -169,7 +169,7 @@ def test_imagenet_weights_go_into_the_trunk(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sanet", *OTHERS])
+@pytest.mark.parametrize("name", ["sanet", *OTHERS[:-1]])  # cavit: test_cavit_weights
 def test_a_file_of_the_authors_gives_their_embedding(shared, tmp_path, name):
     folder = shared(f"parity/{name}")
     state, expected = fill(entries_of(folder)), np.load(folder / "eval.npz")

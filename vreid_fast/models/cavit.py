@@ -6,6 +6,8 @@ Wu et al., "CAViT: Contextual Alignment Vision Transformer for Video Object Re-i
 from __future__ import annotations
 
 import copy
+import math
+import re
 from typing import ClassVar
 
 import torch
@@ -18,6 +20,7 @@ from vreid_fast.kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
 from .heads import CircleClassifier, make_neck
 from .network import NetworkOutput, VideoNetwork
 from .over_time import OverTime
+from .stochastic_depth import StochasticDepth
 from .vision_transformer import EPS, Branch, CrossBlock, grid_size
 
 GRIDS = (((16, 16), (12, 12)), ((32, 16), (28, 12)), ((16, 32), (12, 28)))
@@ -29,14 +32,19 @@ PARTS = {
     "blocks": "blocks{}",
 }  # fmt: skip
 """Of a branch, as the authors name them, with the number of the branch from the second on."""
+PLAIN = {"positions": "pos_embed", "patches": "patch_embed.proj", "changes": "patch_embed.proj"}
+"""Of a branch, as timm names them in a vision transformer."""
 DEPTH, DROP = 12, 0.1
-"""In training the last of 12 blocks would be left out of a frame this often, the first never."""
+"""The last of 12 blocks would be left out this often, see `StochasticDepth`."""
 HALF = 127.5
 """Its frames are (pixel - 127.5) / 127.5."""
 
 
 class CrossTransformer(nn.Module, OverTime):
     """Frames (B*T, 3, H, W) from -1 to 1 -> tokens (B*T, N, C) of all grids, behind one layer norm."""
+
+    plain: ClassVar[str] = "timm's ViT-B/16"
+    """What other weights than its own it starts from."""
 
     def __init__(self, width: int, heads: int, depth: int, size: tuple[int, int]):
         super().__init__()
@@ -45,30 +53,48 @@ class CrossTransformer(nn.Module, OverTime):
         blocks = nn.ModuleList(CrossBlock(width, heads) for _ in range(depth))
         self.branches = nn.ModuleList(Branch(copy.deepcopy(blocks), width, *grid, size) for grid in GRIDS)
         self.norm = nn.LayerNorm(width, eps=EPS)
-        self.register_buffer("keep", 1 - torch.linspace(0, DROP, DEPTH)[:depth].view(-1, 1, 1, 1, 1), persistent=False)
+        self.chance = StochasticDepth(depth, DROP, of=DEPTH)
         self.recompute = False
         """Whether blocks keep only their tokens in training, and compute the rest again: less memory, more time."""
 
     def forward(self, images: Tensor) -> Tensor:
         changed = self._changed(images)
         tokens = [
-            branch(images, changed, self.frames, self._kept(len(images)), self.recompute) for branch in self.branches
+            branch(images, changed, self.frames, self.chance(len(images)), self.recompute) for branch in self.branches
         ]
         return self.norm(torch.cat(tokens, 1))
+
+    def plain_names(self) -> dict[str, str]:
+        """Names of a vision transformer in timm by ours: each branch takes all of it but its last blocks."""
+        names = {}
+        for ours in self.state_dict():
+            if found := re.match(r"branches\.\d\.(?:blocks\.(\d+)\.)?(.*)", ours):
+                parts = CrossBlock.authors if found[1] else PLAIN
+                part = next((part for part in parts if found[2].startswith(part)), "")
+                block = f"blocks.{found[1]}." if found[1] else ""
+                names[ours] = block + parts.get(part, "") + found[2].removeprefix(part)
+        return names
+
+    def from_plain(self, name: str, value: Tensor) -> Tensor:
+        """Positions (1, [1 +] h * w, C) of a square grid, without the class token, and kernels (C, 3, h, w) in our
+        size, bilinear; anything else as it is."""
+        own = self.state_dict()[name]
+        if not value.dtype.is_floating_point or value.dim() != own.dim():
+            return value
+        if name.endswith("positions"):
+            side = math.isqrt(value.shape[1])
+            if value.shape[1] not in (side**2, side**2 + 1) or value.shape[1] == own.shape[1]:
+                return value
+            grid = self.branches[int(name.split(".")[1])].grid
+            square = value[:, -(side**2) :].transpose(1, 2).unflatten(2, (side, side))
+            return _resize(square, grid).flatten(2).transpose(1, 2)
+        return _resize(value, own.shape[2:]) if own.dim() == 4 else value
 
     def _changed(self, images: Tensor) -> Tensor:
         """How much less there is of each colour at each place than in the frame before, as parts of the frame's sum."""
         clips = images.unflatten(0, (-1, self.frames))
         less = F.pad(clips[:, :-1] - clips[:, 1:], (0, 0, 0, 0, 0, 0, 1, 0))
         return F.softmax(less.flatten(3), dim=-1).view(images.shape)
-
-    def _kept(self, rows: int) -> Tensor | None:
-        """Stochastic depth: for each half of a block 0 for the frames that it leaves out, for others what makes up for
-        them."""
-        if not self.training:
-            return None
-        drawn = torch.rand(len(self.keep), 2, rows, 1, 1, device=self.keep.device) < self.keep
-        return drawn / self.keep
 
 
 class CAViT(VideoNetwork):
@@ -139,6 +165,13 @@ class CAViT(VideoNetwork):
 
     def with_margin(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self.classifier.with_margin(logits, labels)
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[2:]) == tuple(size):
+        return maps
+    wide = torch.promote_types(maps.dtype, torch.float32)
+    return F.interpolate(maps.to(wide), tuple(size), mode="bilinear", align_corners=False)
 
 
 def _check_size(size: tuple[int, int]) -> None:
