@@ -62,6 +62,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     student, notes = build.initial_network(config, domains.identities)
     optimiser, stages = config.optimiser, config.stages
     learner = Learner(student.to(device), learning_rate=optimiser.source_lr, weight_decay=optimiser.weight_decay)
+    learner.clothes = build.make_clothes(config, domains, learner)
     domains.notes += build.cluster_notes(config, domains)
     statistics = build.choose_statistics(config, domains)
     per_camera = statistics == "camera"

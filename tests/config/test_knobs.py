@@ -22,7 +22,9 @@ KNOBS = {
     "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small", "trunk": "full",
     "weights": None, "drop_classifier": False, "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
     "smoothing": 0.0, "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0,
-    "info_nce_temperature": 0.07, "l1s": 1.0, "l2s": 1.0, "l3s": 1.0, "reversal": 0.5, "combined_groups": 16,
+    "info_nce_temperature": 0.07, "clothes": 0.0, "clothes_by": "classifier", "clothes_start": 0.3333,
+    "clothes_scale": 16.0, "clothes_epsilon": 0.1, "clothes_lr": 0.001, "clothes_momentum": 0.0, "l1s": 1.0, "l2s": 1.0,
+    "l3s": 1.0, "reversal": 0.5, "combined_groups": 16,
     "combined_sizes": (2, 4, 8), "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "cluster_by": "auto", "clusters": 0,
     "cluster_over": "memory", "cluster_every": 0, "cluster_restarts": 4, "cluster_temperature": 0.1,
     "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0, "proxy_temperature": 0.1, "proxy_negatives": 50,
@@ -38,7 +40,7 @@ CHOICES = {
     "mars_gallery": ("with_query", "without_query"), "loader": ("auto", "dali", "torch"),
     "cache": ("none", "cpu", "gpu"), "on_bad_frame": ("error", "skip"), "triplet_distance": ("euclidean", "cosine"),
     "loss_weights": ("fixed", "authors", "uncertainty"), "cluster_over": ("memory", "batch"),
-    "cluster_by": ("auto", "neighbours", "kmeans"),
+    "cluster_by": ("auto", "neighbours", "kmeans"), "clothes_by": ("classifier", "memory"),
     "method": ("source", "bn_adapt", "paper", "plus"), "statistics": ("auto", "target", "camera", "running"),
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
@@ -58,14 +60,21 @@ LEAST = {
     "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0, "l2c": 0, "reversal": 0, "margin": 0,
     "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0, "authors_pieces_test": 0, "info_nce": 0, "proxy": 0,
     "proxy_negatives": 1, "gradients_every": 0, "stride": 1, "test_frames": 0, "select_every": 1, "profile": 0,
+    "clothes": 0,
 }  # fmt: skip
-PARTS = ("flip", "erase", "smoothing", "drop_to", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum")
-ABOVE_ZERO = ("source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature")
+PARTS = (
+    "flip", "erase", "smoothing", "drop_to", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum",
+    "clothes_start", "clothes_epsilon", "clothes_momentum",
+)  # fmt: skip
+ABOVE_ZERO = (
+    "source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature",
+    "clothes_scale", "clothes_lr",
+)  # fmt: skip
 GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 92
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 99
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

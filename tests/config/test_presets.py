@@ -84,6 +84,12 @@ RECIPES = {
         "source_lr": 3.5e-4, "drops": (70, 140, 210, 310, 410, 500), "drop_to": 0.3, "warmup_steps": 10 * 41,
         "per_epoch": "people", "test_clips": "begin", "test_frames": 0, "source_steps": 500 * 41,
     },
+    "cal": {
+        "frames": 8, "train_clips": "window", "stride": 4, "erase": 0, "triplet": 0, "smoothing": 0, "clothes": 1,
+        "clothes_by": "classifier", "clothes_scale": 16, "clothes_epsilon": 0.1, "clothes_lr": 3.5e-4,
+        "source_lr": 3.5e-4, "drops": (40, 80, 120, 150), "drop_to": 0.1, "warmup_steps": 0,
+        "per_epoch": "tracklets", "test_clips": "interleaved", "test_frames": 0, "source_steps": 150 * 100,
+    },
 }  # fmt: skip
 COMMON = {
     "height": 256, "width": 128, "people": 8, "per_person": 4, "flip": 0.5, "pad": 0, "method": "source",
@@ -98,6 +104,11 @@ def test_networks_have_their_authors_recipes(name):
     assert {knob: value for knob, value in read(name).items() if knob in wanted} == wanted
     with torch.device("meta"):
         initial_network(parse_command(["--config", name])[0], 3)
+
+
+def test_the_loss_on_clothes_begins_with_its_authors_epoch():
+    knobs = read("cal")
+    assert round(knobs["clothes_start"] * knobs["source_steps"]) == 50 * 100
 
 
 def test_later_configurations_win(tmp_path):

@@ -16,11 +16,12 @@ from PIL import Image
 from vreid_fast.data import synthetic
 from vreid_fast.data.formats.folder import read_folder
 from vreid_fast.data.synthetic import read_synthetic
-from vreid_fast.data.synthetic.cache import INDEX, Row, cached_tree
+from vreid_fast.data.synthetic.cache import INDEX, cached_tree
 from vreid_fast.data.synthetic.camera import HEIGHT, WIDTH, View
 from vreid_fast.data.synthetic.gait import FOREARM, SHIN, THIGH, UPPER_ARM, joints
 from vreid_fast.data.synthetic.person import BAGS, BOTTOMS, HAIR, HATS, SLEEVES, TEXTURES, draw_person
 from vreid_fast.data.synthetic.render import Canvas, Light
+from vreid_fast.data.synthetic.rows import Row, rows_of
 from vreid_fast.data.synthetic.style import STYLES
 from vreid_fast.data.synthetic.walk import FRAMES, PEOPLE, cameras, film, random
 from vreid_fast.errors import InputError
@@ -97,7 +98,7 @@ def test_the_cameras_of_alike_differ_in_scene_and_lane_alone():
 
 def test_full_sizes():
     for name, people, tested, number in (("source", 100, 16, 4), ("real", 72, 60, 3), ("alike", 72, 60, 3)):
-        rows = synthetic._rows(STYLES[name], None)
+        rows = rows_of(STYLES[name])
         subsets = [[row for row in rows if subset in row.split] for subset in ("train", "query", "gallery")]
         assert [len(rows) for rows in subsets] == [people * number * 2, tested * number, tested * number * 2]
 

@@ -44,6 +44,16 @@ def results():
     }
 
 
+def test_scores_on_clothes_have_columns_where_there_are_any(table, results):
+    assert not any("clothes" in name for name in row_table(table, results)[0])
+    for found in results["paper"].values():
+        found["student_clothes_change"] = {"rank1": 0.2, "map": 0.125}
+    lines = row_table(table, results)
+    assert lines[0][:6] == ["row", "seeds", "R1", "mAP", "mAP, per camera", "mAP, clothes change"]
+    assert line(lines, "paper")["mAP, clothes change"].startswith("12.5")
+    assert line(lines, "source")["mAP, clothes change"] == "" and len({len(one) for one in lines}) == 1
+
+
 def line(lines, name, column=0):
     (found,) = [one for one in lines[1:] if one[column] == name]
     return dict(zip(lines[0], found, strict=True))

@@ -5,10 +5,9 @@ import pytest
 import torch
 from author_numbers import DOUBLE, EVALUATION, LOSSES, TRAINING, assert_near
 from parity import draw, entries_of, error, fill
-from torch.nn import functional as F
 
 from vreid_fast.errors import InputError
-from vreid_fast.losses import cross_entropy
+from vreid_fast.losses import clothes_adversarial_loss, clothes_cosines, clothes_cross_entropy, cross_entropy
 from vreid_fast.models import build, convert, load_weights
 from vreid_fast.models.convert import author_names
 
@@ -68,18 +67,17 @@ def test_the_forward_of_training_equals_the_authors(folder, file):
 
 @pytest.mark.slow
 def test_gradients_of_the_authors_loss_equal_theirs(folder, file):
-    """Their loss is written down here by its definition: log p of one outfit is over it and all of other people."""
     network, expected = given(file, torch.float64).train(), np.load(folder / "train.npz")
     output = network(draw((4, 3, 4, 256, 128), 101).transpose(1, 2).double())
-    weights = file["clothes_classifier_state_dict"]["weight"].double()
-    scores = 16 * F.normalize(output.clip) @ F.normalize(weights).T
-    losses = []
-    for row, own, mine in zip(scores, expected["clothes_label"], expected["positive_mask"].astype(bool), strict=True):
-        others = row[torch.from_numpy(~mine)].exp().sum()
-        for outfit in np.flatnonzero(mine):
-            share = 0.1 / mine.sum() + (0.9 if outfit == own else 0)
-            losses.append(-share * (row[outfit] - (others + row[outfit].exp()).log()))
-    cal = torch.stack(losses).sum() / 4
+    directions = file["clothes_classifier_state_dict"]["weight"].double()
+    clothes, masks = (torch.from_numpy(expected[name]) for name in ("clothes_label", "positive_mask"))
+    owners = torch.arange(len(directions))  # those of nobody in the batch are of somebody each
+    for mask in masks.bool():
+        owners[mask] = int(mask.nonzero()[0])
+    cosines = clothes_cosines(output.clip, directions)
+    told = clothes_cross_entropy(cosines.detach(), clothes)
+    assert_near({"loss_clothes_ce": told}, expected, DOUBLE, "f64.")
+    cal = clothes_adversarial_loss(cosines, clothes, owners)
     loss = cross_entropy(output.logits, torch.from_numpy(expected["labels"])) + cal
     assert_near({"loss_cal": cal, "loss_total": loss}, expected, DOUBLE, "f64.")
     loss.backward()

@@ -61,7 +61,7 @@ def mutated(state: dict, seed: int) -> tuple[dict, list[str]]:
         elif kind == "rename" and isinstance(holder, dict):
             holder[draw.choice([f"module.{key}", 7, "", None])] = holder.pop(key)
         elif kind == "add" and isinstance(holder, dict):
-            holder[draw.choice(["extra", "extra.weight", 99])] = draw.choice([*VALUES, torch.ones(2)])
+            holder[draw.choice(["extra", "extra.weight", 99])] = copy.deepcopy(draw.choice([*VALUES, torch.ones(2)]))
         elif kind == "swap":
             source: Any = state
             for step in draw.choice(found):
@@ -75,6 +75,6 @@ def mutated(state: dict, seed: int) -> tuple[dict, list[str]]:
         elif kind == "like" and isinstance(value, int | float):
             holder[key] = draw.choice([value + 1, -value, float(value), str(value), value * 1000])
         else:
-            holder[key] = draw.choice(VALUES)
+            holder[key] = copy.deepcopy(draw.choice(VALUES))
         said.append(f"{kind} {'/'.join(map(str, path))}")
     return state, said

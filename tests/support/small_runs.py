@@ -24,8 +24,9 @@ TINY = {
 }  # fmt: skip
 
 
-def write_people(root, seed, people=6, cameras=2, per_camera=2, labelled=True):
-    """A folder data set of coloured noise: a colour a person, a tint a camera."""
+def write_people(root, seed, people=6, cameras=2, per_camera=2, labelled=True, dressed=False):
+    """A folder data set of coloured noise: a colour a person, a tint a camera; in other clothes in each tracklet of a
+    camera where they are `dressed`."""
     rng = np.random.default_rng(seed)
     colours, tints = rng.integers(40, 200, (people, 3)), rng.integers(-30, 30, (cameras, 3))
     rows = []
@@ -38,10 +39,10 @@ def write_people(root, seed, people=6, cameras=2, per_camera=2, labelled=True):
                     noise = rng.integers(-20, 20, (32, 16, 3))
                     image = (colours[person] + tints[camera] + noise).clip(0, 255).astype(np.uint8)
                     Image.fromarray(image).save(folder / f"{frame}.jpg")
-                rows.append([folder.name, person, camera])
+                rows.append([folder.name, person, camera, *([number] if dressed else [])])
     if labelled:
         with open(root / "tracklets.csv", "w", newline="") as file:
-            csv.writer(file).writerows([["path", "identity", "camera"], *rows])
+            csv.writer(file).writerows([["path", "identity", "camera", *(["clothes"] if dressed else [])], *rows])
     return root
 
 
@@ -66,7 +67,7 @@ def flags(data, run, **changes):
 
 def real_steps(tmp_path, method, device, recordable=None, **knobs):
     """Steps of a small run that stands in its second stage: its session, its steps, and a loader for so many."""
-    people = write_people(tmp_path / "people", seed=0)
+    people = write_people(tmp_path / "people", seed=0, dressed=bool(knobs.get("clothes")))
     config = Config.of(**{
         **TINY, "source": f"folder:{people}", "target": f"folder:{people}", "method": method, "source_steps": 2,
         "adapt_steps": 40, "log_every": 100, "gradients_every": 0, "cluster_every": 10, "checkpoint_every": 100,
@@ -77,6 +78,7 @@ def real_steps(tmp_path, method, device, recordable=None, **knobs):
     domains.labels = domains.labels.to(device)
     student, _ = build.initial_network(config, domains.identities)
     learner = Learner(student.to(device), learning_rate=1e-3, weight_decay=5e-4, recordable=recordable)
+    learner.clothes = build.make_clothes(config, domains, learner)
     batches = build.make_batches(config, domains, precision, per_camera)
     session = build.make_session(config, tmp_path, learner, precision, domains.identities, "{}")
     learner.step = 2

@@ -89,6 +89,8 @@ RUNS = [
     ("paper", {"camera_aware": False}),
     ("paper", {"loss_weights": "uncertainty", "combined_sizes": [2, 4]}), ("paper", {"cluster_over": "batch"}),
     ("paper", {"l1s": 0, "l2s": 0, "l3s": 0}), ("plus", {"precision": "bf16"}),
+    ("source", {"clothes": 1.0, "clothes_start": 0.3}),
+    ("paper", {"clothes": 1.0, "clothes_start": 0.3, "clothes_by": "memory", "combined_sizes": [2]}),
 ]  # fmt: skip
 
 
@@ -125,6 +127,9 @@ def state_of(learner):
     yield from (tensor for _, tensor in learner.tensors())
     for moments in learner.optimiser.state.values():
         yield from moments.values()
+    if learner.clothes is not None and learner.clothes.optimiser is not None:
+        for moments in learner.clothes.optimiser.state.values():
+            yield from moments.values()
     if learner.adaptation is not None:
         yield from (learner.adaptation.teacher.updater._counters, learner.adaptation.teacher.updater._rates)
         memory = learner.adaptation.consistency.state_dict() or {}

@@ -8,7 +8,8 @@ import torch
 from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs
 from vreid_fast.models import build
 from vreid_fast.training.consistency import PaperConsistency
-from vreid_fast.training.learner import Learner, learning_rate_factor
+from vreid_fast.training.learner import Learner
+from vreid_fast.training.optimiser import learning_rate_factor
 
 
 def make(adapting=True):

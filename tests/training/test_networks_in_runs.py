@@ -97,7 +97,7 @@ def test_losses_are_summed_over_streams(tmp_path, name):
         compute, identity = steps.compute, steps.compute.identity
         output = session.learner.student(source.clips)
         labels = compute.labels[source.tracklets]
-        found = compute._identity_losses(output, source.tracklets)
+        found, _ = compute._identity_losses(output, source.tracklets)
     streams = output.streams
     assert len(streams) == {"tclnet": 2, "psta": 3}[name]
     expected = {

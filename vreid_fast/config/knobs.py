@@ -27,8 +27,9 @@ class DataKnobs(KnobGroup):
     """Data sets, source and target."""
 
     source: str = same_data("synthetic")
-    """Labelled tracklets to learn from: SPEC = synthetic | synthetic:real | FORMAT:PATH (formats: folder, mars,
-    ilidsvid, prid2011, lsvid, ccvid, dukemtmc-videoreid, svreid, svreid_cc, svreid_plus)."""
+    """Labelled tracklets to learn from: SPEC = synthetic | synthetic:STYLE | FORMAT:PATH (styles, with words behind
+    them: docs/data-sets.md; formats: folder, mars, ilidsvid, prid2011, lsvid, ccvid, dukemtmc-videoreid, svreid,
+    svreid_cc, svreid_plus)."""
     target: str = same_data("synthetic:real")
     """Unlabelled tracklets to adapt to, in the same words; its query and gallery are what is scored."""
     synthetic_seed: int = fixed(0, at_least(0))
@@ -141,6 +142,30 @@ class IdentityKnobs(KnobGroup):
     def factors(self) -> dict[str, float]:
         """Factor of each loss, by its name in metrics.jsonl."""
         return {"cross_entropy": self.cross_entropy, "triplet": self.triplet, "info_nce": self.info_nce}
+
+
+@dataclass(frozen=True)
+class ClothesKnobs(KnobGroup):
+    """Loss of clothes, on a source that knows them (CAL)."""
+
+    clothes: float = fixed(0.0, at_least(0))
+    """Factor of the clothes-based adversarial loss (CAL: 1); 0 = off."""
+    clothes_by: Literal["classifier", "memory"] = fixed("classifier")
+    """What tells clothes apart: a classifier that learns beside the network, or features of each that were seen."""
+    clothes_start: float = fixed(0.3333, between(0, 1))
+    """Part of the run's steps after which the loss and its classifier begin (CAL: epoch 50 of 150)."""
+    clothes_scale: float = fixed(16.0, above(0))
+    """Scale of the cosines of features and clothes."""
+    clothes_epsilon: float = fixed(0.1, between(0, 1))
+    """Part of the loss that is spread evenly over all clothes of a person; the rest is on those worn."""
+    clothes_lr: float = fixed(1e-3, above(0))
+    """Learning rate of the classifier of clothes, which does not fall (CAL: 0.00035)."""
+    clothes_momentum: float = fixed(0.0, between(0, 1))
+    """What is left of a feature in the memory when a newer one comes."""
+
+    def factors(self) -> dict[str, float]:
+        """Factor of each loss, by its name in metrics.jsonl."""
+        return {"clothes": self.clothes}
 
 
 @dataclass(frozen=True)
@@ -348,6 +373,7 @@ class Config(FlatForm):
     loading: LoadingKnobs = LoadingKnobs()
     network: NetworkKnobs = NetworkKnobs()
     identity: IdentityKnobs = IdentityKnobs()
+    clothes: ClothesKnobs = ClothesKnobs()
     adversarial: AdversarialKnobs = AdversarialKnobs()
     consistency: ConsistencyKnobs = ConsistencyKnobs()
     clusters: ClusterKnobs = ClusterKnobs()

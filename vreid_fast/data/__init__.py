@@ -23,7 +23,7 @@ def read_dataset(
     """Read the data set of a SPEC.
 
     Args:
-        spec: `synthetic`, `synthetic:STYLE` or `FORMAT:PATH` with a format of `FORMATS`.
+        spec: `synthetic`, `synthetic:STYLE`, `synthetic:STYLE+WORD` or `FORMAT:PATH` with a format of `FORMATS`.
         seed: of the synthetic people.
         cache: folder for rendered synthetic images; None = the user's cache folder.
         split: which of the format's splits into training and test, where it has several (`Dataset.splits`).

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +16,22 @@ from .cameras import notes_on_cameras, pool_cameras
 from .checks import notes_on_scores, why_no_source, why_no_target
 from .scenes import find_scenes
 from .tracklets import Dataset, Tracklet, all_known, identity_labels
+
+
+class SourceClothes(NamedTuple):
+    worn: Tensor
+    """(N,) int64 classes of clothes of the source's tracklets, 0 to C - 1; clothes of two people are never one."""
+    owners: Tensor
+    """(C,) int64, the class of identity that each is of."""
+
+    @classmethod
+    def of(cls, tracklets: Sequence[Tracklet], labels: Tensor) -> SourceClothes | None:
+        """None where the clothes of a tracklet are not known."""
+        if all_known(tracklet.clothes for tracklet in tracklets) is None:
+            return None
+        pairs = [(label, tracklet.clothes) for label, tracklet in zip(labels.tolist(), tracklets, strict=True)]
+        classes = {pair: number for number, pair in enumerate(sorted(set(pairs)))}
+        return cls(torch.tensor([classes[pair] for pair in pairs]), torch.tensor([label for label, _ in classes]))
 
 
 @dataclass
@@ -30,6 +48,8 @@ class Domains:
     target_tracklets: list[Tracklet]
     """Its training tracklets, stripped of identity and clothes, which what trains can see no more, with their cameras
     as `pool_cameras` has them."""
+    clothes: SourceClothes | None = None
+    """What the source's tracklets wear, where that is known of all."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -67,11 +87,13 @@ class Domains:
         classes = identity_labels(of_source.train)
         cameras = [tracklet.camera for tracklet in of_target.train]
         notes += notes_on_cameras(cameras)
+        labels = torch.tensor([classes[tracklet.identity] for tracklet in of_source.train])
         return cls(
             source_data=of_source,
             source_tracklets=of_source.train,
-            labels=torch.tensor([classes[tracklet.identity] for tracklet in of_source.train]),
+            labels=labels,
             identities=len(classes),
+            clothes=SourceClothes.of(of_source.train, labels),
             target_data=of_target,
             target_tracklets=[
                 replace(tracklet, identity=None, clothes=None, camera=camera)

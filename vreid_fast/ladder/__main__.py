@@ -160,7 +160,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--table",
         default="2",
         help="1 networks, narrow; 1_full networks, for a GPU; 2 losses (default); 3 real to real; 4 parts of plus; "
-        "or a YAML file",
+        "clothes; or a YAML file",
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many, of people and of training (default 3)")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them (default 0)")

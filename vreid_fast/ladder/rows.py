@@ -13,10 +13,12 @@ from vreid_fast.config.yaml_text import read_yaml
 from vreid_fast.errors import InputError
 from vreid_fast.files import why_no_file
 
-BUILT_IN = ("1", "1_full", "2", "3", "4")
+BUILT_IN = ("1", "1_full", "2", "3", "4", "clothes")
 GIVEN = ("run", "seed", "synthetic_seed", "start", "resume")
 """Knobs that the ladder itself gives to each cell."""
 SCORED = ("student", "student_camera")
+CLOTHED = ("student_same_clothes", "student_clothes_change")
+"""Scored too, where the target knows clothes."""
 TARGET = "TARGET"
 """As the source of a row: the ladder's target."""
 
@@ -74,7 +76,8 @@ class Table:
 
 
 def read_table(name: str) -> Table:
-    """The table 1, 1_full, 2 or 3, numbered as the paper's, or 4, beyond it, or that of a YAML file as table2.yaml.
+    """The table 1, 1_full, 2 or 3, numbered as the paper's, 4, beyond it, clothes, or that of a YAML file as
+    table2.yaml.
 
     Raises:
         InputError: no such file, or what is wrong in it, with the row.
@@ -155,8 +158,8 @@ def _difference(name: object, entry: object, rows: dict[str, Row]) -> Difference
         if entry[side] not in rows:
             raise InputError(f"{where}: {side} {entry[side]}: there is no such row")
     of = entry.get("of")
-    if of is not None and of not in SCORED:
-        raise InputError(f"{where}: of: wanted {' or '.join(SCORED)}, found {of!r}")
+    if of is not None and of not in (*SCORED, *CLOTHED):
+        raise InputError(f"{where}: of: wanted {' or '.join((*SCORED, *CLOTHED))}, found {of!r}")
     return Difference(str(name), entry["row"], entry["minus"], (of,) if of else SCORED)
 
 

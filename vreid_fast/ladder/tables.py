@@ -10,13 +10,16 @@ from pathlib import Path
 from vreid_fast.files import write_text
 
 from .differences import Paired, Spread
-from .rows import Table
+from .rows import CLOTHED, Table
 
 Results = Mapping[str, Mapping[int, dict]]
 """Row -> seed -> what the cell's result.json holds."""
 
 COSTS = ("seconds", "clips_per_second")
-SHOWN = {"student": "student", "student_camera": "per camera"}
+SHOWN = {
+    "student": "student", "student_camera": "per camera", "student_same_clothes": "same clothes",
+    "student_clothes_change": "clothes change",
+}  # fmt: skip
 
 
 def scores(results: Results, row: str, network: str = "student", score: str = "map") -> dict[int, float]:
@@ -28,7 +31,16 @@ def scores(results: Results, row: str, network: str = "student", score: str = "m
 def row_table(table: Table, results: Results) -> list[list[str]]:
     """Heading and lines: the untrained network and the first stages, then each row that has a finished cell."""
     published = list(dict.fromkeys(name for row in table.rows.values() for name in row.published))
-    heading = ["row", "seeds", "R1", "mAP", "mAP, per camera", *(f"paper, {name}: R1 / mAP" for name in published)]
+    clothed = [of for of in CLOTHED if any(scores(results, row, of) for row in table.rows)]
+    ofs = ("student_camera", *clothed)
+    heading = [
+        "row",
+        "seeds",
+        "R1",
+        "mAP",
+        *(f"mAP, {SHOWN[of]}" for of in ofs),
+        *(f"paper, {name}: R1 / mAP" for name in published),
+    ]
     lines = [[*heading, "seconds", "clips/s"]]
     blank = [""] * len(published)
     for name, row in table.rows.items():
@@ -38,13 +50,13 @@ def row_table(table: Table, results: Results) -> list[list[str]]:
         if not row.after:
             start = "" if name == "start" else f" {name}"
             untrained = [_spread(scores(results, name, "untrained", score)) for score in ("rank1", "map")]
-            lines.append([f"untrained{start}", str(len(cells)), *untrained, "", *blank, "", ""])
+            lines.append([f"untrained{start}", str(len(cells)), *untrained, *[""] * len(ofs), *blank, "", ""])
         theirs = [
             " / ".join(f"{n:.1f}" for n in row.published[key]) if key in row.published else "" for key in published
         ]
         ours = [
             _spread(scores(results, name, *which))
-            for which in (("student", "rank1"), ("student", "map"), ("student_camera", "map"))
+            for which in (("student", "rank1"), ("student", "map"), *((of, "map") for of in ofs))
         ]
         costs = [Spread.of({seed: result[cost] for seed, result in cells.items()}).mean for cost in COSTS]
         label = name if row.after else f"first stage{start}"

@@ -1,5 +1,6 @@
-"""The losses of arXiv 2402.02108, each a function with its equation number."""
+"""The losses of arXiv 2402.02108, each a function with its equation number, and others with their source."""
 
+from .clothes import ClothesClassifier, ClothesMemory, clothes_adversarial_loss, clothes_cosines, clothes_cross_entropy
 from .cluster_facts import cluster_facts
 from .clustering import cluster
 from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
@@ -12,11 +13,16 @@ from .weighting import LossWeights
 
 __all__ = [
     "CameraProxies",
+    "ClothesClassifier",
+    "ClothesMemory",
     "FeatureMemory",
     "LossWeights",
     "assignment_loss",
     "batch_hard_triplet",
     "clip_domain_loss",
+    "clothes_adversarial_loss",
+    "clothes_cosines",
+    "clothes_cross_entropy",
     "cluster",
     "cluster_batch",
     "cluster_facts",

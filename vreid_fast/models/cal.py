@@ -1,6 +1,7 @@
 """The network that clothes-based adversarial learning was published on: a C2D ResNet-50 with one head.
 
-Gu et al., "Clothes-Changing Person Re-identification with RGB Modality Only", CVPR 2022.
+Gu et al., "Clothes-Changing Person Re-identification with RGB Modality Only", CVPR 2022. Its loss is in
+`losses/clothes.py`, and goes with any network.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build,
 from . import resume
 from .checkpoint import load
 from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
+from .clothes import Clothes
 from .compute import Compute
 from .consistency import Consistency, PaperConsistency
 from .graph import make_graph
@@ -183,6 +184,33 @@ def make_batches(config: Config, domains: Domains, precision: Precision, per_cam
         pad=batch.pad, seed=config.run.seed, cache=config.loading.cache, rule=config.clip.train_clips,
         stride=config.clip.stride, once=batch.per_epoch == "people",
         one_camera=per_camera and METHODS[config.stages.method].one_camera,
+    )  # fmt: skip
+
+
+def make_clothes(config: Config, domains: Domains, learner: Learner) -> Clothes | None:
+    """The loss of clothes of a run; None = it is off.
+
+    Raises:
+        InputError: a source that does not know what people wear.
+    """
+    knobs, stages = config.clothes, config.stages
+    if not knobs.clothes:
+        return None
+    if domains.clothes is None:
+        raise InputError(
+            f"--clothes {knobs.clothes}: the clothes of {config.data.source} are not known; set --clothes 0, or take a "
+            "--source with them (ccvid, svreid_cc, a folder whose tracklets.csv has clothes, synthetic:source+outfits)"
+        )
+    worn, owners = (tensor.to(learner.device) for tensor in domains.clothes)
+    if len(owners) == domains.identities:
+        domains.notes.append(
+            f"--clothes {knobs.clothes}: everybody in {config.data.source} wears the same in all tracklets; the loss "
+            "is then a softmax over identities alone"
+        )
+    return Clothes(
+        knobs, worn, owners, learner.student.width,
+        first=round(knobs.clothes_start * (stages.source_steps + stages.adapt_steps)),
+        weight_decay=config.optimiser.weight_decay, recordable=learner.recordable,
     )  # fmt: skip
 
 

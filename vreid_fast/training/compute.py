@@ -84,15 +84,15 @@ class Compute:
         Args:
             norms: whether gradient norms of each loss are looked at.
         """
-        factors, part = self.identity.factors(), self.profile.part
+        factors, part = self._factors(), self.profile.part
         with part("student"), self.precision.cast():
             output = self.learner.student(inputs.clips)
         with part("losses"):
-            losses = self._identity_losses(output, inputs.tracklets)
+            losses, facts = self._identity_losses(output, inputs.tracklets)
             loss = weighted(losses, factors)
         weights = {name: factors[name] for name in losses}
         looked = self._gradient_norms(losses, weights) if norms else {}
-        scalars: Scalars = {"weights": weights, **looked, "gradient_norm": self._gradient_step(loss)}
+        scalars: Scalars = {**facts, "weights": weights, **looked, "gradient_norm": self._gradient_step(loss)}
         return Computed({**losses, "total": loss}, scalars, {})
 
     def adapt(self, inputs: AdaptInputs, norms: bool = False, clustering: int | None = None) -> Computed:
@@ -114,7 +114,7 @@ class Compute:
             of_teacher = teacher(inputs.teacher_view)
 
         with part("losses"):
-            identity = self._identity_losses(of_source, inputs.source_tracklets)
+            identity, of_clothes = self._identity_losses(of_source, inputs.source_tracklets)
             terms = [name for name, factor in self.adversarial.factors().items() if factor > 0]
             domain, accuracy = domain_losses(
                 adaptation.heads, of_source, of_target, self.learner.reversal,
@@ -122,7 +122,7 @@ class Compute:
             )  # fmt: skip
             agreement, facts = consistency.losses(inputs.target_tracklets, of_target.clip, of_teacher, clustering)
         groups: dict[str, tuple[Terms, dict[str, float], float | Tensor]] = {
-            "identity": (identity, self.identity.factors(), 1.0),
+            "identity": (identity, self._factors(), 1.0),
             "domain": (domain, self.adversarial.factors(), 1.0),
             "consistency": (agreement, consistency.factors, inputs.ramp),
         }
@@ -141,16 +141,22 @@ class Compute:
         with part("EMA"):
             teacher.follow()
         consistency.after_step(inputs.target_tracklets, of_teacher)
-        scalars: Scalars = {**accuracy, **facts, "weights": weights, **looked, "gradient_norm": norm}
+        scalars: Scalars = {**of_clothes, **accuracy, **facts, "weights": weights, **looked, "gradient_norm": norm}
         watched = {"features of the teacher": of_teacher.float().sum()}  # not finite where one is not
         return Computed({**losses, "total": loss}, scalars, watched)
 
-    def _identity_losses(self, output: NetworkOutput, tracklets: Tensor) -> Terms:
-        """Cross-entropy, triplet and InfoNCE losses of a source batch, as far as they are switched on; the first
-        two are summed over the network's streams."""
-        knobs, labels = self.identity, self.labels[tracklets]
+    def _factors(self) -> dict[str, float]:
+        """Of the losses on the source."""
+        clothes = self.learner.clothes
+        return self.identity.factors() | ({} if clothes is None else clothes.knobs.factors())
+
+    def _identity_losses(self, output: NetworkOutput, tracklets: Tensor) -> tuple[Terms, Terms]:
+        """Cross-entropy, triplet, InfoNCE and clothes losses of a source batch, as far as they are switched on, and
+        facts to log; the first two are summed over the network's streams."""
+        knobs, labels, clothes = self.identity, self.labels[tracklets], self.learner.clothes
         streams = output.streams or (output,)
-        losses = {}
+        losses: Terms = {}
+        facts: Terms = {}
         if knobs.cross_entropy:
             with_margin = self.learner.student.with_margin
             losses["cross_entropy"] = _sum(
@@ -163,7 +169,9 @@ class Compute:
         if knobs.info_nce:
             assert output.projected is not None, "build.initial_network refuses networks without a projection"
             losses["info_nce"] = info_nce(output.projected, self.per_person, knobs.info_nce_temperature)
-        return losses
+        if clothes is not None and clothes.begun(self.learner.step):
+            losses["clothes"], facts = clothes.loss(output.clip, tracklets)
+        return losses, facts
 
     def _gradient_step(self, loss: Tensor) -> Tensor:
         return self.precision.step(loss, self.learner.optimiser, self.clip_gradient, self.profile.part)

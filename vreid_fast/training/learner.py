@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,11 @@ from vreid_fast.losses import LossWeights
 from vreid_fast.models import CameraStatistics, DomainHeads, VideoNetwork
 from vreid_fast.models.state import shown
 
-from .checkpoint_checks import HOW, check_optimiser, check_state, check_statistics
+from .checkpoint_checks import check_state, check_statistics
+from .clothes import Clothes
 from .consistency import Consistency
+from .optimiser import learning_rate_factor, load_optimiser, make_adam, optimiser_state, set_rate
 from .teacher import MeanTeacher
-
-FLOOR = 0.02  # part of the peak at which a cosine ends
-DROPS = (40, 80, 120, 150)  # of the paper's authors: epochs after which the rate falls to a tenth, and all
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class Learner:
         self.weight_decay = weight_decay
         self.recordable = self.device.type == "cuda" if recordable is None else recordable
         self.step = 0
+        self.clothes: Clothes | None = None
+        """The loss of clothes, where there is one."""
         self.adaptation: Adaptation | None = None
         self.statistics: dict[str, CameraStatistics] = {}
         """Batch-norm statistics of the target's cameras, by name of the network, once they are measured."""
@@ -80,19 +80,14 @@ class Learner:
         groups: list[dict[str, Any]] = [{"params": list(self.student.parameters()), "peak": learning_rate}]
         for module in (self.adaptation.heads, self.adaptation.weights) if self.adaptation else ():
             groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
-        how: dict[str, Any] = {}
-        if self.recordable:
-            how = {"fused": True, "capturable": True}
-            for group in groups:
-                group["lr"] = torch.tensor(learning_rate, device=self.device)
-        self.optimiser = torch.optim.Adam(groups, lr=learning_rate, weight_decay=self.weight_decay, **how)
+        self.optimiser = make_adam(groups, self.weight_decay, self.recordable)
 
     def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine", **drops: Any) -> float:
         """Each group's peak times `learning_rate_factor`; returns the student's rate."""
         factor = learning_rate_factor(step, steps, warmup, schedule, **drops)
         groups = self.optimiser.param_groups
         for group in groups:
-            _set_rate(group, group["peak"] * factor)
+            set_rate(group, group["peak"] * factor)
         return groups[0]["peak"] * factor
 
     def networks(self) -> dict[str, VideoNetwork]:
@@ -104,29 +99,29 @@ class Learner:
         modules: dict[str, torch.nn.Module] = dict(self.networks())
         if self.adaptation is not None:
             modules |= {"heads": self.adaptation.heads, "weights": self.adaptation.weights}
+        if self.clothes is not None:
+            modules["clothes"] = self.clothes.judge
         for name, module in modules.items():
             yield from ((f"{name}.{key}", tensor) for key, tensor in module.state_dict().items())
 
     def _parts(self) -> dict[str, Any]:
-        """What the second stage adds, by its name in a checkpoint."""
-        if self.adaptation is None:
-            return dict.fromkeys(("heads", "weights", "teacher", "memory"))
+        """What learns or remembers beside the student, by its name in a checkpoint."""
         parts = self.adaptation
-        return {"heads": parts.heads, "weights": parts.weights, "teacher": parts.teacher, "memory": parts.consistency}
+        if parts is None:
+            return {"clothes": self.clothes, **dict.fromkeys(("heads", "weights", "teacher", "memory"))}
+        return {
+            "clothes": self.clothes, "heads": parts.heads, "weights": parts.weights, "teacher": parts.teacher,
+            "memory": parts.consistency,
+        }  # fmt: skip
 
     def state_dict(self) -> dict:
         return {
             "step": self.step,
             "student": self.student.state_dict(),
-            "optimiser": self._optimiser_state(),
+            "optimiser": optimiser_state(self.optimiser),
             "statistics": self.statistics,
             **{name: None if part is None else part.state_dict() for name, part in self._parts().items()},
         }
-
-    def _optimiser_state(self) -> dict:
-        """With learning rates as plain numbers, whatever the device."""
-        state = self.optimiser.state_dict()
-        return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
 
     def load_state_dict(self, state: dict) -> None:
         """Take a state back; call `start_adaptation` before where the state is of the second stage.
@@ -137,7 +132,7 @@ class Learner:
         check_state("student", state["student"], self.student.state_dict())
         self.student.load_state_dict(state["student"])
         for name, part in self._parts().items():
-            given = state[name]
+            given = state.get(name)  # a checkpoint that is older than a part has none
             if (part is None) != (given is None) and name != "memory":
                 raise ValueError(
                     f"{name}: {'there is one' if part is None else 'there is none'} at step {state['step']}"
@@ -146,48 +141,10 @@ class Learner:
                 check_state(name, given, part.state_dict())
             if part is not None and given is not None:
                 part.load_state_dict(given)
-        check_optimiser(state["optimiser"], self.optimiser)
-        given = state["optimiser"]
-        own = [{name: group[name] for name in (*HOW, "lr")} for group in self.optimiser.param_groups]
-        groups = [{**group, **how} for group, how in zip(given["param_groups"], own, strict=True)]
-        self.optimiser.load_state_dict({**given, "param_groups": groups})
-        for group, stored in zip(self.optimiser.param_groups, given["param_groups"], strict=True):
-            _set_rate(group, stored["lr"])
+        load_optimiser(self.optimiser, state["optimiser"])
         networks = self.networks()
         for name, given in state["statistics"].items():
             if name not in networks:
                 raise ValueError(f"statistics of {shown(name)}: there is no such network")
             check_statistics(name, given, networks[name])
         self.step, self.statistics = state["step"], state["statistics"]
-
-
-def _set_rate(group: dict[str, Any], rate: float) -> None:
-    if isinstance(group["lr"], torch.Tensor):
-        group["lr"].fill_(rate)  # a graph reads it where it is
-    else:
-        group["lr"] = rate
-
-
-def learning_rate_factor(
-    step: int,
-    steps: int,
-    warmup: int,
-    schedule: str = "cosine",
-    drops: Sequence[int] = DROPS,
-    drop_to: float = 0.1,
-) -> float:
-    """Part of the peak learning rate at `step` (from 0) of `steps`: a linear rise, then the schedule.
-
-    Args:
-        steps: that the schedule spans: of the stage for "cosine", of the whole run for "steps".
-        schedule: "cosine", which ends at a fiftieth, or "steps".
-        drops: of "steps": epochs after which the factor falls, and last those of all the steps.
-        drop_to: what is left of it each time.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    if schedule == "steps":
-        *at, epochs = drops
-        return drop_to ** sum(epochs * step >= drop * steps for drop in at)
-    progress = (step - warmup) / max(1, steps - warmup)
-    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

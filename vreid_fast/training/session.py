@@ -16,7 +16,7 @@ from vreid_fast.interrupt import StopRequest
 from vreid_fast.models.state import not_finite
 
 from . import checkpoint
-from .checkpoint_checks import ENTRIES, check_state, check_there, reading
+from .checkpoint_checks import ENTRIES, NEWER, check_state, check_there, reading
 from .learner import Learner
 from .logbook import Logbook, Scalars
 from .resume import DATA
@@ -231,7 +231,7 @@ class Session:
             InputError: it is of another network or number of people.
         """
         checkpoint.check_same(self.last, state, **self.signature)
-        check_there(self.last, state, *ENTRIES)
+        check_there(self.last, state, *(name for name in ENTRIES if name not in NEWER))
         if state["step"] > self.stages.source_steps:
             start_adaptation()
         with reading(self.last):

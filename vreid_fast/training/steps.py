@@ -99,14 +99,15 @@ class Steps:
         return function(inputs) if self.graph is None else self.graph.plain(function, inputs)
 
     def _replay(self, function: Callable[[Inputs], Computed], inputs: Inputs) -> Computed:
-        """What looks at none. Its recordings hold for this optimiser, these heads and this memory."""
+        """What looks at none. Its recordings hold for these losses, this optimiser, these heads and this memory."""
         if self.graph is None:
             return function(inputs)
         learner = self.session.learner
         memory = {} if learner.adaptation is None else learner.adaptation.consistency.state_dict() or {}
+        clothed = learner.clothes is not None and learner.clothes.begun(learner.step)
         places = tuple((tensor.data_ptr(), tensor.shape) for tensor in memory.values() if tensor is not None)
         with self.profile.part("graph"):
-            return self.graph(function, inputs, (learner.optimiser, learner.adaptation, places))
+            return self.graph(function, inputs, (clothed, learner.optimiser, learner.adaptation, places))
 
     def _after(self, done: Computed, schedules: Scalars, clips: int) -> None:
         """Log the step; save and stop where it is time to."""

@@ -3,7 +3,8 @@
 `source` is clean and meant to be trained on with labels. The others are meant to be adapted to: `real`
 shows other people through other, worse cameras in a busier street; in `alike` the cameras are as bad, but
 hardly differ from each other; `pair` is `real` as iLIDS-VID and PRID have it, two cameras, one tracklet of
-each person to be found in the other. A seed fixes people, cameras and every frame.
+each person to be found in the other. Words behind a style, as in `real+outfits`, change who is seen how often
+and in what, see `WORDS`. A seed fixes people, cameras and every frame.
 """
 
 import os
@@ -18,12 +19,12 @@ from vreid_fast.errors import InputError
 from vreid_fast.terminal import progress_bar
 
 from ..tracklets import Dataset, FramePaths, Tracklet
-from .cache import Row, cache_folder, cached_tree
-from .style import STYLES, Style
+from .cache import cache_folder, cached_tree
+from .rows import WORDS, Row, rows_of
+from .style import STYLES
 from .walk import FRAMES, film
 
 VERSION = 1  # of the generator: what it draws for a seed
-TRACKLETS = 2  # by each person and camera
 FRAME_NAMES = tuple(f"F{frame:03d}.jpg" for frame in range(1, FRAMES + 1))
 
 
@@ -32,63 +33,58 @@ def read_synthetic(
 ) -> Dataset:
     """The embedded data set `style` ("source", "real", "alike" or "pair") of `seed`, rendered on first use.
 
+    style: with words of `WORDS` behind it, each after a "+".
     cache: folder for the rendered frames; $XDG_CACHE_HOME/vreid_fast or ~/.cache/vreid_fast by default.
     people: number of identities in .train instead of the style's own; test identities in proportion.
     Every subset's identities are disjoint from every other's and from those of the other style. The
     query is one tracklet of each test person and camera, the gallery every test tracklet; of "pair" the query
     is one tracklet of camera 1, the gallery one of camera 2.
 
-    Raises InputError for an unknown style, a seed or number of people out of range, or a cache that
+    Raises InputError for an unknown style or word, a seed or number of people out of range, or a cache that
     cannot be written.
     """
+    whole = style
+    style, *words = style.split("+")
     if style == "pair":
-        return _pair(read_synthetic("real", seed, cache, people))
+        return _pair(whole, read_synthetic("+".join(("real", *words)), seed, cache, people))
     if style not in STYLES:
-        raise InputError(f"synthetic:{style}: unknown style; styles are {', '.join(STYLES)}, pair")
+        raise InputError(f"synthetic:{whole}: unknown style; styles are {', '.join(STYLES)}, pair")
+    for word in words:
+        if word not in WORDS or words.count(word) > 1:
+            why = f"{word!r} is there twice" if word in WORDS else f"unknown word {word!r}"
+            raise InputError(
+                f"synthetic:{whole}: {why}; each of {', '.join(WORDS)} may follow once, as in {style}+outfits"
+            )
     if seed < 0:
         raise InputError(f"synthetic_seed must be 0 or more, got {seed}")
     if people is not None and people < 2:
         raise InputError(f"synthetic people must be 2 or more, got {people}")
-    rows = _rows(STYLES[style], people)
+    if {"single", "six"} <= set(words):
+        raise InputError(f"synthetic:{whole}: single and six contradict each other; leave one out")
+    rows = rows_of(STYLES[style], people, words)
     trained = people or STYLES[style].people
-    folder = cache_folder(cache) / f"synthetic-{style}-seed{seed}-people{trained}-v{VERSION}"
+    kind = "+".join((style, *sorted(words)))
+    folder = cache_folder(cache) / f"synthetic-{kind}-seed{seed}-people{trained}-v{VERSION}"
     cached_tree(folder, rows, lambda building: _render(building, style, seed, rows))
 
     subsets: dict[str, list[Tracklet]] = {"train": [], "query": [], "gallery": []}
     for row in rows:
         frames = FramePaths(folder / row.path, FRAME_NAMES)
-        tracklet = Tracklet(frames, identity=row.identity, camera=row.camera)
+        tracklet = Tracklet(frames, identity=row.identity, camera=row.camera, clothes=row.clothes)
         for subset in row.split.split("|"):
             subsets[subset].append(tracklet)
-    return Dataset("synthetic" if style == "source" else f"synthetic:{style}", **subsets)
+    return Dataset("synthetic" if whole == "source" else f"synthetic:{whole}", **subsets)
 
 
-def _pair(data: Dataset) -> Dataset:
+def _pair(style: str, data: Dataset) -> Dataset:
     """The first two cameras of a data set: query from camera 1, gallery from camera 2, a tracklet a person."""
     first = {id(tracklet) for tracklet in data.query}  # of each test person and camera
     return Dataset(
-        "synthetic:pair",
+        f"synthetic:{style}",
         train=[tracklet for tracklet in data.train if tracklet.camera <= 2],
         query=[tracklet for tracklet in data.query if tracklet.camera == 1],
         gallery=[tracklet for tracklet in data.gallery if tracklet.camera == 2 and id(tracklet) in first],
     )
-
-
-def _rows(style: Style, people: int | None) -> list[Row]:
-    """The index of a style: training people first, then test people, numbered on from 1."""
-    trained = people or style.people
-    tested = max(2, round(style.test_people * trained / style.people))
-    rows = []
-    for identity in range(1, trained + tested + 1):
-        for camera in range(1, style.cameras + 1):
-            for tracklet in range(1, TRACKLETS + 1):
-                if identity <= trained:
-                    split = "train"
-                else:
-                    split = "query|gallery" if tracklet == 1 else "gallery"
-                path = f"{identity:04d}C{camera}T{tracklet:04d}"
-                rows.append(Row(path, identity, camera, FRAMES, split))
-    return rows
 
 
 def _render(folder: Path, style: str, seed: int, rows: list[Row]) -> None:
@@ -122,7 +118,11 @@ def _end_with_parent() -> None:
 
 
 def _write_tracklet(folder: Path, style: str, seed: int, row: Row) -> None:
-    tracklet = int(row.path.rpartition("T")[2])
+    tracklet, outfit = int(row.path.rpartition("T")[2]), (row.clothes or 1) - 1
     (folder / row.path).mkdir()
-    for name, file in zip(FRAME_NAMES, film(style, seed, row.identity, row.camera - 1, tracklet)):
+    files = film(style, seed, row.identity, row.camera - 1, tracklet, outfit)
+    if row.then is not None:
+        half = FRAMES // 2
+        files[half:] = film(style, seed, row.then, row.camera - 1, tracklet)[half:]
+    for name, file in zip(FRAME_NAMES, files):
         (folder / row.path / name).write_bytes(file)

@@ -1,7 +1,7 @@
 """A rendered data set on disk: a tree of tracklet folders beside one index file, complete or absent.
 
-PPPPCkTtttt/Ffff.jpg, and tracklets.csv with path, identity, camera, frames and split: the layout that
-the `folder` format reads.
+PPPPCkTtttt/Ffff.jpg, and tracklets.csv with path, identity, camera, frames, split and, where people change
+them, clothes: the layout that the `folder` format reads.
 """
 
 import contextlib
@@ -10,24 +10,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vreid_fast.errors import InputError
 
+from .rows import Row
+
 INDEX = "tracklets.csv"
-COLUMNS = ("path", "identity", "camera", "frames", "split")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One tracklet of the index. `split` joins the subsets it belongs to, as in "query|gallery"."""
-
-    path: str  # relative to the index
-    identity: int
-    camera: int
-    frames: int
-    split: str
 
 
 def cache_folder(cache: str | os.PathLike | None) -> Path:
@@ -68,7 +57,8 @@ def _complete(folder: Path, rows: list[Row]) -> bool:
     try:
         with open(folder / INDEX, newline="", encoding="utf-8") as file:
             found = [tuple(line) for line in csv.reader(file)]
-        wanted = [COLUMNS, *(tuple(str(getattr(row, name)) for name in COLUMNS) for row in rows)]
+        columns = _columns(rows)
+        wanted = [columns, *(tuple(str(getattr(row, name)) for name in columns) for row in rows)]
         return found == wanted and all(len(os.listdir(folder / row.path)) == row.frames for row in rows)
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
@@ -77,8 +67,14 @@ def _complete(folder: Path, rows: list[Row]) -> bool:
 def _write_index(path: Path, rows: list[Row]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([getattr(row, name) for name in COLUMNS] for row in rows)
+        columns = _columns(rows)
+        writer.writerow(columns)
+        writer.writerows([getattr(row, name) for name in columns] for row in rows)
+
+
+def _columns(rows: list[Row]) -> tuple[str, ...]:
+    dressed = any(row.clothes is not None for row in rows)
+    return ("path", "identity", "camera", "frames", "split", *(("clothes",) if dressed else ()))
 
 
 def _take_place(building: Path, folder: Path, rows: list[Row]) -> None:

@@ -1,12 +1,13 @@
 """Who walks: build, skin, hair, clothes and bag, drawn once for an identity."""
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .style import Style
 
+GARMENTS = ("hat", "hat_cloth", "top", "sleeves", "coat", "bottom", "bottom_cloth", "shoes")
 TEXTURES = ("plain", "stripes", "checks", "dots", "open")
 BOTTOMS = ("trousers", "shorts", "skirt")
 SLEEVES = ("long", "short", "none")
@@ -90,6 +91,11 @@ def draw_person(rng: np.random.Generator, style: Style) -> Person:
         elbow=rng.uniform(10, 35),
         lean=rng.uniform(0, 6),
     )
+
+
+def dressed_as(person: Person, other: Person) -> Person:
+    """The same person, with build, hair, gait and bag, in somebody else's clothes."""
+    return replace(person, **{garment: getattr(other, garment) for garment in GARMENTS})
 
 
 def _cloth(rng: np.random.Generator, style: Style, texture: str = "plain", dark: float = 0.0) -> Cloth:

@@ -8,7 +8,7 @@ from .camera import HEIGHT, WIDTH, Camera, View, draw_cameras, expose
 from .figure import draw_person as draw_figure
 from .figure import draw_shadow
 from .gait import CYCLE_LENGTH, joints
-from .person import Person, draw_person
+from .person import Person, draw_person, dressed_as
 from .render import Canvas
 from .scene import COLUMNS, FEET, ROWS
 from .style import STYLES, Style
@@ -29,11 +29,13 @@ def cameras(style_name: str, seed: int) -> list[Camera]:
     return draw_cameras(random(style, seed, CAMERAS), style)
 
 
-def film(style_name: str, seed: int, identity: int, camera_number: int, tracklet: int) -> list[bytes]:
+def film(style_name: str, seed: int, identity: int, camera_number: int, tracklet: int, outfit: int = 0) -> list[bytes]:
     """The JPEG files of one tracklet; a pure function of its arguments."""
     style = STYLES[style_name]
     camera = cameras(style_name, seed)[camera_number]
     person = draw_person(random(style, seed, PEOPLE, identity), style)
+    if outfit:
+        person = dressed_as(person, draw_person(random(style, seed, PEOPLE, identity, outfit), style))
     rng = random(style, seed, WALKS, identity, camera_number, tracklet)
 
     cycle = _stroll(rng, person)
