@@ -15,7 +15,7 @@ from vreid_fast.errors import InputError
 WRITTEN = """
     source target synthetic_seed synthetic_cache split mars_gallery authors_pieces_train authors_pieces_test scenes
     height width frames train_clips stride people per_person per_epoch target_batch flip erase pad loader
-    loader_threads cache on_bad_frame network trunk weights drop_classifier domain_width domain_dropout
+    loader_threads cache on_bad_frame network trunk weights drop_classifier recompute domain_width domain_dropout
     cross_entropy smoothing triplet triplet_distance margin info_nce info_nce_temperature clothes clothes_by
     clothes_start clothes_scale clothes_epsilon clothes_lr clothes_momentum l1s l2s l3s reversal combined_groups
     combined_sizes l1c l2c loss_weights cluster_by clusters cluster_over cluster_every cluster_restarts

@@ -62,9 +62,9 @@ class ClipKnobs(KnobGroup):
     """Width of a frame at the network's input, pixels (paper: 128)."""
     frames: int = fixed(4, at_least(1))
     """T, frames of a clip (paper: 4)."""
-    train_clips: Literal["blocks", "window", "bins"] = fixed("blocks")
-    """Frames of a training clip: a random one out of each of T equal blocks; every STRIDE-th of a random window (AP3D,
-    TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
+    train_clips: Literal["blocks", "even", "window", "bins"] = fixed("blocks")
+    """Frames of a training clip: a random one out of each of T equal blocks; the first one of each (CAViT); every
+    STRIDE-th of a random window (AP3D, TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
     stride: int = fixed(8, at_least(1))
     """Frames from one to the next of a clip, where --train_clips or --test_clips has a stride."""
 
@@ -109,15 +109,19 @@ class NetworkKnobs(KnobGroup):
 
     network: str = fixed("small")
     """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
-    ap3d_i3d, ap3d_nl, tclnet, psta, cal. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8; sinet and
-    idnet have weights for one T, height and width, psta for one height and width."""
+    ap3d_i3d, ap3d_nl, tclnet, psta, cal, cavit. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8;
+    sinet and idnet have weights for one T, height and width, psta and cavit for one height and width."""
     trunk: Literal["full", "narrow"] = fixed("full")
-    """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch."""
+    """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch (cavit: a
+    transformer of width 96 with two blocks)."""
     weights: str | None = fixed(None)
-    """File of ImageNet weights for the trunk, keys named as torchvision names them; or a whole network in its
-    authors' container."""
+    """File of ImageNet weights for the trunk, keys named as torchvision (cavit: timm) names them; or a whole network in
+    its authors' container."""
     drop_classifier: bool = fixed(False)
     """Leave out the classifier of a whole network in --weights or --start, as for another number of identities."""
+    recompute: bool = free(False)
+    """In training forget what is inside the blocks of cavit, and compute it again when it is needed: less memory, but a
+    third more time."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+from vreid_fast.models.cavit import CrossTransformer
 
 from . import resume
 from .checkpoint import load
@@ -82,6 +83,12 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     torch.manual_seed(config.run.seed)
     network = _build(config, identities)
     check_test_clips(config, network)
+    if knobs.recompute:
+        if not isinstance(network.trunk, CrossTransformer):
+            raise InputError(
+                f"--recompute true: network {knobs.network} has no blocks to compute again, cavit has; leave it out"
+            )
+        network.trunk.recompute = True
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
 
