@@ -31,8 +31,10 @@ KNOBS = {
     "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0, "proxy_temperature": 0.1, "proxy_negatives": 50,
     "proxy_momentum": 0.2, "ema_decay": 0.99, "method": "paper", "statistics": "auto", "select": "last",
     "select_every": 50, "seed": 0, "start": None, "stages": "both", "source_steps": 300, "adapt_steps": 200,
-    "source_lr": 0.001, "adapt_lr": 0.002, "head_lr": 0.001, "schedule": "cosine", "drops": (40, 80, 120, 150),
-    "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
+    "optimiser": "adam", "momentum": 0.9, "source_lr": 0.001, "adapt_lr": 0.002, "trunk_lr": 1.0,
+    "head_lr": 0.001, "schedule": "cosine",
+    "drops": (40, 80, 120, 150), "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005,
+    "clip_gradient": 10.0, "precision": "auto",
     "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
     "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_frames": 0, "test_batch": 64,
     "distance": "cosine", "bn_batches": 0,
@@ -44,6 +46,7 @@ CHOICES = {
     "cluster_by": ("auto", "neighbours", "kmeans"), "clothes_by": ("classifier", "memory"),
     "method": ("source", "bn_adapt", "paper", "plus"), "statistics": ("auto", "target", "camera", "running"),
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
+    "optimiser": ("adam", "sgd", "nesterov"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
     "train_clips": ("blocks", "even", "window", "bins"), "per_epoch": ("tracklets", "people"),
     "trunk": ("full", "narrow"),
@@ -66,7 +69,7 @@ LEAST = {
 }  # fmt: skip
 PARTS = (
     "flip", "erase", "smoothing", "drop_to", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum",
-    "clothes_start", "clothes_epsilon", "clothes_momentum",
+    "clothes_start", "clothes_epsilon", "clothes_momentum", "momentum", "trunk_lr",
 )  # fmt: skip
 ABOVE_ZERO = (
     "source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature",
@@ -76,7 +79,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 100
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 103
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

@@ -264,12 +264,31 @@ class ProxyKnobs(KnobGroup):
 class OptimiserKnobs(KnobGroup):
     """Optimiser."""
 
+    optimiser: Literal["adam", "sgd", "nesterov"] = fixed("adam")
+    """What takes the steps: Adam, or gradient descent with momentum, plain or by Nesterov (QAConv)."""
+    momentum: float = fixed(0.9, between(0, 1))
+    """Part of the step before that the next one keeps, of sgd and nesterov."""
     source_lr: float = fixed(1e-3, above(0))
-    """Adam's learning rate in the first stage, at its highest."""
+    """Learning rate in the first stage, at its highest."""
     adapt_lr: float = fixed(2e-3, above(0))
-    """Adam's learning rate in the second stage, at its highest."""
+    """Learning rate in the second stage, at its highest."""
+    trunk_lr: float = fixed(1.0, between(0, 1))
+    """Part of the learning rate that the network's trunk has, as one with weights of ImageNet (QAConv: 0.1)."""
     head_lr: float = fixed(1e-3, above(0))
     """Learning rate of the domain heads and of learned loss weights."""
+    weight_decay: float = fixed(5e-4, at_least(0))
+    """Weight decay (L2, also in Adam, as in the paper)."""
+    clip_gradient: float = fixed(10.0, at_least(0))
+    """Largest gradient norm; 0 = no limit."""
+    loss_weights: Literal["fixed", "authors", "uncertainty"] = fixed("fixed")
+    """Weights of identity, domain and consistency losses (eq. 17): all 1; the authors' learned exp(w);
+    or learned with the uncertainty regulariser of Kendall et al. (2018)."""
+
+
+@dataclass(frozen=True)
+class ScheduleKnobs(KnobGroup):
+    """Schedule of the learning rates."""
+
     schedule: Literal["cosine", "steps"] = fixed("cosine")
     """How learning rates fall. cosine: in each stage, along a cosine to a fiftieth. steps: over the whole run, at
     --drops."""
@@ -279,13 +298,6 @@ class OptimiserKnobs(KnobGroup):
     """Part of a learning rate that is left at each drop."""
     warmup_steps: int = fixed(20, at_least(0))
     """Steps over which the learning rate rises from zero, where its schedule begins."""
-    weight_decay: float = fixed(5e-4, at_least(0))
-    """Weight decay (L2 in Adam, as in the paper)."""
-    clip_gradient: float = fixed(10.0, at_least(0))
-    """Largest gradient norm; 0 = no limit."""
-    loss_weights: Literal["fixed", "authors", "uncertainty"] = fixed("fixed")
-    """Weights of identity, domain and consistency losses (eq. 17): all 1; the authors' learned exp(w);
-    or learned with the uncertainty regulariser of Kendall et al. (2018)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -383,6 +395,7 @@ class Config(FlatForm):
     clusters: ClusterKnobs = ClusterKnobs()
     proxies: ProxyKnobs = ProxyKnobs()
     optimiser: OptimiserKnobs = OptimiserKnobs()
+    schedule: ScheduleKnobs = ScheduleKnobs()
     stages: StageKnobs = StageKnobs()
     device: DeviceKnobs = DeviceKnobs()
     test: TestKnobs = TestKnobs()

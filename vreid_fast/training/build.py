@@ -245,7 +245,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
     )  # fmt: skip
     return Steps(
-        session, compute, config.stages, config.optimiser, config.adversarial,
+        session, compute, config.stages, config.schedule, config.adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
         graph=make_graph(config.device.graph, session.learner.device),
