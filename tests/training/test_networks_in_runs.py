@@ -134,6 +134,11 @@ def test_losses_are_summed_over_streams(tmp_path, name):
         ({"network": "psta", "frames": 8, "test_clips": "contiguous"}, "contiguous: .* set --test_clips completed"),
         ({"network": "tclnet", "frames": 4, "height": 32}, "32 x 32 pixels .* maps of 2 x 2, wanted more than 3 rows"),
         ({"network": "ap3dnl", "height": 16, "width": 8}, "maps of 1 x 1, wanted at least 2 x 2; set --height 256"),
+        (
+            {"network": "cavit", "width": 24},
+            "cavit: frames of 64 x 24 pixels, wanted at least 32 x 32.* set --height 256",
+        ),
+        ({"network": "psta", "frames": 8, "recompute": "true"}, "--recompute true: network psta has no blocks"),
         ({"network": "ap3d", "info_nce": 0.1}, "--info_nce 0.1: network ap3d has no projection for it"),
         ({"drops": "[40, 30]"}, "--drops must be rising numbers, got"),
         ({"test_clips": "some"}, "test_clips"),
