@@ -59,9 +59,8 @@ class CrossTransformer(nn.Module, OverTime):
 
     def forward(self, images: Tensor) -> Tensor:
         changed = self._changed(images)
-        tokens = [
-            branch(images, changed, self.frames, self.chance(len(images)), self.recompute) for branch in self.branches
-        ]
+        rows = images.shape[0]  # not len, which torch.export takes for a constant
+        tokens = [branch(images, changed, self.frames, self.chance(rows), self.recompute) for branch in self.branches]
         return self.norm(torch.cat(tokens, 1))
 
     def plain_names(self) -> dict[str, str]:
