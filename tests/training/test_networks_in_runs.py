@@ -113,6 +113,20 @@ def test_losses_are_summed_over_streams(tmp_path, name):
     assert all(layer.weight.grad.abs().max() > 0 for layer in session.learner.student.classifier)
 
 
+def test_a_run_learns_from_logits_with_their_margin(tmp_path):
+    shape = {**SHARED, **NETWORKS["cavit"], "network": "cavit"}
+    session, steps, batches = real_steps(tmp_path, "source", torch.device("cpu"), **shape)
+    with session, batches(1) as loader:
+        ((source, *_),) = list(loader)
+        output, labels = session.learner.student(source.clips), steps.compute.labels[source.tracklets]
+        found, _ = steps.compute._identity_losses(output, source.tracklets)
+    student = session.learner.student
+    assert found.keys() == {"cross_entropy"} and student.trunk.recompute
+    wanted = cross_entropy(student.with_margin(output.logits, labels), labels, 0.1)
+    torch.testing.assert_close(found["cross_entropy"], wanted)
+    assert found["cross_entropy"] > cross_entropy(output.logits, labels, 0.1) + 1
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
