@@ -19,6 +19,7 @@ from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+from vreid_fast.models.cavit import CrossTransformer
 
 from . import resume
 from .checkpoint import load
@@ -88,6 +89,12 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     torch.manual_seed(config.run.seed)
     network = _build(config, identities)
     check_test_clips(config, network)
+    if knobs.recompute:
+        if not isinstance(network.trunk, CrossTransformer):
+            raise InputError(
+                f"--recompute true: network {knobs.network} has no blocks to compute again, cavit has; leave it out"
+            )
+        network.trunk.recompute = True
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
 
@@ -247,7 +254,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
     )  # fmt: skip
     return Steps(
-        session, compute, config.stages, config.optimiser, adversarial,
+        session, compute, config.stages, config.schedule, adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
         graph=make_graph(config.device.graph, session.learner.device),
