@@ -9,6 +9,7 @@ from .gradient_norms import gradient_norms
 from .identity import batch_hard_triplet, cross_entropy
 from .info_nce import info_nce
 from .proxies import CameraProxies
+from .scores import score_triplet
 from .weighting import LossWeights
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "frame_domain_loss",
     "gradient_norms",
     "info_nce",
+    "score_triplet",
 ]

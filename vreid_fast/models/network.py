@@ -35,6 +35,8 @@ class NetworkOutput(NamedTuple):
     """Of networks with several necks and classifiers, each of which has losses of its own."""
     projected: Tensor | None = None
     """(B, T, D) for `info_nce`, of networks that have a projection, in training."""
+    scores: Tensor | None = None
+    """(B, B) of each pair of the batch, of networks that compare pairs and have no use for the others."""
 
 
 class VideoNetwork(nn.Module):
@@ -54,6 +56,8 @@ class VideoNetwork(nn.Module):
     """The authors' prefixes of names by ours, where checkpoints of theirs are known, see `convert`."""
     containers: ClassVar[tuple[str, ...]] = ()
     """Of the authors' files, where they keep the parts of one network apart, see `joined`."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """What names in the authors' files begin with that are of no use to them either."""
     frames_move_neck: ClassVar[bool] = True
     """Whether in training frames too, after the clips, update the neck's running statistics, as SINet has it.
     Otherwise clips alone do, and frames are normalised by what they are themselves."""
