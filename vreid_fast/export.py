@@ -31,7 +31,7 @@ from .files import check_writable, replacing, with_home
 from .kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
 from .models import VideoNetwork, using_statistics
 from .terminal import say
-from .training.build import load_network, make_protocol, reading_options
+from .training.build import check_vectors, load_network, make_protocol, reading_options
 
 KINDS = {".onnx": (b"\x08",), ".pt2": (b"PK",)}
 """What files of a kind begin with."""
@@ -96,6 +96,7 @@ def export(arguments: argparse.Namespace) -> None:
     if out.suffix == ".onnx":
         needs("onnx", "onnxscript", "onnxruntime")
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
+    check_vectors(network, "export")
     if arguments.camera is not None and arguments.camera not in (statistics or {}):
         known = ", ".join(map(str, sorted(statistics))) if statistics else "none"
         raise InputError(f"--camera {arguments.camera}: the checkpoint has statistics of {known}")

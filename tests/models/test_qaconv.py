@@ -8,6 +8,7 @@ from parity import draw, entries_of, error, fill
 from torch.nn import functional as F
 
 from vreid_fast.errors import InputError
+from vreid_fast.evaluation.pairs import pair_distances
 from vreid_fast.losses import score_triplet
 from vreid_fast.models import build, convert, load_weights
 from vreid_fast.models.convert import author_names
@@ -110,6 +111,10 @@ def test_a_file_of_the_authors_is_read_and_accounted_for(shared, name, tmp_path)
     assert notes[1].startswith("base.fc.bias, base.fc.weight, base.layer4.0.bn1.bias") and "epoch" not in notes[0]
     assert torch.equal(network.reduce.bias, file["model"]["neck_conv.bias"])
     assert torch.equal(network.matcher.places.weight, file["criterion"]["matcher.fc.weight"])
+    with torch.no_grad():  # as `evaluate` does
+        vectors = network.finish(network.describe(clips(network, 1, torch.float32)))
+    expected = np.load(shared(f"parity/{name}") / "eval.npz")
+    assert error(-pair_distances(network, vectors[:2], vectors[2:]), expected["score"]) < EVALUATION
 
 
 def test_a_file_without_its_matcher_or_for_another_size_is_refused(shared, tmp_path):
@@ -120,9 +125,7 @@ def test_a_file_without_its_matcher_or_for_another_size_is_refused(shared, tmp_p
         convert("qaconv", {**file, "model": {**file["model"], "base.layer5.weight": torch.zeros(1)}})
     torch.save(file, tmp_path / "w.pth")
     network = build("qaconv", identities=3, frames=1, size=(256, 128))
-    with pytest.raises(
-        InputError, match=r"frames: matcher.places.weight has shape \(1, 192\), wanted \(1, 128\)"
-    ):
+    with pytest.raises(InputError, match=r"frames: matcher.places.weight has shape \(1, 192\), wanted \(1, 128\)"):
         load_weights(network, "qaconv", tmp_path / "w.pth")
 
 

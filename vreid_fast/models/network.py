@@ -61,6 +61,8 @@ class VideoNetwork(nn.Module):
     frames_move_neck: ClassVar[bool] = True
     """Whether in training frames too, after the clips, update the neck's running statistics, as SINet has it.
     Otherwise clips alone do, and frames are normalised by what they are themselves."""
+    compares_pairs: ClassVar[bool] = False
+    """Whether it scores pairs of what it says of tracklets, by `compare`, in place of a distance of vectors."""
     fixed: tuple[str, ...] = ()
     """Of "frames" and "size" what clips must have as built."""
     multiple: ClassVar[int] = 1
@@ -152,6 +154,14 @@ class VideoNetwork(nn.Module):
     def finish(self, means: Tensor) -> Tensor:
         """Means (N, D) of `describe` -> the vectors (N, D) that are compared at test."""
         return means
+
+    def compare(self, query: Tensor, gallery: Tensor) -> Tensor:
+        """What `finish` leaves of Q and G tracklets -> how alike they are, (Q, G), of a network that compares pairs."""
+        raise NotImplementedError
+
+    def drawn(self, vectors: Tensor) -> Tensor:
+        """What of vectors (N, D) a picture of many tracklets is drawn from, (N, D')."""
+        return vectors
 
     def embed(self, clips: Tensor) -> Tensor:
         """Clips (B, T, 3, H, W) -> the vectors (B, D) that are compared at test, each of one clip."""

@@ -85,6 +85,7 @@ class QAConv(VideoNetwork):
     containers = ("model", "criterion")
     unused = ("base.layer4.", "base.fc.")
     fixed = ("size",)
+    compares_pairs = True
 
     def __init__(
         self,
@@ -132,6 +133,13 @@ class QAConv(VideoNetwork):
     def finish(self, means: Tensor) -> Tensor:
         """Maps, flattened to (N, 128 h w), to length 1 at each place."""
         return F.normalize(self.unflatten(means), dim=1).flatten(1)
+
+    def compare(self, query: Tensor, gallery: Tensor) -> Tensor:
+        return self.pair_score(self.unflatten(query), self.unflatten(gallery))
+
+    def drawn(self, vectors: Tensor) -> Tensor:
+        """The mean over places, by which nothing is compared."""
+        return self.unflatten(vectors).mean((2, 3))
 
     def unflatten(self, vectors: Tensor) -> Tensor:
         """(N, 128 h w) -> maps (N, 128, h, w)."""

@@ -18,7 +18,7 @@ from vreid_fast.data.reading.loader import ReadingOptions
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
-from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+from vreid_fast.models import MATCHING, PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 
 from . import resume
 from .checkpoint import load
@@ -72,6 +72,7 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
         InputError: a network that does not exist or cannot take these frames or this loss; weights that do not fit.
     """
     knobs, info_nce = config.network, config.identity.info_nce
+    check_matching(config)
     if info_nce and knobs.network not in PROJECTING:
         raise InputError(
             f"--info_nce {info_nce}: network {knobs.network} has no projection for it; set --info_nce 0, or "
@@ -84,6 +85,37 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     check_test_clips(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
+
+
+def check_matching(config: Config) -> None:
+    """Raises InputError for what a network that compares pairs has nothing for: it has no vectors of single tracklets,
+    no features of frames, no classifier; and others have no scores of pairs."""
+    name, identity, method = config.network.network, config.identity, config.stages.method
+    if name not in MATCHING:
+        return
+    wants = f"network {name} compares pairs of tracklets and has no"
+    if method != "source":
+        raise InputError(f"--method {method}: {wants} vectors and frame features to adapt by; set --method source")
+    if config.test.statistics not in ("auto", "running"):
+        raise InputError(
+            f"--statistics {config.test.statistics}: {wants} batch norms that follow a domain; set --statistics auto"
+        )
+    for loss in ("cross_entropy", "info_nce"):
+        if factor := getattr(identity, loss):
+            raise InputError(f"--{loss} {factor}: {wants} classifier and no projection; set --{loss} 0")
+    if config.clothes.clothes:
+        raise InputError(f"--clothes {config.clothes.clothes}: {wants} vectors for it; set --clothes 0")
+    if config.test.distance != "cosine":
+        raise InputError(f"--distance {config.test.distance}: {wants} vectors to compare by it; leave it out")
+
+
+def check_vectors(network: VideoNetwork, what: str) -> None:
+    """Raises InputError for a network that compares pairs where vectors are wanted, by `what`."""
+    if network.compares_pairs:
+        raise InputError(
+            f"{what}: the network of the checkpoint compares pairs of tracklets and has no vectors of single ones; "
+            "python -m vreid_fast.evaluate scores it, or take the checkpoint of another network"
+        )
 
 
 def check_test_clips(config: Config, network: VideoNetwork) -> None:
@@ -121,7 +153,8 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
         )
     given = state["student"] if which == "student" else state["teacher"].get("network")
     with reading(path):
-        check_identities(given, state["identities"])
+        if config.network.network not in MATCHING:
+            check_identities(given, state["identities"])
         network = _build(config, state["identities"])
         check_state(which, given, network.state_dict())
         network.load_state_dict(given)
