@@ -46,7 +46,8 @@ CHOICES = {
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "optimiser": ("adam", "sgd", "nesterov"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
-    "train_clips": ("blocks", "window", "bins"), "per_epoch": ("tracklets", "people"), "trunk": ("full", "narrow"),
+    "train_clips": ("blocks", "window", "bins"), "trunk": ("full", "narrow"),
+    "per_epoch": ("tracklets", "people", "graph"),
     "test_clips": ("even", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
     "distance": ("cosine", "euclidean", "dot"),
 }  # fmt: skip

@@ -160,3 +160,12 @@ def test_it_has_no_vectors_and_one_size():
         network.embed(torch.zeros(1, 1, 3, 64, 32))
     with pytest.raises(InputError, match="built for clips of 1 frames of 64 x 32 pixels, got 1 frames of 32 x 64"):
         network.maps(torch.zeros(1, 1, 3, 32, 64))
+
+
+def test_the_norms_of_its_trunk_are_frozen_from_the_start():
+    network = build("qaconv", identities=5, frames=1, size=(64, 32), trunk="narrow")
+    for mode in (None, True, False, True):
+        if mode is not None:
+            network.train(mode)
+        assert network.training == network.matcher.training == (mode is not False)
+        assert not any(module.training for module in network.trunk.modules())

@@ -4,8 +4,10 @@ import json
 import re
 
 import pytest
+import torch
 from small_runs import flags, knobs
 
+from vreid_fast.data.sampling.graph import GraphSampler
 from vreid_fast.errors import InputError
 from vreid_fast.evaluate import main as evaluate
 from vreid_fast.export import main as export
@@ -13,6 +15,7 @@ from vreid_fast.extract import main as extract
 from vreid_fast.extraction.extractor import Extractor
 from vreid_fast.train import main, train
 from vreid_fast.training.logbook import read_history
+from vreid_fast.training.steps import Steps
 
 SHAPE = {
     "network": "qaconv", "trunk": "narrow", "height": 32, "width": 16, "method": "source", "cross_entropy": 0.0,
@@ -85,3 +88,57 @@ def test_vectors_of_it_are_refused(data, run, tmp_path, capsys):
     assert not (tmp_path / "features").exists() and not (tmp_path / "model.onnx").exists()
     with pytest.raises(InputError, match="Extractor: the network of the checkpoint compares pairs"):
         Extractor(run / "last.pt")  # `search` asks through it
+
+
+GRAPH = {**SHAPE, "per_epoch": "graph", "people": 3, "source_steps": 8, "adapt_steps": 0, "checkpoint_every": 8}
+
+
+@pytest.mark.parametrize("network", ["qaconv", "small"])
+def test_batches_are_of_people_that_the_network_takes_for_each_other(data, tmp_path, monkeypatch, network):
+    changes = {**GRAPH, "network": network, **({"trunk": "full", "cross_entropy": 1.0} if network == "small" else {})}
+    begun, drawn = [], []
+    begin, draw = GraphSampler.begin, GraphSampler.__call__
+
+    def watched(sampler, epoch, distances):
+        assert distances.shape == (6, 6) and distances.std() > 0
+        begun.append((epoch, distances.clone().fill_diagonal_(torch.inf).topk(2, largest=False).indices))
+        begin(sampler, epoch, distances)
+
+    def kept(sampler, step):
+        drawn.append((step, draw(sampler, step)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr(GraphSampler, "begin", watched)
+    monkeypatch.setattr(GraphSampler, "__call__", kept)
+    train(knobs(data, tmp_path / "run", **changes))
+    assert [epoch for epoch, _ in begun] == [0, 1] and sorted(step for step, _ in drawn) == list(range(8))
+    for step, batch in drawn:
+        people = batch.reshape(3, 2)[:, 0] // 4  # each of the six has four tracklets, in order
+        assert people[:2].tolist() == begun[step // 6][1][people[2]].tolist()
+
+
+def test_a_run_goes_on_in_the_middle_of_an_epoch_as_if_nothing_had_been(data, tmp_path, monkeypatch):
+    whole = train(knobs(data, tmp_path / "whole", **GRAPH))
+    run = tmp_path / "run"
+    source = Steps.source
+
+    def stopped(self, batch):
+        if self.session.learner.step == 4:
+            raise KeyboardInterrupt
+        source(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, "source", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(knobs(data, run, **{**GRAPH, "checkpoint_every": 4}))
+    again = train(knobs(data, run, **{**GRAPH, "checkpoint_every": 4}), resume=True)
+    assert again["student"] == whole["student"]
+    states = [torch.load(of / "last.pt", weights_only=True) for of in (tmp_path / "whole", run)]
+    assert all(torch.equal(one, states[1]["student"][name]) for name, one in states[0]["student"].items())
+    assert states[0]["neighbours"]["epoch"] == 1
+
+
+def test_a_graph_of_people_is_for_the_source_alone(data, tmp_path, capsys):
+    assert main(flags(data, tmp_path / "run", per_epoch="graph", method="paper")) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "--per_epoch graph: it makes batches of the source alone" in error

@@ -77,8 +77,9 @@ class BatchKnobs(KnobGroup):
     """P, people in a source batch (paper: 8)."""
     per_person: int = fixed(2, at_least(2))
     """K, tracklets a person in a source batch (paper: 4)."""
-    per_epoch: Literal["tracklets", "people"] = fixed("tracklets")
-    """An epoch of the source goes through all tracklets, or takes K of each person once (PSTA)."""
+    per_epoch: Literal["tracklets", "people", "graph"] = fixed("tracklets")
+    """An epoch of the source goes through all tracklets; takes K of each person once (PSTA); or has a batch around each
+    person, of those whom the network then takes for that one (QAConv's graph sampler)."""
     target_batch: int = fixed(16, at_least(2))
     """Target clips in a batch, drawn without identities and balanced over the cameras (paper: 32)."""
     flip: float = fixed(0.5, between(0, 1))

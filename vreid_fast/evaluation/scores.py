@@ -108,18 +108,18 @@ class Evaluation:
 
     def _rank(self, query: Tensor, gallery: Tensor, protocol: str = "market") -> dict:
         data = self.data
-        queries, items = ([t.identity for t in side] for side in (data.query, data.gallery))
-        labels = {
-            "protocol": protocol, "query_clothes": clothes_of(data.query), "gallery_clothes": clothes_of(data.gallery)
-        }  # fmt: skip
+        identities = [[t.identity for t in side] for side in (data.query, data.gallery)]
+        clothes = [clothes_of(side) for side in (data.query, data.gallery)]
         if self.pairs is not None:
             scores = rank_distances(
-                self.pairs, queries, _cameras(data.query), items, _cameras(data.gallery), **labels
+                self.pairs, identities[0], _cameras(data.query), identities[1], _cameras(data.gallery),
+                protocol=protocol, query_clothes=clothes[0], gallery_clothes=clothes[1],
             )  # fmt: skip
         else:
             scores = rank_metrics(
-                query, queries, _cameras(data.query), gallery, items, _cameras(data.gallery),
-                distance=self.protocol.distance, **labels,
+                query, identities[0], _cameras(data.query), gallery, identities[1], _cameras(data.gallery),
+                distance=self.protocol.distance, protocol=protocol,
+                query_clothes=clothes[0], gallery_clothes=clothes[1],
             )  # fmt: skip
         return _rounded(scores)
 

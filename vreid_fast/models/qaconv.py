@@ -105,6 +105,7 @@ class QAConv(VideoNetwork):
         mean, scale = (torch.tensor(of_colours).view(3, 1, 1) / 255 for of_colours in (IMAGENET_MEAN, IMAGENET_STD))
         self.register_buffer("shift", mean, persistent=False)
         self.register_buffer("factor", scale, persistent=False)
+        self.train()  # where a network begins, but for the trunk
 
     def _make_heads(self) -> None:
         """None: nothing is classified."""

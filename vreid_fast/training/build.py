@@ -73,6 +73,7 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     """
     knobs, info_nce = config.network, config.identity.info_nce
     check_matching(config)
+    check_sampler(config)
     if info_nce and knobs.network not in PROJECTING:
         raise InputError(
             f"--info_nce {info_nce}: network {knobs.network} has no projection for it; set --info_nce 0, or "
@@ -107,6 +108,15 @@ def check_matching(config: Config) -> None:
         raise InputError(f"--clothes {config.clothes.clothes}: {wants} vectors for it; set --clothes 0")
     if config.test.distance != "cosine":
         raise InputError(f"--distance {config.test.distance}: {wants} vectors to compare by it; leave it out")
+
+
+def check_sampler(config: Config) -> None:
+    """Raises InputError for a sampler that a method has no use for."""
+    if config.batch.per_epoch == "graph" and METHODS[config.stages.method].consistency is not None:
+        raise InputError(
+            f"--per_epoch graph: it makes batches of the source alone, and --method {config.stages.method} adapts; set "
+            "--per_epoch tracklets, or --method source"
+        )
 
 
 def check_vectors(network: VideoNetwork, what: str) -> None:
@@ -215,7 +225,7 @@ def make_batches(config: Config, domains: Domains, precision: Precision, per_cam
         domains, reading_options(config, precision), frames=config.clip.frames, people=batch.people,
         per_person=batch.per_person, target_batch=batch.target_batch, flip=batch.flip, erase=batch.erase,
         pad=batch.pad, seed=config.run.seed, cache=config.loading.cache, rule=config.clip.train_clips,
-        stride=config.clip.stride, once=batch.per_epoch == "people",
+        stride=config.clip.stride, once=batch.per_epoch == "people", graph=batch.per_epoch == "graph",
         one_camera=per_camera and METHODS[config.stages.method].one_camera,
     )  # fmt: skip
 
