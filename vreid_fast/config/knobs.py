@@ -110,8 +110,8 @@ class NetworkKnobs(KnobGroup):
 
     network: str = fixed("small")
     """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
-    ap3d_i3d, ap3d_nl, tclnet, psta, cal. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8; sinet and
-    idnet have weights for one T, height and width, psta for one height and width."""
+    ap3d_i3d, ap3d_nl, tclnet, psta, cal, qaconv, qaconv_ibnb. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a
+    multiple of 8; sinet and idnet have weights for one T, height and width, psta and qaconv for one height and width."""
     trunk: Literal["full", "narrow"] = fixed("full")
     """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch."""
     weights: str | None = fixed(None)
@@ -130,11 +130,11 @@ class IdentityKnobs(KnobGroup):
     smoothing: float = fixed(0.0, between(0, 1))
     """Label smoothing of the cross-entropy: part of the right answer that is spread over all identities (PSTA: 0.1)."""
     triplet: float = fixed(1.0, at_least(0))
-    """Factor of the batch-hard triplet loss (eq. 6)."""
+    """Factor of the batch-hard triplet loss (eq. 6), of qaconv on its scores of pairs."""
     triplet_distance: Literal["euclidean", "cosine"] = fixed("cosine")
     """Distance in the triplet loss: Euclidean as in the paper, cosine as in the authors' code."""
     margin: float = fixed(0.3, at_least(0))
-    """Margin of the triplet loss."""
+    """Margin of the triplet loss (QAConv: 16)."""
     info_nce: float = fixed(0.0, at_least(0))
     """Factor of the InfoNCE term between frames of one person, of networks with a projection (authors: 0.001)."""
     info_nce_temperature: float = fixed(0.07, above(0))
