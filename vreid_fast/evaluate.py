@@ -25,7 +25,7 @@ from .files import JSON, check_writable
 from .models import CameraStatistics, VideoNetwork
 from .report import bad_frames_list, score_table
 from .terminal import end_with_reader, say
-from .training.build import check_test_clips, initial_network, load_network, make_protocol, reading_options
+from .training.build import check_test_clips, compare_by, initial_network, load_network, make_protocol, reading_options
 
 
 def make_parser() -> ArgumentParser:
@@ -47,6 +47,9 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--distance", choices=["cosine", "euclidean", "dot"], default="cosine",
         help="dot = negative inner product, not normalised (the authors, on data sets with clothes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compare", choices=["maps", "frames"], default=None, help="as --compare of train; default: as the run"
     )  # fmt: skip
     parser.add_argument("--rerank", action="store_true", help="score a second time by k-reciprocal neighbours")
     parser.add_argument(
@@ -96,7 +99,9 @@ def evaluate(arguments: Namespace) -> dict:
         came = "--rerank" if arguments.rerank else f"--distance {arguments.distance}"
         raise InputError(f"{came}: network {config.network.network} scores pairs itself, by no vectors; leave it out")
     config = config.replace(test_clips=arguments.clips, test_frames=arguments.frames, distance=arguments.distance)
+    config = config.replace(compare=arguments.compare or config.test.compare)
     check_test_clips(config, network)
+    compare_by(config, network)
     own = arguments.data == config.data.target
     split = arguments.split or (config.data.split if own else "0")
     if split != "all":

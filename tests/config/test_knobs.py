@@ -35,7 +35,7 @@ KNOBS = {
     "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
     "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
     "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_frames": 0, "test_batch": 64,
-    "distance": "cosine", "bn_batches": 0,
+    "distance": "cosine", "compare": "maps", "bn_batches": 0,
 }  # fmt: skip
 CHOICES = {
     "mars_gallery": ("with_query", "without_query"), "loader": ("auto", "dali", "torch"),
@@ -49,7 +49,7 @@ CHOICES = {
     "train_clips": ("blocks", "window", "bins"), "trunk": ("full", "narrow"),
     "per_epoch": ("tracklets", "people", "graph"),
     "test_clips": ("even", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
-    "distance": ("cosine", "euclidean", "dot"),
+    "distance": ("cosine", "euclidean", "dot"), "compare": ("maps", "frames"),
 }  # fmt: skip
 OTHER_TYPES = {
     "split": str | int, "combined_sizes": tuple[int, ...], "drops": tuple[int, ...],
@@ -77,7 +77,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 102
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 103
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

@@ -169,3 +169,21 @@ def test_the_norms_of_its_trunk_are_frozen_from_the_start():
             network.train(mode)
         assert network.training == network.matcher.training == (mode is not False)
         assert not any(module.training for module in network.trunk.modules())
+
+
+@torch.no_grad()
+def test_frames_are_compared_with_each_other_and_the_mean_counts():
+    torch.manual_seed(0)
+    network = build("qaconv", identities=5, frames=3, size=(64, 32), trunk="narrow").eval()
+    one, other = torch.randn(2, 3, 3, 64, 32), torch.randn(4, 3, 3, 64, 32)
+    network.compare_frames(3)
+    vectors = [network.finish(network.describe(clips)) for clips in (one, other)]
+    assert [tuple(v.shape) for v in vectors] == [(2, network.width), (4, network.width)] and network.width == 3 * 1024
+    scores = network.compare(*vectors)
+    for q in range(2):
+        for g in range(4):
+            maps = [network.maps(clip[:, None]) for clip in (one[q], other[g])]
+            assert float(scores[q, g]) == pytest.approx(float(network.pair_score(*maps).mean()), rel=1e-4, abs=1e-5)
+    assert network.drawn(vectors[1]).shape == (4, 128)
+    network.compare_frames(0)
+    assert network.describe(one).shape == (2, 1024) == (2, network.width)

@@ -45,6 +45,8 @@ def test_all_frames_and_instance_norms_are_scored_too(data, run, tmp_path):
     file = tmp_path / "scores.json"
     words = ["--checkpoint", f"{run}/last.pt", "--data", data["target"], "--clips", "all", "--json", str(file)]
     assert evaluate(words) == 0 and 0 < json.loads(file.read_text())["student"]["map"] <= 1
+    words = [*words[:4], "--compare", "frames", "--json", str(file)]
+    assert evaluate(words) == 0 and 0 < json.loads(file.read_text())["student"]["map"] <= 1
     other = train(knobs(data, tmp_path / "ibnb", **{**SHAPE, "network": "qaconv_ibnb", "adapt_steps": 0}))
     assert 0 < other["student"]["map"] <= 1
 
@@ -63,6 +65,8 @@ def test_a_run_is_gone_on_from_and_the_second_stage_begins_with_it(data, run, tm
         ({"statistics": "target"}, "--statistics target: .* set --statistics auto"),
         ({"cross_entropy": 1.0}, "--cross_entropy 1.0: .* set --cross_entropy 0"),
         ({"info_nce": 0.1}, "--info_nce 0.1: .* set --info_nce 0"),
+        ({"compare": "frames", "test_clips": "all"}, "--test_clips all: .* set --test_clips even or begin"),
+        ({"compare": "frames", "network": "small", "trunk": "full"}, "--compare frames: network small"),
         ({"distance": "dot"}, "--distance dot: .* leave it out"),
     ],
 )  # fmt: skip

@@ -22,7 +22,7 @@ WRITTEN = """
     consistency_ramp proxy proxy_temperature proxy_negatives proxy_momentum ema_decay method statistics select
     select_every seed start stages source_steps adapt_steps optimiser momentum source_lr adapt_lr trunk_lr head_lr
     schedule drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph run log_every
-    gradients_every checkpoint_every profile test_clips test_frames test_batch distance bn_batches
+    gradients_every checkpoint_every profile test_clips test_frames test_batch distance compare bn_batches
 """.split()  # noqa: SIM905
 
 

@@ -111,7 +111,7 @@ class NetworkKnobs(KnobGroup):
     network: str = fixed("small")
     """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
     ap3d_i3d, ap3d_nl, tclnet, psta, cal, qaconv, qaconv_ibnb. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a
-    multiple of 8; sinet and idnet have weights for one T, height and width, psta and qaconv for one height and width."""
+    multiple of 8; sinet and idnet have weights for one T, height and width, psta, qaconv for one height and width."""
     trunk: Literal["full", "narrow"] = fixed("full")
     """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch."""
     weights: str | None = fixed(None)
@@ -352,6 +352,9 @@ class TestKnobs(KnobGroup):
     """Clips in a batch at test."""
     distance: Literal["cosine", "euclidean", "dot"] = fixed("cosine")
     """Distance of the ranking; dot = negative inner product, not normalised (authors, data sets with clothes)."""
+    compare: Literal["maps", "frames"] = fixed("maps")
+    """What a network that compares pairs compares of two tracklets: the means of their maps; or each of T frames of one
+    with each of the other, of which the mean counts (T * T times the work)."""
     select: Literal["last", "authors"] = fixed("last")
     """What is scored: the last step; authors: also the best step by the target's TEST rank-1, as the authors do."""
     select_every: int = fixed(50, at_least(1))

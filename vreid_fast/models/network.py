@@ -159,6 +159,10 @@ class VideoNetwork(nn.Module):
         """What `finish` leaves of Q and G tracklets -> how alike they are, (Q, G), of a network that compares pairs."""
         raise NotImplementedError
 
+    def compare_frames(self, frames: int) -> None:
+        """Of a network that compares pairs: have `compare` take so many frames of each; 0 = what all are in mean."""
+        raise NotImplementedError
+
     def drawn(self, vectors: Tensor) -> Tensor:
         """What of vectors (N, D) a picture of many tracklets is drawn from, (N, D')."""
         return vectors

@@ -99,7 +99,7 @@ class QAConv(VideoNetwork):
         self.map_size = map_size(size, 3)
         self.reduce = nn.Conv2d(self.trunk.width, CHANNELS_OUT, 3, padding=1)
         self.matcher = Matcher(self.map_size)
-        self.width = CHANNELS_OUT * self.map_size[0] * self.map_size[1]
+        self.compare_frames(0)
         self.frame_width = CHANNELS_OUT
         # Frames come by ImageNet's mean and deviation; its own are from 0 to 1.
         mean, scale = (torch.tensor(of_colours).view(3, 1, 1) / 255 for of_colours in (IMAGENET_MEAN, IMAGENET_STD))
@@ -128,23 +128,32 @@ class QAConv(VideoNetwork):
         pooled = maps.mean((2, 3))
         return NetworkOutput(pooled[:, None], pooled, pooled[:, :0], scores=self.pair_score(maps, maps))
 
+    def compare_frames(self, frames: int) -> None:
+        """From now on tracklets stand for so many maps at test, of one clip of as many frames each, and their score is
+        the mean over all pairs of these; 0 = for one, the mean of all."""
+        self.kept = frames
+        self.width = max(1, frames) * CHANNELS_OUT * self.map_size[0] * self.map_size[1]
+
     def describe(self, clips: Tensor) -> Tensor:
-        return self._frame_maps(clips).mean(1).flatten(1)
+        maps = self._frame_maps(clips)
+        return (maps if self.kept else maps.mean(1)).flatten(1)
 
     def finish(self, means: Tensor) -> Tensor:
-        """Maps, flattened to (N, 128 h w), to length 1 at each place."""
-        return F.normalize(self.unflatten(means), dim=1).flatten(1)
+        """Maps, flattened to (N, 128 h w), or K of them, to length 1 at each place."""
+        return F.normalize(self.unflatten(means), dim=1).reshape(means.shape)
 
     def compare(self, query: Tensor, gallery: Tensor) -> Tensor:
-        return self.pair_score(self.unflatten(query), self.unflatten(gallery))
+        scores = self.pair_score(self.unflatten(query), self.unflatten(gallery))
+        maps = max(1, self.kept)
+        return scores.view(len(query), maps, len(gallery), maps).mean((1, 3))
 
     def drawn(self, vectors: Tensor) -> Tensor:
         """The mean over places, by which nothing is compared."""
-        return self.unflatten(vectors).mean((2, 3))
+        return self.unflatten(vectors).mean((2, 3)).unflatten(0, (len(vectors), -1)).mean(1)
 
     def unflatten(self, vectors: Tensor) -> Tensor:
-        """(N, 128 h w) -> maps (N, 128, h, w)."""
-        return vectors.unflatten(1, (CHANNELS_OUT, *self.map_size))
+        """(N, 128 h w) -> maps (N, 128, h, w); of K maps each (N K, 128, h, w)."""
+        return vectors.reshape(-1, CHANNELS_OUT, *self.map_size)
 
     def embed(self, clips: Tensor) -> Tensor:
         raise InputError(NO_VECTORS)

@@ -84,6 +84,7 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     torch.manual_seed(config.run.seed)
     network = _build(config, identities)
     check_test_clips(config, network)
+    compare_by(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
 
@@ -125,6 +126,26 @@ def check_vectors(network: VideoNetwork, what: str) -> None:
         raise InputError(
             f"{what}: the network of the checkpoint compares pairs of tracklets and has no vectors of single ones; "
             "python -m vreid_fast.evaluate scores it, or take the checkpoint of another network"
+        )
+
+
+def compare_by(config: Config, network: VideoNetwork) -> None:
+    """Have a network compare what `--compare` says.
+
+    Raises:
+        InputError: one that compares vectors, or test clips that are not one of T frames for each tracklet.
+    """
+    test = config.test
+    if network.compares_pairs:
+        network.compare_frames((test.test_frames or config.clip.frames) if test.compare == "frames" else 0)
+    elif test.compare == "frames":
+        raise InputError(
+            f"--compare frames: network {config.network.network} compares vectors, not pairs; leave it out"
+        )
+    if test.compare == "frames" and test.test_clips not in ("even", "begin"):
+        raise InputError(
+            f"--test_clips {test.test_clips}: with --compare frames a tracklet is one clip; set --test_clips even or "
+            "begin, or --compare maps"
         )
 
 
