@@ -25,7 +25,8 @@ from .files import JSON, check_writable
 from .models import CameraStatistics, VideoNetwork
 from .report import bad_frames_list, score_table
 from .terminal import end_with_reader, say
-from .training.build import check_test_clips, compare_by, initial_network, load_network, make_protocol, reading_options
+from .training.build import initial_network, load_network, make_protocol, reading_options
+from .training.network_checks import check_test_clips, compare_by
 
 
 def make_parser() -> ArgumentParser:

@@ -31,7 +31,8 @@ from .files import check_writable, replacing, with_home
 from .kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
 from .models import VideoNetwork, using_statistics
 from .terminal import say
-from .training.build import check_vectors, load_network, make_protocol, reading_options
+from .training.build import load_network, make_protocol, reading_options
+from .training.network_checks import check_vectors
 
 KINDS = {".onnx": (b"\x08",), ".pt2": (b"PK",)}
 """What files of a kind begin with."""

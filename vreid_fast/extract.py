@@ -27,7 +27,8 @@ from .extraction.writer import FeatureWriter
 from .files import private, with_home
 from .report import bad_frames_list
 from .terminal import progress_bar, say
-from .training.build import check_test_clips, check_vectors, load_network, make_protocol, reading_options
+from .training.build import load_network, make_protocol, reading_options
+from .training.network_checks import check_test_clips, check_vectors
 
 
 def make_parser() -> argparse.ArgumentParser:

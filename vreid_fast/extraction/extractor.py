@@ -18,7 +18,8 @@ from vreid_fast.data.tracklets import Tracklet
 from vreid_fast.device import Precision, choose_device
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import embed, embed_clips
-from vreid_fast.training.build import check_vectors, load_network, make_protocol, reading_options
+from vreid_fast.training.build import load_network, make_protocol, reading_options
+from vreid_fast.training.network_checks import check_vectors
 
 NORMALISED = 20
 """No pixel is so far from ImageNet's mean, in standard deviations; 0..255 is."""
