@@ -25,7 +25,8 @@ from .files import JSON, check_writable
 from .models import CameraStatistics, VideoNetwork
 from .report import bad_frames_list, score_table
 from .terminal import end_with_reader, say
-from .training.build import check_test_clips, initial_network, load_network, make_protocol, reading_options
+from .training.build import initial_network, load_network, make_protocol, reading_options
+from .training.network_checks import check_test_clips, compare_by
 
 
 def make_parser() -> ArgumentParser:
@@ -47,6 +48,9 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--distance", choices=["cosine", "euclidean", "dot"], default="cosine",
         help="dot = negative inner product, not normalised (the authors, on data sets with clothes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compare", choices=["maps", "frames"], default=None, help="as --compare of train; default: as the run"
     )  # fmt: skip
     parser.add_argument("--rerank", action="store_true", help="score a second time by k-reciprocal neighbours")
     parser.add_argument(
@@ -92,8 +96,13 @@ def evaluate(arguments: Namespace) -> dict:
     if arguments.rerank and arguments.distance == "dot":
         raise InputError("--rerank: it wants --distance cosine or euclidean, got dot; leave one of the two out")
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
+    if network.compares_pairs and (arguments.rerank or arguments.distance != "cosine"):
+        came = "--rerank" if arguments.rerank else f"--distance {arguments.distance}"
+        raise InputError(f"{came}: network {config.network.network} scores pairs itself, by no vectors; leave it out")
     config = config.replace(test_clips=arguments.clips, test_frames=arguments.frames, distance=arguments.distance)
+    config = config.replace(compare=arguments.compare or config.test.compare)
     check_test_clips(config, network)
+    compare_by(config, network)
     own = arguments.data == config.data.target
     split = arguments.split or (config.data.split if own else "0")
     if split != "all":
@@ -157,8 +166,8 @@ def evaluate_split(
     print(bad_frames_list(reading.bad_frames.report()), end="")
     if arguments.rerank:
         scores[f"{arguments.network}_rerank"] = evaluation.reranked_scores()
-    if data.train:
-        scores[f"{arguments.network}_camera"] = evaluation.camera_scores()
+    if data.train and (camera := evaluation.camera_scores()):
+        scores[f"{arguments.network}_camera"] = camera
     return scores | evaluation.clothes_scores(arguments.network)
 
 

@@ -32,6 +32,7 @@ from .kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
 from .models import VideoNetwork, using_statistics
 from .terminal import say
 from .training.build import load_network, make_protocol, reading_options
+from .training.network_checks import check_vectors
 
 KINDS = {".onnx": (b"\x08",), ".pt2": (b"PK",)}
 """What files of a kind begin with."""
@@ -96,6 +97,7 @@ def export(arguments: argparse.Namespace) -> None:
     if out.suffix == ".onnx":
         needs("onnx", "onnxscript", "onnxruntime")
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
+    check_vectors(network, "export")
     if arguments.camera is not None and arguments.camera not in (statistics or {}):
         known = ", ".join(map(str, sorted(statistics))) if statistics else "none"
         raise InputError(f"--camera {arguments.camera}: the checkpoint has statistics of {known}")

@@ -27,7 +27,8 @@ from .extraction.writer import FeatureWriter
 from .files import private, with_home
 from .report import bad_frames_list
 from .terminal import progress_bar, say
-from .training.build import check_test_clips, load_network, make_protocol, reading_options
+from .training.build import load_network, make_protocol, reading_options
+from .training.network_checks import check_test_clips, check_vectors
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 def extract(arguments: argparse.Namespace) -> None:
     """Embed the tracklets of a data set shard by shard."""
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
+    check_vectors(network, "extract")
     config = config.replace(
         test_clips=arguments.clips, test_frames=arguments.frames, test_batch=arguments.batch,
         on_bad_frame=arguments.on_bad_frame,

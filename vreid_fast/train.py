@@ -24,6 +24,7 @@ from .evaluation.splits import count_splits
 from .files import write_text
 from .training import build
 from .training.learner import Learner
+from .training.neighbours import measure_people
 from .training.results import greet, print_results, read_result, write_results
 from .training.resume import check_data
 from .training.run_folder import RunFolder
@@ -71,6 +72,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     per_camera = statistics == "camera"
     batches = build.make_batches(config, domains, precision, per_camera)
     domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target_data)[1]]
+    learner.neighbours = batches.neighbours
     folder = run.path if resume else run.open()
     session = build.make_session(config, folder, learner, precision, domains.identities, data)
     protocol = build.make_protocol(config, batches.reading)
@@ -90,15 +92,23 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
         with session.watching(name):
             return Evaluation.of(network, domains.target_data, protocol, precision, **options)
 
+    def source_steps(stop: int, stage: str) -> None:
+        for start, end in batches.source_pieces(learner.step, stop):
+            if batches.neighbours:
+                with session.watching("student"):
+                    measure_people(batches.neighbours, start, learner.student, batches, protocol, precision)
+            with batches.source(start, end) as loader:
+                for (source,) in steps.profile.batches(loader, stage):
+                    steps.source(source)
+
     with session:
         if not resume:
             session.note_scores(untrained=evaluate("untrained network", learner.student).scores())
             if stages.start:
                 session.start_from(stages.start, config.network.drop_classifier)
-        with batches.source(learner.step, stages.source_steps) as loader:
+        with batches.source(learner.step, learner.step) as loader:
             used = greet(session, domains, loader)
-            for (source,) in steps.profile.batches(loader, "source"):
-                steps.source(source)
+        source_steps(stages.source_steps, "source")
         if learner.step == stages.source_steps:
             session.check()
             session.note_scores(source=evaluate("student", learner.student).scores())
@@ -113,9 +123,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
                     if config.test.select == "authors" and learner.step % config.test.select_every == 0:
                         session.select(evaluate("student", learner.student).scores())
         else:
-            with batches.source(learner.step, session.total) as loader:
-                for (source,) in steps.profile.batches(loader, "adapt"):
-                    steps.source(source)
+            source_steps(session.total, "adapt")
 
         session.end_steps()
         for name, network in learner.networks().items():

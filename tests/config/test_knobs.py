@@ -39,7 +39,7 @@ KNOBS = {
     "clip_gradient": 10.0, "precision": "auto",
     "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
     "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_frames": 0, "test_batch": 64,
-    "distance": "cosine", "bn_batches": 0,
+    "distance": "cosine", "compare": "maps", "bn_batches": 0,
 }  # fmt: skip
 CHOICES = {
     "mars_gallery": ("with_query", "without_query"), "loader": ("auto", "dali", "torch"),
@@ -51,10 +51,10 @@ CHOICES = {
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "optimiser": ("adam", "sgd", "nesterov"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
-    "train_clips": ("blocks", "even", "window", "bins"), "per_epoch": ("tracklets", "people"),
-    "trunk": ("full", "narrow"),
+    "train_clips": ("blocks", "even", "window", "bins"), "trunk": ("full", "narrow"),
+    "per_epoch": ("tracklets", "people", "graph"),
     "test_clips": ("even", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
-    "distance": ("cosine", "euclidean", "dot"),
+    "distance": ("cosine", "euclidean", "dot"), "compare": ("maps", "frames"),
 }  # fmt: skip
 OTHER_TYPES = {
     "split": str | int, "combined_sizes": tuple[int, ...], "drops": tuple[int, ...],
@@ -83,7 +83,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 109
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 110
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

@@ -96,6 +96,12 @@ RECIPES = {
         "warmup_steps": 100, "clip_gradient": 10, "per_epoch": "tracklets", "test_clips": "even", "test_frames": 0,
         "source_steps": 30 * 80,
     },
+    "qaconv": {
+        "network": "qaconv_ibnb", "height": 384, "frames": 1, "people": 32, "per_person": 2, "per_epoch": "graph",
+        "pad": 10, "erase": 0, "cross_entropy": 0, "margin": 16, "optimiser": "nesterov", "momentum": 0.9,
+        "source_lr": 5e-3, "trunk_lr": 0.1, "clip_gradient": 8, "warmup_steps": 0, "test_clips": "all",
+        "source_steps": 15 * 333,
+    },
 }  # fmt: skip
 COMMON = {
     "height": 256, "width": 128, "people": 8, "per_person": 4, "flip": 0.5, "pad": 0, "method": "source",
@@ -106,7 +112,7 @@ COMMON = {
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_networks_have_their_authors_recipes(name):
-    wanted = {**COMMON, **RECIPES[name], "network": name}
+    wanted = {**COMMON, "network": name, **RECIPES[name]}
     assert {knob: value for knob, value in read(name).items() if knob in wanted} == wanted
     with torch.device("meta"):
         initial_network(parse_command(["--config", name])[0], 3)

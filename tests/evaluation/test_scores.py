@@ -1,5 +1,7 @@
 """Vectors to scores."""
 
+from types import SimpleNamespace
+
 import torch
 
 from vreid_fast.data import read_dataset
@@ -20,7 +22,8 @@ def test_a_tracklet_in_query_and_gallery_is_embedded_once(data, monkeypatch):
         "embed",
         lambda network, tracklets, *_: seen.append(len(tracklets)) or torch.randn(len(tracklets), 4),
     )
-    evaluation = Evaluation.of(None, dataset, Protocol(2, ReadingOptions(size=(32, 16))), CPU, train=True)
+    network = SimpleNamespace(compares_pairs=False)
+    evaluation = Evaluation.of(network, dataset, Protocol(2, ReadingOptions(size=(32, 16))), CPU, train=True)
     assert seen == [len({id(t) for t in (*dataset.query, *dataset.gallery, *dataset.train)})]
     assert torch.equal(evaluation.query, evaluation.gallery)
     assert why_unscored(dataset) is None

@@ -74,7 +74,11 @@ def test_narrow_networks_have_a_first_stage_each():
     sizes = {"c2d": (64, 32), "ap3d": (64, 32), "ap3dnl": (64, 32), "tclnet": (64, 32), "psta": (64, 32)}
     sizes["cal"] = sizes["cavit"] = (64, 32)
     sizes |= {"c2d_large": (96, 48), "sbnet": (96, 48), "sinet": (96, 48)}
-    assert {name for name, row in found.rows.items() if row.after is None} == sizes.keys()
+    assert {name for name, row in found.rows.items() if row.after is None} == {*sizes, "qaconv"}
+    qaconv = configs["qaconv_source"]
+    assert (qaconv.trunk, qaconv.height, qaconv.width, qaconv.per_epoch) == ("narrow", 64, 32, "graph")
+    assert (qaconv.margin, qaconv.cross_entropy, qaconv.adapt_steps) == (16, 0, 7)
+    assert [name for name, row in found.rows.items() if row.after == "qaconv"] == ["qaconv_source"]
     for network, size in sizes.items():
         for row in (network, *(f"{network}_{method}" for method in ("source", "bn_adapt", "paper", "plus"))):
             config = configs[row]
@@ -93,6 +97,7 @@ def test_narrow_networks_have_a_first_stage_each():
         wanted = {("paper", "source"), ("paper", "bn_adapt"), ("plus", "source")}
         assert {(f"{network}_{one}", f"{network}_{other}") for one, other in wanted} <= pairs
         assert network == "sinet" or ("sinet_paper", f"{network}_source") in pairs
+    assert ("sinet_paper", "qaconv_source") in pairs
 
 
 @pytest.mark.parametrize("table", ["1", "1_full", "clothes"])
@@ -125,6 +130,7 @@ def test_full_networks_stand_beside_what_was_published_and_want_its_source():
         "c2d_glt": [38.5, 24.0, 12.0, 20.0, 33.7, 48.0, 68.2, 59.1],
         "cavit_source": [13.8, 6.5, 4.0, 6.7, 13.5, 25.2, 61.4, 42.5],
         "cal_source": [43.6, 23.4, 25.3, 31.7, 51.6, 55.1, 70.7, 66.8],
+        "qaconv_source": [40.7, 22.7, 20.0, 29.4, 50.6, 61.8, 55.4, 37.8],
         "sinet_source": [42.8, 23.4, 29.3, 39.8, 53.7, 63.0, 70.7, 64.1],
         "sinet_paper": [48.1, 30.8, 42.0, 53.3, 71.9, 79.1, 78.3, 72.4],
     }

@@ -172,3 +172,14 @@ def test_scores_leave_out_what_a_cell_does_not_have(results):
         scores(results, "paper", "teacher") == dict.fromkeys(range(3), 70.0) and scores(results, "bn", "teacher") == {}
     )
     assert scores(results, "none") == {}
+
+
+def test_a_row_without_scores_per_camera_is_shown(table, results, tmp_path):
+    """As of a network that compares pairs."""
+    from vreid_fast.ladder.plot import plot_ladder
+
+    for cell in results["paper"].values():
+        del cell["student_camera"]
+    plot_ladder(tmp_path / "ladder", table, results)
+    assert ">paper<" in (tmp_path / "ladder.svg").read_text()
+    assert "| paper | 3 | 60.0 ± 10.0 | 50.0 ± 10.0 |  |" in markdown(table, results, ["a fact"])

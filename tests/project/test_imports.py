@@ -29,7 +29,12 @@ ONLY_IN = {
     "triton": {"vreid_fast.kernels"},
     "vreid_fast._C": {"vreid_fast.kernels"},
     "vreid_fast.config": {"vreid_fast.config", "vreid_fast.training", *PROGRAMS},
-    "vreid_fast.config.Config": {"vreid_fast.config", "vreid_fast.training.build", *PROGRAMS},
+    "vreid_fast.config.Config": {
+        "vreid_fast.config",
+        "vreid_fast.training.build",
+        "vreid_fast.training.network_checks",
+        *PROGRAMS,
+    },
     "vreid_fast.config.knobs.Config": {"vreid_fast.config"},
     "vreid_fast.data.reading.dali": {"vreid_fast.data.reading.loader"},
 }

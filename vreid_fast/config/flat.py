@@ -23,7 +23,8 @@ WRITTEN = """
     transport transport_triplet transport_over transport_groups transport_power transport_rounds ema_decay method
     statistics select select_every seed start stages source_steps adapt_steps optimiser momentum source_lr adapt_lr
     trunk_lr head_lr schedule drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph
-    run log_every gradients_every checkpoint_every profile test_clips test_frames test_batch distance bn_batches
+    run log_every gradients_every checkpoint_every profile test_clips test_frames test_batch distance compare
+    bn_batches
 """.split()  # noqa: SIM905
 
 

@@ -78,8 +78,9 @@ class BatchKnobs(KnobGroup):
     """P, people in a source batch (paper: 8)."""
     per_person: int = fixed(2, at_least(2))
     """K, tracklets a person in a source batch (paper: 4)."""
-    per_epoch: Literal["tracklets", "people"] = fixed("tracklets")
-    """An epoch of the source goes through all tracklets, or takes K of each person once (PSTA)."""
+    per_epoch: Literal["tracklets", "people", "graph"] = fixed("tracklets")
+    """An epoch of the source goes through all tracklets; takes K of each person once (PSTA); or has a batch around each
+    person, of those whom the network then takes for that one (QAConv's graph sampler)."""
     target_batch: int = fixed(16, at_least(2))
     """Target clips in a batch, drawn without identities and balanced over the cameras (paper: 32)."""
     flip: float = fixed(0.5, between(0, 1))
@@ -110,8 +111,9 @@ class NetworkKnobs(KnobGroup):
 
     network: str = fixed("small")
     """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
-    ap3d_i3d, ap3d_nl, tclnet, psta, cal, cavit. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8;
-    sinet and idnet have weights for one T, height and width, psta and cavit for one height and width."""
+    ap3d_i3d, ap3d_nl, tclnet, psta, cal, cavit, qaconv, qaconv_ibnb. sinet, sbnet take --frames 4 or 8, tclnet 4,
+    psta a multiple of 8; sinet and idnet have weights for one T, height and width, psta, cavit and qaconv for one
+    height and width."""
     trunk: Literal["full", "narrow"] = fixed("full")
     """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch (cavit: a
     transformer of width 96 with two blocks)."""
@@ -134,11 +136,11 @@ class IdentityKnobs(KnobGroup):
     smoothing: float = fixed(0.0, between(0, 1))
     """Label smoothing of the cross-entropy: part of the right answer that is spread over all identities (PSTA: 0.1)."""
     triplet: float = fixed(1.0, at_least(0))
-    """Factor of the batch-hard triplet loss (eq. 6)."""
+    """Factor of the batch-hard triplet loss (eq. 6), of qaconv on its scores of pairs."""
     triplet_distance: Literal["euclidean", "cosine"] = fixed("cosine")
     """Distance in the triplet loss: Euclidean as in the paper, cosine as in the authors' code."""
     margin: float = fixed(0.3, at_least(0))
-    """Margin of the triplet loss."""
+    """Margin of the triplet loss (QAConv: 16)."""
     info_nce: float = fixed(0.0, at_least(0))
     """Factor of the InfoNCE term between frames of one person, of networks with a projection (authors: 0.001)."""
     info_nce_temperature: float = fixed(0.07, above(0))
@@ -383,6 +385,9 @@ class TestKnobs(KnobGroup):
     """Clips in a batch at test."""
     distance: Literal["cosine", "euclidean", "dot"] = fixed("cosine")
     """Distance of the ranking; dot = negative inner product, not normalised (authors, data sets with clothes)."""
+    compare: Literal["maps", "frames"] = fixed("maps")
+    """What a network that compares pairs compares of two tracklets: the means of their maps; or each of T frames of one
+    with each of the other, of which the mean counts (T * T times the work)."""
     select: Literal["last", "authors"] = fixed("last")
     """What is scored: the last step; authors: also the best step by the target's TEST rank-1, as the authors do."""
     select_every: int = fixed(50, at_least(1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from .domains import Domains
 from .reading.cache import FrameCache, make_caches
 from .reading.loader import Loader, ReadingOptions, Stream, TrainPlan
 from .sampling.clips import RandomRule
+from .sampling.graph import GraphSampler
 from .sampling.samplers import CameraPass, CameraSampler, IdentitySampler
 from .tracklets import Tracklet
 
@@ -53,12 +54,17 @@ class Batches:
     rule: RandomRule = "blocks"
     stride: int = 8
     once: bool = False
+    graph: bool = False
+    """Whether a source batch is of people near to each other, see `GraphSampler`."""
     one_camera: bool = False
     """Whether each target batch is of one camera, so that it has statistics of its own."""
 
     def __post_init__(self):
         source, target, reading = self.domains.source_tracklets, self.domains.target_tracklets, self.reading
-        self._people = IdentitySampler(self.domains.labels.tolist(), self.people, self.per_person, self.seed, self.once)
+        labels, shape = self.domains.labels.tolist(), (self.people, self.per_person, self.seed)
+        self.neighbours = GraphSampler(labels, *shape) if self.graph else None
+        """What wants to know before each epoch who is near to whom."""
+        self._people = self.neighbours or IdentitySampler(labels, *shape, self.once)
         cameras = [tracklet.camera for tracklet in target]
         self._cameras = CameraSampler(cameras, self.target_batch, self.seed, mixed=not self.one_camera)
         self._mixed = CameraSampler(cameras, self.target_batch, self.seed)
@@ -70,6 +76,15 @@ class Batches:
     def source(self, start: int, steps: int) -> Loader:
         """Batches of P people x K labelled tracklets for the steps `start` to `steps` - 1."""
         return Loader([self._source(start, steps)], self.reading)
+
+    def source_pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Steps from and to which batches of the source can be planned ahead: all, or those of an epoch."""
+        while self.neighbours and start < stop:
+            end = min(stop, (start // len(self.neighbours) + 1) * len(self.neighbours))
+            yield start, end
+            start = end
+        if not self.neighbours:
+            yield start, stop
 
     def both(self, start: int, steps: int, done: int) -> Loader:
         """The same, each beside an unlabelled batch balanced over cameras, in two views: the student's and the

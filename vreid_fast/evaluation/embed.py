@@ -149,7 +149,7 @@ def embed_domains(
     ]  # fmt: skip
     cameras = [-1 if tracklet.camera is None else tracklet.camera for tracklets in chosen for tracklet in tracklets]
     return {
-        "features": torch.cat(vectors).numpy(),
+        "features": network.drawn(torch.cat(vectors)).numpy(),
         "domains": np.repeat([0, 1], [len(tracklets) for tracklets in chosen]),
         "cameras": np.array(cameras),
     }

@@ -19,6 +19,7 @@ from vreid_fast.models import CameraStatistics, VideoNetwork
 
 from .clothes import clothes_of, clothes_protocols
 from .embed import Protocol, embed
+from .pairs import pair_distances
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Evaluation:
     query: Tensor
     gallery: Tensor
     train: Tensor | None = None
+    pairs: Tensor | None = None
+    """(Q, G) distances, of a network that compares pairs: its vectors are compared by nothing else."""
 
     @classmethod
     def of(
@@ -54,7 +57,8 @@ class Evaluation:
         parts = vectors[[position[id(tracklet)] for tracklet in wanted]].split(
             [len(data.query), len(data.gallery), len(wanted) - len(data.query) - len(data.gallery)]
         )
-        return cls(data, protocol, parts[0], parts[1], parts[2] if train else None)
+        pairs = pair_distances(network, parts[0], parts[1]) if network.compares_pairs else None
+        return cls(data, protocol, parts[0], parts[1], parts[2] if train else None, pairs)
 
     @property
     def scored(self) -> bool:
@@ -84,11 +88,14 @@ class Evaluation:
 
     def distances(self) -> Tensor:
         """(Q, G) distances of the queries to the gallery."""
+        if self.pairs is not None:
+            return self.pairs
         return pairwise_distances(self.query, self.gallery, self.protocol.distance)
 
     def camera_scores(self) -> dict | None:
-        """The same after standardising features per camera, by the statistics of unlabelled training clips."""
-        return self._rank(*self.camera_standardised()) if self.scored else None
+        """The same after standardising features per camera, by the statistics of unlabelled training clips; None
+        also where pairs are compared, which has no features to standardise."""
+        return self._rank(*self.camera_standardised()) if self.scored and self.pairs is None else None
 
     def camera_standardised(self) -> tuple[Tensor, Tensor]:
         """Query and gallery features (Q, D) and (G, D), standardised per camera."""
@@ -101,12 +108,19 @@ class Evaluation:
 
     def _rank(self, query: Tensor, gallery: Tensor, protocol: str = "market") -> dict:
         data = self.data
-        scores = rank_metrics(
-            query, [t.identity for t in data.query], _cameras(data.query),
-            gallery, [t.identity for t in data.gallery], _cameras(data.gallery),
-            distance=self.protocol.distance, protocol=protocol,
-            query_clothes=clothes_of(data.query), gallery_clothes=clothes_of(data.gallery),
-        )  # fmt: skip
+        identities = [[t.identity for t in side] for side in (data.query, data.gallery)]
+        clothes = [clothes_of(side) for side in (data.query, data.gallery)]
+        if self.pairs is not None:
+            scores = rank_distances(
+                self.pairs, identities[0], _cameras(data.query), identities[1], _cameras(data.gallery),
+                protocol=protocol, query_clothes=clothes[0], gallery_clothes=clothes[1],
+            )  # fmt: skip
+        else:
+            scores = rank_metrics(
+                query, identities[0], _cameras(data.query), gallery, identities[1], _cameras(data.gallery),
+                distance=self.protocol.distance, protocol=protocol,
+                query_clothes=clothes[0], gallery_clothes=clothes[1],
+            )  # fmt: skip
         return _rounded(scores)
 
 

@@ -19,6 +19,7 @@ from vreid_fast.device import Precision, choose_device
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import embed, embed_clips
 from vreid_fast.training.build import load_network, make_protocol, reading_options
+from vreid_fast.training.network_checks import check_vectors
 
 NORMALISED = 20
 """No pixel is so far from ImageNet's mean, in standard deviations; 0..255 is."""
@@ -53,6 +54,7 @@ class Extractor:
         scenes: bool = False,
     ):
         module, config, statistics = load_network(Path(checkpoint), network)
+        check_vectors(module, "Extractor")
         if camera is not None and camera not in (statistics or {}):
             known = f"those of {', '.join(map(str, sorted(statistics)))}" if statistics else "none"
             raise InputError(

@@ -103,7 +103,7 @@ class Progress:
         from vreid_fast.report.words import duration
 
         result = cell.result()
-        student, camera = (f"{100 * result[name]['map']:.1f}" for name in SCORED)
+        student, camera = (f"{100 * result[name]['map']:.1f}" if name in result else "-" for name in SCORED)
         seconds, speed = (result[cost] for cost in COSTS)
         total, done = len(self.cells), sum(one.finished for one in self.cells)
         each = (time.monotonic() - self.started) / (done - self.before)

@@ -28,6 +28,8 @@ def plot_ladder(path: Path, table: Table, results: Results) -> None:
             colour = COLOURS[network]
             for place, row in enumerate(rows):
                 found = scores(results, row, network)
+                if not found:  # nothing to standardise per camera
+                    continue
                 mean = Spread.of(found).mean
                 seeds = list(found.values())
                 axes.plot(seeds, [place + offset] * len(seeds), "o", color=colour, alpha=0.35, ms=4, mew=0)

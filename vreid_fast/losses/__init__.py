@@ -9,6 +9,7 @@ from .gradient_norms import gradient_norms
 from .identity import batch_hard_triplet, cross_entropy, soft_triplet
 from .info_nce import info_nce
 from .proxies import CameraProxies
+from .scores import score_triplet
 from .transport import transport_plan
 from .weighting import LossWeights
 
@@ -34,6 +35,7 @@ __all__ = [
     "frame_domain_loss",
     "gradient_norms",
     "info_nce",
+    "score_triplet",
     "soft_triplet",
     "transport_plan",
 ]

@@ -5,6 +5,7 @@ from .distance import pairwise_distances
 from .pairs import PairAgreement, pair_agreement
 from .rank import Labels, rank_distances, rank_metrics, rank_queries, relevance
 from .rerank import rerank
+from .temporal import temporal_lift
 
 __all__ = [
     "Labels",
@@ -17,4 +18,5 @@ __all__ = [
     "rank_queries",
     "relevance",
     "rerank",
+    "temporal_lift",
 ]

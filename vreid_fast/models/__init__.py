@@ -13,10 +13,11 @@ from .batch_norm import (
 from .convert import convert
 from .domain import DomainHeads, reversal_strength
 from .network import NetworkOutput, VideoNetwork
-from .registry import NETWORKS, PROJECTING, build
+from .registry import MATCHING, NETWORKS, PROJECTING, build
 from .weights import load_trunk_weights, load_weights
 
 __all__ = [
+    "MATCHING",
     "NETWORKS",
     "PROJECTING",
     "CameraStatistics",

@@ -71,7 +71,7 @@ def rename(name: str, network: VideoNetwork, given: Mapping[str, Tensor]) -> dic
     own, names = network.state_dict(), author_names(network)
     shared = Counter(names.values())
     missing = [theirs for theirs in shared if theirs not in given and not is_counter(theirs)]
-    unexpected = sorted(given.keys() - shared.keys())
+    unexpected = sorted(key for key in given.keys() - shared.keys() if not key.startswith(network.unused))
     if missing or unexpected:
         kinds = {"missing": missing, "unexpected": unexpected}
         parts = [f"{kind} {', '.join(keys)}" for kind, keys in kinds.items() if keys]
@@ -128,7 +128,7 @@ def _published() -> list[str]:
 
 def is_whole(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict under the authors' names is a whole Re-ID network, with a neck, not a trunk alone."""
-    return any(name.split(".")[0] in ("bn", "bottleneck", "projection", "heads") for name in state)
+    return any(name.split(".")[0] in ("bn", "bottleneck", "projection", "heads", "matcher") for name in state)
 
 
 def _flatten(value: Tensor, axes: int, name: str) -> Tensor:

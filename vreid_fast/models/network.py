@@ -35,6 +35,8 @@ class NetworkOutput(NamedTuple):
     """Of networks with several necks and classifiers, each of which has losses of its own."""
     projected: Tensor | None = None
     """(B, T, D) for `info_nce`, of networks that have a projection, in training."""
+    scores: Tensor | None = None
+    """(B, B) of each pair of the batch, of networks that compare pairs and have no use for the others."""
 
 
 class VideoNetwork(nn.Module):
@@ -54,9 +56,13 @@ class VideoNetwork(nn.Module):
     """The authors' prefixes of names by ours, where checkpoints of theirs are known, see `convert`."""
     containers: ClassVar[tuple[str, ...]] = ()
     """Of the authors' files, where they keep the parts of one network apart, see `joined`."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """What names in the authors' files begin with that are of no use to them either."""
     frames_move_neck: ClassVar[bool] = True
     """Whether in training frames too, after the clips, update the neck's running statistics, as SINet has it.
     Otherwise clips alone do, and frames are normalised by what they are themselves."""
+    compares_pairs: ClassVar[bool] = False
+    """Whether it scores pairs of what it says of tracklets, by `compare`, in place of a distance of vectors."""
     fixed: tuple[str, ...] = ()
     """Of "frames" and "size" what clips must have as built."""
     multiple: ClassVar[int] = 1
@@ -153,6 +159,18 @@ class VideoNetwork(nn.Module):
     def finish(self, means: Tensor) -> Tensor:
         """Means (N, D) of `describe` -> the vectors (N, D) that are compared at test."""
         return means
+
+    def compare(self, query: Tensor, gallery: Tensor) -> Tensor:
+        """What `finish` leaves of Q and G tracklets -> how alike they are, (Q, G), of a network that compares pairs."""
+        raise NotImplementedError
+
+    def compare_frames(self, frames: int) -> None:
+        """Of a network that compares pairs: have `compare` take so many frames of each; 0 = what all are in mean."""
+        raise NotImplementedError
+
+    def drawn(self, vectors: Tensor) -> Tensor:
+        """What of vectors (N, D) a picture of many tracklets is drawn from, (N, D')."""
+        return vectors
 
     def embed(self, clips: Tensor) -> Tensor:
         """Clips (B, T, 3, H, W) -> the vectors (B, D) that are compared at test, each of one clip."""

@@ -12,6 +12,7 @@ from .cal import CAL
 from .cavit import CAViT
 from .network import VideoNetwork
 from .psta import psta
+from .qaconv import qaconv, qaconv_ibnb
 from .resnet import resnet18, resnet50
 from .sinet import c2d, idnet, sanet, sbnet, sinet
 from .small import small
@@ -21,12 +22,14 @@ NETWORKS: dict[str, Callable[..., VideoNetwork]] = {
     "small": small, "resnet18": resnet18, "resnet50": resnet50,
     "sinet": sinet, "sbnet": sbnet, "idnet": idnet, "sanet": sanet, "c2d": c2d,
     "ap3d": ap3d, "ap3dnl": ap3dnl, "ap3d_c2d": ap3d_c2d, "ap3d_i3d": ap3d_i3d, "ap3d_nl": ap3d_nl,
-    "tclnet": tclnet, "psta": psta, "cal": CAL, "cavit": CAViT,
+    "tclnet": tclnet, "psta": psta, "cal": CAL, "cavit": CAViT, "qaconv": qaconv, "qaconv_ibnb": qaconv_ibnb,
 }  # fmt: skip
 """Each is a factory of (identities, frames, size, trunk); the last one only where there is a narrow one too, and the
 defaults are those of its authors."""
 PROJECTING = ("sinet", "sbnet", "idnet", "sanet", "c2d")
 """Networks whose output has `projected` in training."""
+MATCHING = ("qaconv", "qaconv_ibnb")
+"""Networks that compare pairs: they have `pair_score` in place of vectors and of a classifier."""
 HOUSE = ("small", "resnet18", "resnet50")
 """Networks of which no authors' checkpoints are known."""
 

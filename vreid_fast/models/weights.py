@@ -141,10 +141,13 @@ def _fill_whole(
         converted = rename(name, network, found[0].tensors)
     except InputError as error:
         raise InputError(f"weights {path}: {error}") from error
-    notes = _account(path, found, found[0].tensors, file)
-    theirs = next(len(value) for key, value in converted.items() if key.startswith("classifier."))
+    used = [key for key in found[0].tensors if not key.startswith(network.unused)]
+    notes = _account(path, found, used, file)
+    theirs = next((len(value) for key, value in converted.items() if key.startswith("classifier.")), None)
     ours = network.identities
-    if drop_classifier:
+    if theirs is None:
+        pass  # it has none
+    elif drop_classifier:
         converted = {key: value for key, value in converted.items() if not key.startswith("classifier.")}
         notes.append(f"weights {path}: the classifier of {theirs} identities is left out")
     elif theirs != ours:

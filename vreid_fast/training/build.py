@@ -18,7 +18,7 @@ from vreid_fast.data.reading.loader import ReadingOptions
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
-from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+from vreid_fast.models import MATCHING, PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 from vreid_fast.models.cavit import CrossTransformer
 
 from . import resume
@@ -29,6 +29,7 @@ from .compute import Compute
 from .consistency import Consistency, PaperConsistency
 from .graph import make_graph
 from .learner import Learner
+from .network_checks import check_matching, check_sampler, check_test_clips, compare_by
 from .profile import Profile
 from .proxy_consistency import ProxyConsistency
 from .session import Session
@@ -79,6 +80,8 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
         InputError: a network that does not exist or cannot take these frames or this loss; weights that do not fit.
     """
     knobs, info_nce = config.network, config.identity.info_nce
+    check_matching(config)
+    check_sampler(config, METHODS[config.stages.method].consistency is not None)
     if info_nce and knobs.network not in PROJECTING:
         raise InputError(
             f"--info_nce {info_nce}: network {knobs.network} has no projection for it; set --info_nce 0, or "
@@ -95,24 +98,9 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
                 f"--recompute true: network {knobs.network} has no blocks to compute again, cavit has; leave it out"
             )
         network.trunk.recompute = True
+    compare_by(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
-
-
-def check_test_clips(config: Config, network: VideoNetwork) -> None:
-    """Raises InputError for test clips of another T than the network can take."""
-    name, frames, test = config.network.network, config.clip.frames, config.test
-    if "frames" in network.fixed and test.test_frames not in (0, frames):
-        raise InputError(
-            f"--test_frames {test.test_frames}: network {name} is built for clips of {frames} frames; leave it out"
-        )
-    if network.whole_clips and test.test_clips == "contiguous":
-        raise InputError(
-            f"--test_clips contiguous: its last clip is shorter, and network {name} takes none; set --test_clips "
-            "completed, or another"
-        )
-    if test.test_frames:
-        network.check_frames(test.test_frames, "--test_frames")
 
 
 def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork, Config, CameraStatistics | None]:
@@ -134,7 +122,8 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
         )
     given = state["student"] if which == "student" else state["teacher"].get("network")
     with reading(path):
-        check_identities(given, state["identities"])
+        if config.network.network not in MATCHING:
+            check_identities(given, state["identities"])
         network = _build(config, state["identities"])
         check_state(which, given, network.state_dict())
         network.load_state_dict(given)
@@ -195,7 +184,7 @@ def make_batches(config: Config, domains: Domains, precision: Precision, per_cam
         domains, reading_options(config, precision), frames=config.clip.frames, people=batch.people,
         per_person=batch.per_person, target_batch=batch.target_batch, flip=batch.flip, erase=batch.erase,
         pad=batch.pad, seed=config.run.seed, cache=config.loading.cache, rule=config.clip.train_clips,
-        stride=config.clip.stride, once=batch.per_epoch == "people",
+        stride=config.clip.stride, once=batch.per_epoch == "people", graph=batch.per_epoch == "graph",
         one_camera=per_camera and METHODS[config.stages.method].one_camera,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs
 from vreid_fast.device import Precision
-from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce
+from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce, score_triplet
 from vreid_fast.models import NetworkOutput
 
 from .adversarial import Drawn, domain_losses
@@ -167,7 +167,9 @@ class Compute:
             losses["cross_entropy"] = _sum(
                 cross_entropy(with_margin(one.logits, labels), labels, knobs.smoothing) for one in streams
             )
-        if knobs.triplet:
+        if knobs.triplet and output.scores is not None:
+            losses["triplet"] = score_triplet(output.scores, labels, knobs.margin)
+        elif knobs.triplet:
             losses["triplet"] = _sum(
                 batch_hard_triplet(one.clip, labels, knobs.margin, knobs.triplet_distance) for one in streams
             )

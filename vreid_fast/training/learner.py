@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from vreid_fast.data.sampling.graph import GraphSampler
 from vreid_fast.losses import LossWeights
 from vreid_fast.models import CameraStatistics, DomainHeads, DomainNorms, VideoNetwork
 from vreid_fast.models.state import shown
@@ -62,6 +63,8 @@ class Learner:
         self.step = 0
         self.clothes: Clothes | None = None
         """The loss of clothes, where there is one."""
+        self.neighbours: GraphSampler | None = None
+        """The sampler that asks the student, where there is one."""
         self.adaptation: Adaptation | None = None
         self.statistics: dict[str, CameraStatistics] = {}
         """Batch-norm statistics of the target's cameras, by name of the network, once they are measured."""
@@ -138,12 +141,11 @@ class Learner:
 
     def _parts(self) -> dict[str, Any]:
         """What learns or remembers beside the student, by its name in a checkpoint."""
-        parts = self.adaptation
+        parts, first = self.adaptation, {"clothes": self.clothes, "neighbours": self.neighbours}
         if parts is None:
-            names = ("heads", "weights", "teacher", "memory", "source_norms")
-            return {"clothes": self.clothes, **dict.fromkeys(names)}
+            return {**first, **dict.fromkeys(("heads", "weights", "teacher", "memory", "source_norms"))}
         return {
-            "clothes": self.clothes, "heads": parts.heads, "weights": parts.weights, "teacher": parts.teacher,
+            **first, "heads": parts.heads, "weights": parts.weights, "teacher": parts.teacher,
             "memory": parts.consistency, "source_norms": parts.source_norms,
         }  # fmt: skip
 
