@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast.device import wide
+
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Eq. 5: logits (B, identities), labels (B,) -> mean over the batch.
@@ -13,7 +15,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
     Args:
         smoothing: part of the right answer that is spread evenly over all identities (Szegedy et al., CVPR 2016).
     """
-    return F.cross_entropy(_wide(logits), labels, label_smoothing=smoothing)
+    return F.cross_entropy(wide(logits), labels, label_smoothing=smoothing)
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, distance: str = "euclidean") -> Tensor:
@@ -30,7 +32,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, di
     Raises:
         ValueError: another distance.
     """
-    features = _wide(features)
+    features = wide(features)
     if distance == "cosine":
         features = F.normalize(features, dim=1)
         distances = -features @ features.T
@@ -46,8 +48,3 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, di
     negative = distances.masked_fill(same, torch.inf).amin(1)
     # Without a negative the hinge is max(0, -inf) = 0, with no gradient.
     return F.relu(positive - negative + margin).mean()
-
-
-def _wide(values: Tensor) -> Tensor:
-    """In float32 or better."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
 from vreid_fast.config import Config
 from vreid_fast.config.stored import stored
 from vreid_fast.data.batches import Batches
@@ -19,6 +20,7 @@ from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+from vreid_fast.models.whole_batch import over_whole_batch
 
 from . import resume
 from .checkpoint import load
@@ -83,7 +85,24 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     network = _build(config, identities)
     check_test_clips(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
+    over_whole_batch(network)
     return network, notes
+
+
+def check_ranks(config: Config) -> None:
+    """Refuse what several processes cannot do together.
+
+    Raises:
+        InputError: a batch that does not divide by them, a --split or a --graph of one process.
+    """
+    if not ranks.several():
+        return
+    if config.data.split == "all":
+        raise InputError("--split all: works in one process; start one run for each split, as --split 0")
+    if config.device.graph == "on":
+        raise InputError("--graph on: works in one process; leave it out, or start one")
+    ranks.check_divides("--people", config.batch.people)
+    ranks.check_divides("--target_batch", config.batch.target_batch)
 
 
 def check_test_clips(config: Config, network: VideoNetwork) -> None:
@@ -232,7 +251,7 @@ def read_state(config: Config, folder: Path) -> dict:
 
 
 def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
-    profile = Profile(session.folder, config.run.profile, session.learner.device)
+    profile = Profile(session.folder, config.run.profile if ranks.first() else 0, session.learner.device)
     compute = Compute(
         session.learner, session.precision, labels, config.identity, config.adversarial,
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
@@ -241,7 +260,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
         session, compute, config.stages, config.optimiser, config.adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
-        graph=make_graph(config.device.graph, session.learner.device),
+        graph=None if ranks.several() else make_graph(config.device.graph, session.learner.device),
     )  # fmt: skip
 
 
