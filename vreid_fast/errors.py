@@ -118,6 +118,6 @@ def _refuse_several_processes() -> None:
     if os.environ.get("RANK", "0") != "0":
         raise _OneOfMany
     raise InputError(
-        f"started as {processes} processes (WORLD_SIZE={processes}), as by torchrun; wanted one: a command works "
-        "in one process, on one GPU; start it with python -m, or unset WORLD_SIZE"
+        f"started as {processes} processes (WORLD_SIZE={processes}), as by torchrun; wanted one: this command "
+        "works in one process, on one GPU; start it with python -m, or unset WORLD_SIZE"
     )

@@ -155,6 +155,7 @@ def evaluate_split(
         scores = {"untrained": Evaluation.of(untrained, data, protocol, precision).scores(), **scores}
     except (InputError, Diverged) as error:
         say(f"note: the untrained network is not scored: {error}")
+    reading.bad_frames.meet()
     print(bad_frames_list(reading.bad_frames.report()), end="")
     if arguments.rerank:
         scores[f"{arguments.network}_rerank"] = evaluation.reranked_scores()

@@ -91,7 +91,9 @@ def _join() -> None:
         )
     import torch.distributed
 
-    store, rank, size = next(torch.distributed.rendezvous("env://"))
+    found, rank, size = next(torch.distributed.rendezvous("env://"))
+    # After a restart torchrun's store may still have the addresses of those who are gone.
+    store = torch.distributed.PrefixStore(f"start_{_number('TORCHELASTIC_RESTART_COUNT', 0)}", found)
     # Tensors of either kind of device have a library of their own; words and flags are on the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size)

@@ -133,6 +133,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
         after = embed_domains(learner.student, domains, protocol, precision, learner.statistics.get("student"))
         session.finish()
         feature_map = {"before": session.before.numpy(), "after": after.pop("features"), **after}
+        batches.reading.bad_frames.meet()
         return ranks.of_first(lambda: write_results(session, config.data, student, used, feature_map))
 
 

@@ -32,6 +32,7 @@ def start(size, words, script=SCRIPT, words_of=None, **environment):
     for rank in range(size):
         ranked = {**several, "RANK": rank, "LOCAL_RANK": rank} if size > 1 else {}
         own = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+        own["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
         own |= {name: str(value) for name, value in {**ranked, **environment}.items()}
         command = [sys.executable, str(script), *words, *(words_of or {}).get(rank, ())]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
