@@ -270,7 +270,8 @@ def _call(collective: Callable, *arguments: Any, **options: Any) -> Any:
     try:
         return collective(*arguments, **options)
     except RuntimeError as error:
-        reason = next(iter(str(error).splitlines()), "")
+        # Of gloo, which begins with a file of its own and ends with good wishes.
+        reason = next(iter(str(error).splitlines()), "").split("] ", 1)[-1].split(". ")[0]
         raise Lost(f"another of the {_size} processes of this run ended ({reason})") from error
 
 

@@ -88,6 +88,8 @@ def test_an_error_of_one_ends_all_and_is_said_once(data, tmp_path):
 def test_of_a_killed_process_the_others_tell(data, tmp_path):
     left = run(2, words(data, tmp_path / "run", checkpoint_every=3), SIGNAL=f"0 4 {int(signal.SIGKILL)}")
     assert [one.code for one in left] == [-signal.SIGKILL, 2]
+    assert "error: another of the 2 processes of this run ended (" in left[1].err
+    assert f"(step 3): --resume {tmp_path / 'run'} goes on from it\n" in left[1].err
 
 
 @pytest.mark.parametrize(

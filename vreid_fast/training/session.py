@@ -85,6 +85,8 @@ class Session:
                 f"stopped at step {self.learner.step} of {self.total}, while scoring; "
                 f"--resume {self.folder} scores what is in {self.last}"
             ) from None
+        if isinstance(error, ranks.Lost):
+            raise ranks.Lost(f"{error}; {self.kept()}") from error
         if isinstance(error, OSError):
             raise Failed(f"{of_disk(error)}; {self.kept()}") from error
 
