@@ -28,7 +28,7 @@ SHARED = {"trunk": "narrow", "height": 64, "width": 32, "source_steps": 2, "adap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus"])
+@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus", "glt"])
 @pytest.mark.parametrize("name", ["ap3d", "ap3dnl", "tclnet", "psta"])
 def test_methods_run_on_every_network(data, tmp_path, name, method):
     run = tmp_path / "run"

@@ -100,6 +100,7 @@ def test_of_a_killed_process_the_others_tell(data, tmp_path):
             {"target_batch": 5},
             "--target_batch 5: does not divide by the 2 processes of this run; set --target_batch to",
         ),
+        ({"method": "glt"}, "--method glt: works in one process; take another, or start one"),
         ({"graph": "on"}, "--graph on: works in one process; leave it out"),
         ({"split": "all"}, "--split all: works in one process; start one run for each split"),
     ],

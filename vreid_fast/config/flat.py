@@ -20,9 +20,10 @@ WRITTEN = """
     clothes_start clothes_scale clothes_epsilon clothes_lr clothes_momentum l1s l2s l3s reversal combined_groups
     combined_sizes l1c l2c loss_weights cluster_by clusters cluster_over cluster_every cluster_restarts
     cluster_temperature camera_aware consistency_ramp proxy proxy_temperature proxy_negatives proxy_momentum
-    ema_decay method statistics select select_every seed start stages source_steps adapt_steps source_lr adapt_lr
-    head_lr schedule drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph run
-    log_every gradients_every checkpoint_every profile test_clips test_frames test_batch distance bn_batches
+    transport transport_triplet transport_over transport_groups transport_power transport_rounds ema_decay method
+    statistics select select_every seed start stages source_steps adapt_steps source_lr adapt_lr head_lr schedule
+    drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph run log_every
+    gradients_every checkpoint_every profile test_clips test_frames test_batch distance bn_batches
 """.split()  # noqa: SIM905
 
 

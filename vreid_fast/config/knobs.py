@@ -15,6 +15,7 @@ from .flat import FlatForm
 
 A_SPLIT = Bound(lambda split: re.fullmatch(r"all|[0-9]{1,9}", str(split)), "a number from 0, or all")
 POSITIVE = Bound(lambda sizes: sizes and min(sizes) >= 1, "positive numbers")
+ABOVE_NOTHING = Bound(lambda parts: parts and min(parts) > 0, "numbers above 0")
 IN_UTF8 = Bound(
     lambda path: not re.search("[\ud800-\udfff]", path), "a name in UTF-8", "TensorBoard can write to no other folder"
 )
@@ -257,6 +258,33 @@ class ProxyKnobs(KnobGroup):
 
 
 @dataclass(frozen=True)
+class TransportKnobs(KnobGroup):
+    """Labels by optimal transport, of the method glt."""
+
+    transport: float = fixed(1.0, at_least(0))
+    """Factor of the cross-entropy of the target's labels, over groups (glt)."""
+    transport_triplet: float = fixed(1.0, at_least(0))
+    """Factor of the triplet loss of the target's labels, with a soft margin (glt)."""
+    transport_over: Literal["first", "all"] = fixed("first")
+    """Groups in the cross-entropy: the first alone, as in the authors' code, or all, as in their paper."""
+    transport_groups: tuple[float, ...] = fixed((0.8, 0.93, 1.07), ABOVE_NOTHING)
+    """Classes of each group of labels, as parts of --clusters (authors: 600, 700, 800 for the 751 people of
+    Market-1501)."""
+    transport_power: float = fixed(25.0, above(0))
+    """Power of the likelihoods that labels are transported by."""
+    transport_rounds: int = fixed(1, at_least(1))
+    """Times that k-means finds the labels anew in adaptation; after that, each pass transports them (authors: 11)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "transport_groups", tuple(self.transport_groups))  # a YAML file has a list
+
+    def factors(self) -> dict[str, float]:
+        """Factor of each loss, by its name in metrics.jsonl."""
+        return {"transport": self.transport, "transport_triplet": self.transport_triplet}
+
+
+@dataclass(frozen=True)
 class OptimiserKnobs(KnobGroup):
     """Optimiser."""
 
@@ -292,9 +320,9 @@ class OptimiserKnobs(KnobGroup):
 class StageKnobs(KnobGroup):
     """Method and stages."""
 
-    method: Literal["source", "bn_adapt", "paper", "plus"] = fixed("paper")
-    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method.
-    plus: beyond the paper, statistics of each camera and camera proxies in place of L1C and L2C."""
+    method: Literal["source", "bn_adapt", "paper", "plus", "glt"] = fixed("paper")
+    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method. plus:
+    beyond the paper, camera statistics and proxies in place of L1C and L2C. glt: labels by optimal transport."""
     stages: Literal["both", "source"] = fixed("both")
     """source: the first stage alone, with the learning rates that it has in a run of both."""
     source_steps: int = fixed(300, at_least(1))
@@ -378,6 +406,7 @@ class Config(FlatForm):
     consistency: ConsistencyKnobs = ConsistencyKnobs()
     clusters: ClusterKnobs = ClusterKnobs()
     proxies: ProxyKnobs = ProxyKnobs()
+    transport: TransportKnobs = TransportKnobs()
     optimiser: OptimiserKnobs = OptimiserKnobs()
     stages: StageKnobs = StageKnobs()
     device: DeviceKnobs = DeviceKnobs()

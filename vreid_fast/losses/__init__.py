@@ -6,9 +6,10 @@ from .clustering import cluster
 from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
 from .domain import clip_domain_loss, draw_groups, frame_domain_loss
 from .gradient_norms import gradient_norms
-from .identity import batch_hard_triplet, cross_entropy
+from .identity import batch_hard_triplet, cross_entropy, soft_triplet
 from .info_nce import info_nce
 from .proxies import CameraProxies
+from .transport import transport_plan
 from .weighting import LossWeights
 
 __all__ = [
@@ -33,4 +34,6 @@ __all__ = [
     "frame_domain_loss",
     "gradient_norms",
     "info_nce",
+    "soft_triplet",
+    "transport_plan",
 ]

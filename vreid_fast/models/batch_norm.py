@@ -6,8 +6,10 @@ Re-identification with Camera-based Batch Normalization", ECCV 2020.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +80,31 @@ def using_statistics(network: nn.Module, statistics: Statistics | None) -> Itera
         yield
     finally:
         _fill(norms, own)
+
+
+class DomainNorms(nn.Module):
+    """Batch norms of another domain for a network: scales, shifts and statistics apart, all other weights shared.
+
+    Chang et al., "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", CVPR 2019.
+
+    Args:
+        network: whose batch norms are copied as they are.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        norms = _norms(network)
+        self._names = list(norms)
+        self.norms = nn.ModuleList(copy.deepcopy(norm) for norm in norms.values())
+
+    def forward(self, network: nn.Module, clips: Tensor) -> Any:
+        """What `network(clips)` gives with the batch norms of this domain, which alone take its statistics."""
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, norm in zip(self._names, self.norms, strict=True)
+            for key, tensor in (*norm.named_parameters(), *norm.named_buffers())
+        }
+        return torch.func.functional_call(network, tensors, (clips,))
 
 
 class _Average:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from .proxy_consistency import ProxyConsistency
 from .session import Session
 from .steps import Steps
 from .target_statistics import embed_target
+from .transport_consistency import TransportConsistency
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Method:
     """What it makes of the unlabelled target; None = the second stage goes on with the source alone."""
     one_camera: bool = False
     """Whether a target batch is of one camera, where each camera has statistics of its own."""
+    adversarial: bool = True
+    """Whether domain heads learn."""
+    domain_norms: bool = False
+    """Whether source and target have batch norms apart."""
 
 
 METHODS = {
@@ -54,6 +59,7 @@ METHODS = {
     "bn_adapt": Method("target"),
     "paper": Method("target", PaperConsistency),
     "plus": Method("camera", ProxyConsistency, one_camera=True),
+    "glt": Method("target", TransportConsistency, adversarial=False, domain_norms=True),
 }
 
 
@@ -93,7 +99,7 @@ def check_ranks(config: Config) -> None:
     """Refuse what several processes cannot do together.
 
     Raises:
-        InputError: a batch that does not divide by them, a --split or a --graph of one process.
+        InputError: a batch that does not divide by them, a --split, --graph or --method of one process.
     """
     if not ranks.several():
         return
@@ -101,6 +107,8 @@ def check_ranks(config: Config) -> None:
         raise InputError("--split all: works in one process; start one run for each split, as --split 0")
     if config.device.graph == "on":
         raise InputError("--graph on: works in one process; leave it out, or start one")
+    if METHODS[config.stages.method].domain_norms:
+        raise InputError(f"--method {config.stages.method}: works in one process; take another, or start one")
     ranks.check_divides("--people", config.batch.people)
     ranks.check_divides("--target_batch", config.batch.target_batch)
 
@@ -251,13 +259,16 @@ def read_state(config: Config, folder: Path) -> dict:
 
 
 def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
+    adversarial = config.adversarial
+    if not METHODS[config.stages.method].adversarial:
+        adversarial = replace(adversarial, l1s=0.0, l2s=0.0, l3s=0.0)
     profile = Profile(session.folder, config.run.profile if ranks.first() else 0, session.learner.device)
     compute = Compute(
-        session.learner, session.precision, labels, config.identity, config.adversarial,
+        session.learner, session.precision, labels, config.identity, adversarial,
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
     )  # fmt: skip
     return Steps(
-        session, compute, config.stages, config.optimiser, config.adversarial,
+        session, compute, config.stages, config.optimiser, adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
         graph=None if ranks.several() else make_graph(config.device.graph, session.learner.device),
@@ -275,6 +286,7 @@ def start_adaptation(config: Config, session: Session, batches: Batches, protoco
         consistency, learning_rate=optimiser.adapt_lr, head_learning_rate=optimiser.head_lr,
         domain_width=adversarial.domain_width, domain_dropout=adversarial.domain_dropout,
         loss_weights=optimiser.loss_weights, ema_decay=config.consistency.ema_decay,
+        domain_norms=METHODS[config.stages.method].domain_norms,
     )  # fmt: skip
 
 
@@ -286,8 +298,11 @@ def make_consistency(
     kind = METHODS[config.stages.method].consistency
     if kind is PaperConsistency:
         return PaperConsistency(config.consistency, clusters, batches, precision, width, device)
+    embed = partial(embed_target, batches=batches, protocol=protocol, precision=precision, per_camera=per_camera)
+    identities = batches.domains.hidden_identities()
+    if kind is TransportConsistency:
+        steps = config.stages.adapt_steps
+        return TransportConsistency(config.transport, clusters, batches, embed, width, steps, device, identities)
     if kind is ProxyConsistency:
-        embed = partial(embed_target, batches=batches, protocol=protocol, precision=precision, per_camera=per_camera)
-        identities = batches.domains.hidden_identities()
         return ProxyConsistency(config.proxies, clusters, batches, embed, width, device, identities)
     return None

@@ -25,10 +25,11 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "config": (dict,), "network": (str,), "frames": (int,), "identities": (int,), "step": (int,), "finished": (bool,),
     "student": (dict,), "optimiser": (dict,), "statistics": (dict,), "scores": (dict,), "scaler": (dict,),
     "heads": (dict, type(None)), "weights": (dict, type(None)), "teacher": (dict, type(None)),
-    "memory": (dict, type(None)), "clothes": (dict, type(None)), "before": (Tensor, type(None)), "random": (Tensor,),
+    "memory": (dict, type(None)), "clothes": (dict, type(None)),
+    "source_norms": (dict, type(None)), "before": (Tensor, type(None)), "random": (Tensor,),
     "random_cuda": (list,),
 }  # fmt: skip
-NEWER = ("clothes",)
+NEWER = ("clothes", "source_norms")
 """Entries that older checkpoints lack: nothing is in them."""
 
 

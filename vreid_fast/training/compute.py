@@ -21,7 +21,7 @@ from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms,
 from vreid_fast.models import NetworkOutput
 
 from .adversarial import Drawn, domain_losses
-from .learner import Learner
+from .learner import Adaptation, Learner
 from .logbook import Scalars
 from .profile import Profile
 
@@ -110,7 +110,7 @@ class Compute:
         teacher, consistency, part = adaptation.teacher, adaptation.consistency, self.profile.part
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
         with part("student"), self.precision.cast():
-            of_source = ranks.gather(self.learner.student(inputs.source_clips))
+            of_source = ranks.gather(self._of_source(adaptation, inputs.source_clips))
             of_target = ranks.gather(self.learner.student(inputs.student_view))
         with part("teacher"), self.precision.cast():
             of_teacher = ranks.gather(teacher(inputs.teacher_view))
@@ -146,6 +146,11 @@ class Compute:
         scalars: Scalars = {**of_clothes, **accuracy, **facts, "weights": weights, **looked, "gradient_norm": norm}
         watched = {"features of the teacher": of_teacher.float().sum()}  # not finite where one is not
         return Computed({**losses, "total": loss}, scalars, watched)
+
+    def _of_source(self, adaptation: Adaptation, clips: Tensor) -> NetworkOutput:
+        if adaptation.source_norms is None:
+            return self.learner.student(clips)
+        return adaptation.source_norms(self.learner.student, clips)
 
     def _factors(self) -> dict[str, float]:
         """Of the losses on the source."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vreid_fast.losses import LossWeights
-from vreid_fast.models import CameraStatistics, DomainHeads, VideoNetwork
+from vreid_fast.models import CameraStatistics, DomainHeads, DomainNorms, VideoNetwork
 from vreid_fast.models.state import shown
 
 from .checkpoint_checks import check_state, check_statistics
@@ -27,6 +27,8 @@ class Adaptation:
     weights: LossWeights
     teacher: MeanTeacher
     consistency: Consistency
+    source_norms: DomainNorms | None = None
+    """Batch norms of the source, where it has its own; the student's are then the target's."""
 
 
 class Learner:
@@ -67,20 +69,35 @@ class Learner:
         domain_dropout: float = 0.5,
         loss_weights: str = "fixed",
         ema_decay: float = 0.99,
+        domain_norms: bool = False,
     ) -> None:
-        """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew."""
+        """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew.
+
+        Args:
+            domain_norms: whether the source has batch norms of its own from now on.
+        """
         student = self.student
         heads = DomainHeads(student.width, domain_width, domain_dropout, student.frame_width).to(self.device)
         weights = LossWeights(loss_weights).to(self.device)
-        self.adaptation = Adaptation(heads, weights, MeanTeacher(self.student, ema_decay), consistency)
+        source_norms = DomainNorms(student) if domain_norms else None
+        self.adaptation = Adaptation(heads, weights, MeanTeacher(student, ema_decay), consistency, source_norms)
         self.restart_optimiser(learning_rate, head_learning_rate)
 
     def restart_optimiser(self, learning_rate: float, head_learning_rate: float = 0.0) -> None:
         """A fresh Adam over all that there is to learn; heads and loss weights have a rate of their own."""
-        groups: list[dict[str, Any]] = [{"params": list(self.student.parameters()), "peak": learning_rate}]
+        groups: list[dict[str, Any]] = [
+            {"params": list(module.parameters()), "peak": learning_rate} for module in (self.student, *self._with_it())
+        ]
         for module in (self.adaptation.heads, self.adaptation.weights) if self.adaptation else ():
             groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
         self.optimiser = make_adam(groups, self.weight_decay, self.recordable)
+
+    def _with_it(self) -> list[torch.nn.Module]:
+        """What learns as the student does: batch norms of the source, and what the consistency has."""
+        if self.adaptation is None:
+            return []
+        modules = (self.adaptation.source_norms, self.adaptation.consistency.learns)
+        return [module for module in modules if module is not None]
 
     def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine", **drops: Any) -> float:
         """Each group's peak times `learning_rate_factor`; returns the student's rate."""
@@ -99,6 +116,7 @@ class Learner:
         modules: dict[str, torch.nn.Module] = dict(self.networks())
         if self.adaptation is not None:
             modules |= {"heads": self.adaptation.heads, "weights": self.adaptation.weights}
+            modules |= {f"with it {number}": module for number, module in enumerate(self._with_it())}
         if self.clothes is not None:
             modules["clothes"] = self.clothes.judge
         for name, module in modules.items():
@@ -108,10 +126,11 @@ class Learner:
         """What learns or remembers beside the student, by its name in a checkpoint."""
         parts = self.adaptation
         if parts is None:
-            return {"clothes": self.clothes, **dict.fromkeys(("heads", "weights", "teacher", "memory"))}
+            names = ("heads", "weights", "teacher", "memory", "source_norms")
+            return {"clothes": self.clothes, **dict.fromkeys(names)}
         return {
             "clothes": self.clothes, "heads": parts.heads, "weights": parts.weights, "teacher": parts.teacher,
-            "memory": parts.consistency,
+            "memory": parts.consistency, "source_norms": parts.source_norms,
         }  # fmt: skip
 
     def state_dict(self) -> dict:
