@@ -63,7 +63,10 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     domains.labels = domains.labels.to(device)
     student, notes = build.initial_network(config, domains.identities)
     optimiser, stages = config.optimiser, config.stages
-    learner = Learner(student.to(device), learning_rate=optimiser.source_lr, weight_decay=optimiser.weight_decay)
+    learner = Learner(
+        student.to(device), learning_rate=optimiser.source_lr, weight_decay=optimiser.weight_decay,
+        optimiser=optimiser.optimiser, momentum=optimiser.momentum, trunk_rate=optimiser.trunk_lr,
+    )  # fmt: skip
     learner.clothes = build.make_clothes(config, domains, learner)
     domains.notes += build.cluster_notes(config, domains)
     statistics = build.choose_statistics(config, domains)

@@ -29,7 +29,7 @@ def test_each_knob_is_on_its_groups_page_with_choices_and_default(capsys):
     for name, group in Config.groups().items():
         text = page(capsys, "--help", name)
         assert re.findall(r"^  --(\w+)", text, re.MULTILINE) == list(group.__dataclass_fields__)
-    text = " ".join(page(capsys, "--help=optimiser").split())
+    text = " ".join(page(capsys, "--help=schedule").split())
     assert (
         "--drops Of schedule steps:" in text and "[40,80,120,150]" in text and "One of cosine, steps. [cosine]" in text
     )

@@ -20,7 +20,8 @@ KNOBS = {
     "width": 32, "frames": 4, "train_clips": "blocks", "stride": 8, "people": 8, "per_person": 2,
     "per_epoch": "tracklets", "target_batch": 16, "flip": 0.5, "erase": 0.5, "pad": 4, "loader": "auto",
     "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small", "trunk": "full",
-    "weights": None, "drop_classifier": False, "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
+    "weights": None, "drop_classifier": False, "recompute": False,
+    "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
     "smoothing": 0.0, "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0,
     "info_nce_temperature": 0.07, "clothes": 0.0, "clothes_by": "classifier", "clothes_start": 0.3333,
     "clothes_scale": 16.0, "clothes_epsilon": 0.1, "clothes_lr": 0.001, "clothes_momentum": 0.0, "l1s": 1.0, "l2s": 1.0,
@@ -32,8 +33,10 @@ KNOBS = {
     "transport_groups": (0.8, 0.93, 1.07), "transport_power": 25.0, "transport_rounds": 1, "ema_decay": 0.99,
     "method": "paper", "statistics": "auto", "select": "last",
     "select_every": 50, "seed": 0, "start": None, "stages": "both", "source_steps": 300, "adapt_steps": 200,
-    "source_lr": 0.001, "adapt_lr": 0.002, "head_lr": 0.001, "schedule": "cosine", "drops": (40, 80, 120, 150),
-    "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
+    "optimiser": "adam", "momentum": 0.9, "source_lr": 0.001, "adapt_lr": 0.002, "trunk_lr": 1.0,
+    "head_lr": 0.001, "schedule": "cosine",
+    "drops": (40, 80, 120, 150), "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005,
+    "clip_gradient": 10.0, "precision": "auto",
     "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
     "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_frames": 0, "test_batch": 64,
     "distance": "cosine", "bn_batches": 0,
@@ -46,8 +49,10 @@ CHOICES = {
     "method": ("source", "bn_adapt", "paper", "plus", "glt"), "transport_over": ("first", "all"),
     "statistics": ("auto", "target", "camera", "running"),
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
+    "optimiser": ("adam", "sgd", "nesterov"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
-    "train_clips": ("blocks", "window", "bins"), "per_epoch": ("tracklets", "people"), "trunk": ("full", "narrow"),
+    "train_clips": ("blocks", "even", "window", "bins"), "per_epoch": ("tracklets", "people"),
+    "trunk": ("full", "narrow"),
     "test_clips": ("even", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
     "distance": ("cosine", "euclidean", "dot"),
 }  # fmt: skip
@@ -68,7 +73,7 @@ LEAST = {
 }  # fmt: skip
 PARTS = (
     "flip", "erase", "smoothing", "drop_to", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum",
-    "clothes_start", "clothes_epsilon", "clothes_momentum",
+    "clothes_start", "clothes_epsilon", "clothes_momentum", "momentum", "trunk_lr",
 )  # fmt: skip
 ABOVE_ZERO = (
     "source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature",
@@ -78,7 +83,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 105
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 109
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 
@@ -178,7 +183,7 @@ def test_a_group_checks_itself():
 # What a resume may change: where, how fast and how often, never what comes out.
 FREE = {
     "synthetic_cache", "loader", "loader_threads", "cache", "on_bad_frame", "device", "threads", "graph", "run",
-    "log_every", "gradients_every", "checkpoint_every", "profile", "test_batch",
+    "log_every", "gradients_every", "checkpoint_every", "profile", "test_batch", "recompute",
 }  # fmt: skip
 
 

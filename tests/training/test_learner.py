@@ -63,6 +63,54 @@ def test_heads_have_their_own_rate_and_no_weight_decay():
     )
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_gradient_descent_steps_by_its_formula_and_the_trunk_by_a_part_of_it(nesterov):
+    torch.manual_seed(0)
+    kind = "nesterov" if nesterov else "sgd"
+    learner = Learner(
+        build("small", identities=3, frames=2), learning_rate=0.1, weight_decay=0.01, optimiser=kind, trunk_rate=0.1
+    )
+    rest, trunk = learner.optimiser.param_groups
+    assert learner.set_learning_rate(0, 1, 0) == rest["lr"] == pytest.approx(10 * trunk["lr"])
+    assert sum(map(len, (rest["params"], trunk["params"]))) == len(list(learner.student.parameters()))
+    for name, rate in (("classifier.weight", 0.1), ("trunk.conv1.weight", 0.01)):
+        parameter = learner.student.get_parameter(name)
+        wanted, speed = parameter.detach().clone(), 0
+        for step in range(2):
+            parameter.grad = torch.full_like(parameter, step + 1.0)
+            slope = parameter.grad + 0.01 * wanted
+            speed = slope if step == 0 else 0.9 * speed + slope
+            wanted -= rate * (slope + 0.9 * speed if nesterov else speed)
+            learner.optimiser.step()
+        torch.testing.assert_close(parameter.detach(), wanted)
+        parameter.grad = None
+
+
+def test_the_momentum_of_gradient_descent_goes_to_disk_and_back(tmp_path):
+    def start():
+        return Learner(
+            build("small", identities=3, frames=2),
+            learning_rate=0.1,
+            weight_decay=0.01,
+            optimiser="sgd",
+            trunk_rate=0.1,
+        )
+
+    one, other = start(), start()
+    for parameter in one.student.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    one.optimiser.step()
+    torch.save(one.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    other.load_state_dict(state)
+    (mine, theirs) = (learner.optimiser.state_dict()["state"] for learner in (one, other))
+    assert len(mine) == len(list(one.student.parameters()))
+    assert all(torch.equal(mine[key]["momentum_buffer"], theirs[key]["momentum_buffer"]) for key in mine)
+    state["optimiser"]["state"][0]["momentum_buffer"][0] = torch.nan
+    with pytest.raises(ValueError, match="optimiser, parameter 0: momentum_buffer holds .* NaN"):
+        start().load_state_dict(state)
+
+
 def test_the_teacher_starts_as_a_copy_without_gradients():
     learner = make()
     teacher = learner.adaptation.teacher.network

@@ -101,6 +101,7 @@ def test_of_a_killed_process_the_others_tell(data, tmp_path):
             "--target_batch 5: does not divide by the 2 processes of this run; set --target_batch to",
         ),
         ({"method": "glt"}, "--method glt: works in one process; take another, or start one"),
+        ({"network": "cavit"}, "--network cavit: draws which blocks a clip skips, in one process"),
         ({"graph": "on"}, "--graph on: works in one process; leave it out"),
         ({"split": "all"}, "--split all: works in one process; start one run for each split"),
     ],

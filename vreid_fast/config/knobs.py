@@ -63,9 +63,9 @@ class ClipKnobs(KnobGroup):
     """Width of a frame at the network's input, pixels (paper: 128)."""
     frames: int = fixed(4, at_least(1))
     """T, frames of a clip (paper: 4)."""
-    train_clips: Literal["blocks", "window", "bins"] = fixed("blocks")
-    """Frames of a training clip: a random one out of each of T equal blocks; every STRIDE-th of a random window (AP3D,
-    TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
+    train_clips: Literal["blocks", "even", "window", "bins"] = fixed("blocks")
+    """Frames of a training clip: a random one out of each of T equal blocks; the first one of each (CAViT); every
+    STRIDE-th of a random window (AP3D, TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
     stride: int = fixed(8, at_least(1))
     """Frames from one to the next of a clip, where --train_clips or --test_clips has a stride."""
 
@@ -110,15 +110,19 @@ class NetworkKnobs(KnobGroup):
 
     network: str = fixed("small")
     """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
-    ap3d_i3d, ap3d_nl, tclnet, psta, cal. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8; sinet and
-    idnet have weights for one T, height and width, psta for one height and width."""
+    ap3d_i3d, ap3d_nl, tclnet, psta, cal, cavit. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a multiple of 8;
+    sinet and idnet have weights for one T, height and width, psta and cavit for one height and width."""
     trunk: Literal["full", "narrow"] = fixed("full")
-    """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch."""
+    """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch (cavit: a
+    transformer of width 96 with two blocks)."""
     weights: str | None = fixed(None)
-    """File of ImageNet weights for the trunk, keys named as torchvision names them; or a whole network in its
-    authors' container."""
+    """File of ImageNet weights for the trunk, keys named as torchvision (cavit: timm) names them; or a whole network in
+    its authors' container."""
     drop_classifier: bool = fixed(False)
     """Leave out the classifier of a whole network in --weights or --start, as for another number of identities."""
+    recompute: bool = free(False)
+    """In training forget what is inside the blocks of cavit, and compute it again when it is needed: less memory, but a
+    third more time."""
 
 
 @dataclass(frozen=True)
@@ -288,12 +292,31 @@ class TransportKnobs(KnobGroup):
 class OptimiserKnobs(KnobGroup):
     """Optimiser."""
 
+    optimiser: Literal["adam", "sgd", "nesterov"] = fixed("adam")
+    """What takes the steps: Adam, or gradient descent with momentum, plain or by Nesterov (QAConv)."""
+    momentum: float = fixed(0.9, between(0, 1))
+    """Part of the step before that the next one keeps, of sgd and nesterov."""
     source_lr: float = fixed(1e-3, above(0))
-    """Adam's learning rate in the first stage, at its highest."""
+    """Learning rate in the first stage, at its highest."""
     adapt_lr: float = fixed(2e-3, above(0))
-    """Adam's learning rate in the second stage, at its highest."""
+    """Learning rate in the second stage, at its highest."""
+    trunk_lr: float = fixed(1.0, between(0, 1))
+    """Part of the learning rate that the network's trunk has, as one with weights of ImageNet (QAConv: 0.1)."""
     head_lr: float = fixed(1e-3, above(0))
     """Learning rate of the domain heads and of learned loss weights."""
+    weight_decay: float = fixed(5e-4, at_least(0))
+    """Weight decay (L2, also in Adam, as in the paper)."""
+    clip_gradient: float = fixed(10.0, at_least(0))
+    """Largest gradient norm; 0 = no limit."""
+    loss_weights: Literal["fixed", "authors", "uncertainty"] = fixed("fixed")
+    """Weights of identity, domain and consistency losses (eq. 17): all 1; the authors' learned exp(w);
+    or learned with the uncertainty regulariser of Kendall et al. (2018)."""
+
+
+@dataclass(frozen=True)
+class ScheduleKnobs(KnobGroup):
+    """Schedule of the learning rates."""
+
     schedule: Literal["cosine", "steps"] = fixed("cosine")
     """How learning rates fall. cosine: in each stage, along a cosine to a fiftieth. steps: over the whole run, at
     --drops."""
@@ -303,13 +326,6 @@ class OptimiserKnobs(KnobGroup):
     """Part of a learning rate that is left at each drop."""
     warmup_steps: int = fixed(20, at_least(0))
     """Steps over which the learning rate rises from zero, where its schedule begins."""
-    weight_decay: float = fixed(5e-4, at_least(0))
-    """Weight decay (L2 in Adam, as in the paper)."""
-    clip_gradient: float = fixed(10.0, at_least(0))
-    """Largest gradient norm; 0 = no limit."""
-    loss_weights: Literal["fixed", "authors", "uncertainty"] = fixed("fixed")
-    """Weights of identity, domain and consistency losses (eq. 17): all 1; the authors' learned exp(w);
-    or learned with the uncertainty regulariser of Kendall et al. (2018)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -408,6 +424,7 @@ class Config(FlatForm):
     proxies: ProxyKnobs = ProxyKnobs()
     transport: TransportKnobs = TransportKnobs()
     optimiser: OptimiserKnobs = OptimiserKnobs()
+    schedule: ScheduleKnobs = ScheduleKnobs()
     stages: StageKnobs = StageKnobs()
     device: DeviceKnobs = DeviceKnobs()
     test: TestKnobs = TestKnobs()

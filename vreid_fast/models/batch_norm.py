@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .stochastic_depth import settled
+
 Statistics = dict[str, Tensor]
 """Buffers of a network's batch norms, by name."""
 CameraStatistics = dict[int, Statistics]
@@ -134,14 +136,16 @@ class _Average:
 
 @contextmanager
 def _averaging(network: nn.Module) -> Iterator[_Average]:
-    """The batch norms, in training mode, set to average over all batches; momenta and mode come back afterwards."""
+    """The batch norms, in training mode but of the whole depth, set to average over all batches; momenta and mode come
+    back afterwards."""
     norms = _norms(network)
     momenta, was_training = [norm.momentum for norm in norms.values()], network.training
     network.train()
     average = _Average(norms)
     hooks = [norm.register_forward_pre_hook(average.before(name)) for name, norm in norms.items()]
     try:
-        yield average
+        with settled(network):
+            yield average
     finally:
         for hook, norm, momentum in zip(hooks, norms.values(), momenta, strict=True):
             hook.remove()

@@ -20,6 +20,7 @@ from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+from vreid_fast.models.cavit import CrossTransformer
 from vreid_fast.models.whole_batch import over_whole_batch
 
 from . import resume
@@ -90,6 +91,12 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     torch.manual_seed(config.run.seed)
     network = _build(config, identities)
     check_test_clips(config, network)
+    if knobs.recompute:
+        if not isinstance(network.trunk, CrossTransformer):
+            raise InputError(
+                f"--recompute true: network {knobs.network} has no blocks to compute again, cavit has; leave it out"
+            )
+        network.trunk.recompute = True
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     over_whole_batch(network)
     return network, notes
@@ -99,7 +106,8 @@ def check_ranks(config: Config) -> None:
     """Refuse what several processes cannot do together.
 
     Raises:
-        InputError: a batch that does not divide by them, a --split, --graph or --method of one process.
+        InputError: a batch that does not divide by them, a --split, --graph, --network or --method of one
+            process.
     """
     if not ranks.several():
         return
@@ -107,6 +115,8 @@ def check_ranks(config: Config) -> None:
         raise InputError("--split all: works in one process; start one run for each split, as --split 0")
     if config.device.graph == "on":
         raise InputError("--graph on: works in one process; leave it out, or start one")
+    if config.network.network == "cavit":
+        raise InputError("--network cavit: draws which blocks a clip skips, in one process; take another, or start one")
     if METHODS[config.stages.method].domain_norms:
         raise InputError(f"--method {config.stages.method}: works in one process; take another, or start one")
     ranks.check_divides("--people", config.batch.people)
@@ -268,7 +278,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
     )  # fmt: skip
     return Steps(
-        session, compute, config.stages, config.optimiser, adversarial,
+        session, compute, config.stages, config.schedule, adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
         graph=None if ranks.several() else make_graph(config.device.graph, session.learner.device),

@@ -19,7 +19,7 @@ from vreid_fast.models.state import few, misfits, shown
 
 PLAIN = (str, bool, int, float, type(None))
 HOW = ("fused", "foreach", "capturable")
-"""What Adam's groups say of how it is computed: that is the device's matter, and not the checkpoint's."""
+"""What an optimiser's groups say of how it is computed: that is the device's matter, and not the checkpoint's."""
 # What each entry is; one that is missing is named where it is wanted.
 ENTRIES: dict[str, tuple[type, ...]] = {
     "config": (dict,), "network": (str,), "frames": (int,), "identities": (int,), "step": (int,), "finished": (bool,),
@@ -112,7 +112,7 @@ def check_statistics(what: str, given: object, network: VideoNetwork) -> CameraS
 
 
 def check_optimiser(given: Mapping, own: torch.optim.Optimizer) -> None:
-    """Refuse a state that Adam could not go on from, before it is loaded.
+    """Refuse a state that an optimiser could not go on from, before it is loaded.
 
     Raises:
         ValueError: groups or moments of another network, or numbers that are none.
@@ -137,11 +137,12 @@ def check_optimiser(given: Mapping, own: torch.optim.Optimizer) -> None:
         if number not in numbered or not isinstance(found, Mapping):
             raise ValueError(f"optimiser: moments of {shown(number)}, which is no parameter's number")
         like = numbered[number].detach()
+        adam = {"step": torch.zeros(()), "exp_avg": like, "running_var": like}
         # A second moment is a variance: never below zero.
         check_state(
             f"optimiser, parameter {number}",
             {"running_var" if name == "exp_avg_sq" else name: value for name, value in found.items()},
-            {"step": torch.zeros(()), "exp_avg": like, "running_var": like},
+            adam if isinstance(own, torch.optim.Adam) else {"momentum_buffer": like},
         )
 
 

@@ -16,7 +16,7 @@ from vreid_fast.losses import (
 )
 
 from .checkpoint_checks import check_state
-from .optimiser import load_optimiser, make_adam, optimiser_state
+from .optimiser import load_optimiser, make_optimiser, optimiser_state
 
 
 class Clothes:
@@ -29,7 +29,7 @@ class Clothes:
         width: D, of the features.
         first: the step of the run at which it begins.
         weight_decay: of the classifier.
-        recordable: as of `make_adam`.
+        recordable: as of `make_optimiser`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Clothes:
         else:
             self.judge = ClothesClassifier(len(owners), width).to(worn.device)
             group = {"params": list(self.judge.parameters()), "peak": knobs.clothes_lr}
-            self.optimiser = make_adam([group], weight_decay, recordable)
+            self.optimiser = make_optimiser([group], weight_decay, recordable)
 
     def begun(self, step: int) -> bool:
         """Whether there is a loss at a step of the run."""

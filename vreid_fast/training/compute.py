@@ -165,7 +165,10 @@ class Compute:
         losses: Terms = {}
         facts: Terms = {}
         if knobs.cross_entropy:
-            losses["cross_entropy"] = _sum(cross_entropy(one.logits, labels, knobs.smoothing) for one in streams)
+            with_margin = self.learner.student.with_margin
+            losses["cross_entropy"] = _sum(
+                cross_entropy(with_margin(one.logits, labels), labels, knobs.smoothing) for one in streams
+            )
         if knobs.triplet:
             losses["triplet"] = _sum(
                 batch_hard_triplet(one.clip, labels, knobs.margin, knobs.triplet_distance) for one in streams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -15,7 +15,7 @@ from vreid_fast.models.state import shown
 from .checkpoint_checks import check_state, check_statistics
 from .clothes import Clothes
 from .consistency import Consistency
-from .optimiser import learning_rate_factor, load_optimiser, make_adam, optimiser_state, set_rate
+from .optimiser import learning_rate_factor, load_optimiser, make_optimiser, optimiser_state, set_rate
 from .teacher import MeanTeacher
 
 
@@ -36,18 +36,28 @@ class Learner:
 
     Args:
         student: the network, on its device.
-        learning_rate: Adam's peak in the first stage.
+        learning_rate: its highest in the first stage.
         weight_decay: of the student.
-        recordable: whether Adam reads its learning rates from the device and steps in one launch, as a CUDA graph
-            wants it; None = on a GPU.
+        optimiser, momentum: what takes the steps, see `make_optimiser`.
+        trunk_rate: part of the learning rate that the student's trunk has.
+        recordable: whether the optimiser reads its learning rates from the device and steps in one launch, as a CUDA
+            graph wants it; None = on a GPU.
     """
 
     def __init__(
-        self, student: VideoNetwork, *, learning_rate: float, weight_decay: float, recordable: bool | None = None
+        self,
+        student: VideoNetwork,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        optimiser: Literal["adam", "sgd", "nesterov"] = "adam",
+        momentum: float = 0.9,
+        trunk_rate: float = 1.0,
+        recordable: bool | None = None,
     ):
         self.student = student
         self.device = next(student.parameters()).device
-        self.weight_decay = weight_decay
+        self.weight_decay, self.kind, self.momentum, self.trunk_rate = weight_decay, optimiser, momentum, trunk_rate
         self.recordable = self.device.type == "cuda" if recordable is None else recordable
         self.step = 0
         self.clothes: Clothes | None = None
@@ -71,7 +81,7 @@ class Learner:
         ema_decay: float = 0.99,
         domain_norms: bool = False,
     ) -> None:
-        """Add teacher (a copy of the student as it is), domain heads, loss weights; start Adam anew.
+        """Add teacher (a copy of the student as it is), domain heads, loss weights; start the optimiser anew.
 
         Args:
             domain_norms: whether the source has batch norms of its own from now on.
@@ -84,13 +94,17 @@ class Learner:
         self.restart_optimiser(learning_rate, head_learning_rate)
 
     def restart_optimiser(self, learning_rate: float, head_learning_rate: float = 0.0) -> None:
-        """A fresh Adam over all that there is to learn; heads and loss weights have a rate of their own."""
-        groups: list[dict[str, Any]] = [
-            {"params": list(module.parameters()), "peak": learning_rate} for module in (self.student, *self._with_it())
-        ]
+        """A fresh one over all that there is to learn; trunk, heads and loss weights may have rates of their own."""
+        student = dict(self.student.named_parameters())
+        trunk = [one for name, one in student.items() if name.startswith("trunk.") and self.trunk_rate != 1]
+        rest = [one for name, one in student.items() if not (trunk and name.startswith("trunk."))]
+        groups: list[dict[str, Any]] = [{"params": rest, "peak": learning_rate}]
+        if trunk:
+            groups.append({"params": trunk, "peak": learning_rate * self.trunk_rate})
+        groups += [{"params": list(module.parameters()), "peak": learning_rate} for module in self._with_it()]
         for module in (self.adaptation.heads, self.adaptation.weights) if self.adaptation else ():
             groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
-        self.optimiser = make_adam(groups, self.weight_decay, self.recordable)
+        self.optimiser = make_optimiser(groups, self.weight_decay, self.recordable, self.kind, self.momentum)
 
     def _with_it(self) -> list[torch.nn.Module]:
         """What learns as the student does: batch norms of the source, and what the consistency has."""

@@ -1,10 +1,10 @@
-"""Adam as a run has it: on its device, with its state on disk, and the schedule of its learning rates."""
+"""The optimiser as a run has it: on its device, with its state on disk, and the schedule of its learning rates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,19 +14,30 @@ FLOOR = 0.02  # part of the peak at which a cosine ends
 DROPS = (40, 80, 120, 150)  # of the paper's authors: epochs after which the rate falls to a tenth, and all
 
 
-def make_adam(groups: list[dict[str, Any]], weight_decay: float, recordable: bool) -> torch.optim.Adam:
-    """Adam over groups of parameters, each with its highest learning rate as "peak".
+def make_optimiser(
+    groups: list[dict[str, Any]],
+    weight_decay: float,
+    recordable: bool,
+    kind: Literal["adam", "sgd", "nesterov"] = "adam",
+    momentum: float = 0.9,
+) -> torch.optim.Optimizer:
+    """An optimiser over groups of parameters, each with its highest learning rate as "peak".
 
     Args:
         recordable: whether it reads learning rates from the device and steps in one launch, as a CUDA graph wants it.
+        momentum: of sgd and nesterov.
     """
     groups = [{**group, "lr": group["peak"]} for group in groups]
     how: dict[str, Any] = {}
     if recordable:
-        how = {"fused": True, "capturable": True}
+        how = {"fused": True, **({"capturable": True} if kind == "adam" else {})}
         for group in groups:
             group["lr"] = torch.tensor(group["peak"], device=group["params"][0].device)
-    return torch.optim.Adam(groups, weight_decay=weight_decay, **how)
+    if kind == "adam":
+        return torch.optim.Adam(groups, weight_decay=weight_decay, **how)
+    nesterov = kind == "nesterov" and momentum > 0  # without a step before there is nothing to look ahead by
+    # torch wants a rate beside those of the groups, which all have one.
+    return torch.optim.SGD(groups, lr=0, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, **how)
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict:
@@ -38,7 +49,7 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> dict:
 def load_optimiser(optimiser: torch.optim.Optimizer, given: Mapping) -> None:
     """Take a state of `optimiser_state` back; ValueError for one of other parameters."""
     check_optimiser(given, optimiser)
-    own = [{name: group[name] for name in (*HOW, "lr")} for group in optimiser.param_groups]
+    own = [{name: group[name] for name in (*HOW, "lr") if name in group} for group in optimiser.param_groups]
     groups = [{**group, **how} for group, how in zip(given["param_groups"], own, strict=True)]
     optimiser.load_state_dict({**given, "param_groups": groups})
     for group, stored in zip(optimiser.param_groups, given["param_groups"], strict=True):

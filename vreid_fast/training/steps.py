@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import AdversarialKnobs, OptimiserKnobs, StageKnobs
+from vreid_fast.config.knobs import AdversarialKnobs, ScheduleKnobs, StageKnobs
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.device import to_device
 from vreid_fast.models import reversal_strength
@@ -36,7 +36,7 @@ class Steps:
     session: Session
     compute: Compute
     stages: StageKnobs
-    optimiser: OptimiserKnobs
+    schedule: ScheduleKnobs
     adversarial: AdversarialKnobs
     ramp: float
     """Part of adaptation over which the consistency losses rise to their full factor."""
@@ -135,7 +135,7 @@ class Steps:
 
     def _set_learning_rate(self) -> float:
         """A cosine spans a stage, the authors' steps the run."""
-        knobs, learner, place = self.optimiser, self.session.learner, self._place()
+        knobs, learner, place = self.schedule, self.session.learner, self._place()
         if knobs.schedule == "steps":
             place = learner.step, self.stages.source_steps + self.stages.adapt_steps
         return learner.set_learning_rate(
