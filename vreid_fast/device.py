@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from . import ranks
 from .errors import InputError
 
 
@@ -19,14 +20,29 @@ def choose_device(wanted: str) -> torch.device:
     """ "auto", "cpu" or "cuda" -> a device; of a GPU with its number, as tensors on it say.
 
     Raises:
-        InputError: a GPU is asked for and none can be used.
+        InputError: a GPU is asked for and none can be used; or there are fewer than ranks on this machine.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
         built = "this torch is a CPU build" if torch.version.cuda is None else "torch finds no usable GPU"
         raise InputError(f"--device cuda: {built}; use --device auto or cpu")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)
+    if wanted != "cuda":
+        return torch.device(wanted)
+    if ranks.several():
+        number, processes = ranks.local()
+        if processes > torch.cuda.device_count():
+            raise InputError(
+                f"{processes} processes on a machine with {torch.cuda.device_count()} GPUs: each wants one of its own; "
+                "start fewer, or use --device cpu"
+            )
+        torch.cuda.set_device(number)
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def wide(values: torch.Tensor) -> torch.Tensor:
+    """In float32 or better."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def to_device(values: torch.Tensor | np.ndarray, device: torch.device) -> torch.Tensor:
@@ -57,7 +73,8 @@ class Precision:
         self.name, self.reason = (wanted, "asked for") if wanted != "auto" else _fastest(device)
         if self.name == "fp16" and device.type == "cpu":
             raise InputError("--precision fp16 needs a GPU; on a CPU use fp32, bf16 or auto")
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+        # Who compares runs in float64 makes that torch's default.
+        self.dtype = {"fp32": torch.get_default_dtype(), "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
 
     def cast(self) -> AbstractContextManager:
@@ -78,8 +95,9 @@ class Precision:
         with part("backward"):
             optimiser.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
-            self.scaler.unscale_(optimiser)
             parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+            ranks.reduce_gradients(parameter.grad for parameter in parameters)
+            self.scaler.unscale_(optimiser)
             norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else torch.inf)
         with part("optimiser"):
             self.scaler.step(optimiser)

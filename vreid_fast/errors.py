@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from .extras import EXTRAS, said
 from .interrupt import CODE, Interrupts
@@ -44,28 +46,44 @@ def of_disk(error: OSError) -> str:
     return one_line(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
 
 
-def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
+class Together(Protocol):
+    """What `exit_code` asks of the module `ranks`, which stands above this one."""
+
+    def joined(self) -> AbstractContextManager[None]: ...
+
+    def one_voice(self) -> AbstractContextManager[bool]: ...
+
+
+def exit_code(work: Callable[[], int | None], stopped: str = "stopped", together: Together | None = None) -> int:
     """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C or SIGTERM,
     141 where it only prints and nobody reads on.
 
     Args:
         work: the command, after its words are known.
         stopped: said after a stop where the work has not said more.
+        together: `ranks`, for a command that several processes can do together; None = they are refused.
     """
+    voice = nullcontext(True) if together is None else together.one_voice()
     with connected():
         interrupts = Interrupts(stopped)
         try:
             with interrupts:
-                _refuse_several_processes()
-                return work() or 0
+                if together is None:
+                    _refuse_several_processes()
+                with nullcontext() if together is None else together.joined():
+                    return work() or 0
         except (Stopped, KeyboardInterrupt) as stop:
-            say(str(stop) or stopped)
+            with voice as mine:
+                if mine:
+                    say(str(stop) or stopped)
             return CODE
         except _OneOfMany:
             return 2
         except Exception as error:
             if interrupts.raised:
-                say(stopped)
+                with voice as mine:
+                    if mine:
+                        say(stopped)
                 return CODE
             if isinstance(error, BrokenPipeError) and error.filename == STDOUT:
                 return NO_READER
@@ -76,7 +94,9 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped") -> int:
                 raise
             # In one line, but for the end of a log that an error has below it.
             lines = [of_disk(error)] if isinstance(error, OSError) else map(one_line, str(error).split("\n"))
-            print("error:", "\n".join(lines), file=sys.stderr)
+            with voice as mine:
+                if mine:
+                    print("error:", "\n".join(lines), file=sys.stderr)
             return 2
 
 
@@ -98,6 +118,6 @@ def _refuse_several_processes() -> None:
     if os.environ.get("RANK", "0") != "0":
         raise _OneOfMany
     raise InputError(
-        f"started as {processes} processes (WORLD_SIZE={processes}), as by torchrun; wanted one: a command works "
-        "in one process, on one GPU; start it with python -m, or unset WORLD_SIZE"
+        f"started as {processes} processes (WORLD_SIZE={processes}), as by torchrun; wanted one: this command "
+        "works in one process, on one GPU; start it with python -m, or unset WORLD_SIZE"
     )

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import get_args
 
+from . import ranks
 from .config import Config, underscored
 from .config.knobs import DataKnobs
 from .data import read_dataset
@@ -82,13 +83,13 @@ def main(argv: list[str] | None = None) -> int:
         else:
             end_with_reader()
         scores = evaluate(arguments)
-        if arguments.json:
+        if arguments.json and ranks.first():
             try:
                 Path(arguments.json).write_text(json.dumps(scores, indent=1) + "\n")
             except OSError as error:
                 raise InputError(f"--json {arguments.json}: cannot be written ({error.strerror})") from error
 
-    return exit_code(work)
+    return exit_code(work, together=ranks)
 
 
 def evaluate(arguments: Namespace) -> dict:
@@ -163,6 +164,7 @@ def evaluate_split(
         scores = {"untrained": Evaluation.of(untrained, data, protocol, precision).scores(), **scores}
     except (InputError, Diverged) as error:
         say(f"note: the untrained network is not scored: {error}")
+    reading.bad_frames.meet()
     print(bad_frames_list(reading.bad_frames.report()), end="")
     if arguments.rerank:
         scores[f"{arguments.network}_rerank"] = evaluation.reranked_scores()

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from . import ranks
 from .config import Config, parse_command
 from .data.fingerprint import fingerprint
 from .device import Precision, choose_device
@@ -45,7 +46,7 @@ def train(config: Config, resume: bool = False) -> dict:
         Stopped: Ctrl-C or SIGTERM; the checkpoint is written.
     """
     with RunFolder(config.run.run) as folder:
-        return _train(config, folder, resume)
+        return _train(config, folder, resume or (ranks.restarted() and (folder.path / "last.pt").exists()))
 
 
 def _train(config: Config, run: RunFolder, resume: bool) -> dict:
@@ -57,6 +58,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
 
     domains = build.read_domains(config)
     data = fingerprint(domains)
+    ranks.check_same({"knobs": {**config.knobs(), "threads": 0}, "data": data, "versions of torch": torch.__version__})
     if state and (note := check_data(run.path, state, data)):
         domains.notes.append(note)
     domains.labels = domains.labels.to(device)
@@ -84,7 +86,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     if state:
         session.restore(state, start_adaptation)
         del state  # its memory
-    write_text(folder / "config.yaml", config.to_yaml())
+    ranks.of_first(lambda: write_text(folder / "config.yaml", config.to_yaml()))
     if session.finished and (folder / "result.json").exists():
         return read_result(folder)
 
@@ -142,7 +144,8 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
         after = embed_domains(learner.student, domains, protocol, precision, learner.statistics.get("student"))
         session.finish()
         feature_map = {"before": session.before.numpy(), "after": after.pop("features"), **after}
-        return write_results(session, config.data, student, used, feature_map)
+        batches.reading.bad_frames.meet()
+        return ranks.of_first(lambda: write_results(session, config.data, student, used, feature_map))
 
 
 def train_splits(config: Config, resume: bool = False) -> dict:
@@ -166,10 +169,11 @@ def train_splits(config: Config, resume: bool = False) -> dict:
 def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         config, resume = parse_command(argv)
+        build.check_ranks(config)
         run = train_splits if config.data.split == "all" else train
         print_results(config.run.run, run(config, resume is not None))
 
-    return exit_code(work, stopped="stopped; --resume goes on from the last checkpoint, if there is one")
+    return exit_code(work, "stopped; --resume goes on from the last checkpoint, if there is one", together=ranks)
 
 
 if __name__ == "__main__":

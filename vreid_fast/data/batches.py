@@ -9,7 +9,7 @@ import numpy as np
 
 from .domains import Domains
 from .reading.cache import FrameCache, make_caches
-from .reading.loader import Loader, ReadingOptions, Stream, TrainPlan
+from .reading.loader import Loader, RankPlan, ReadingOptions, Stream, TrainPlan
 from .sampling.clips import RandomRule
 from .sampling.graph import GraphSampler
 from .sampling.samplers import CameraPass, CameraSampler, IdentitySampler
@@ -23,7 +23,7 @@ SOURCE, TARGET, STATISTICS = range(3)
 
 @dataclass
 class Batches:
-    """Loaders over both domains; every batch is a pure function of the seed and its step.
+    """Loaders over both domains; every batch is a pure function of the seed and its step. Each rank reads its slice.
 
     Args:
         domains: source and target.
@@ -130,4 +130,4 @@ class Batches:
             [len(tracklet) for tracklet in tracklets], sampler, frames=self.frames, size=self.reading.size, steps=steps,
             views=views, seed=self.seed, stream=stream, rule=self.rule, stride=self.stride, **chances,
         )  # fmt: skip
-        return Stream(tracklets, plan, start, cache)
+        return Stream(tracklets, RankPlan(plan), start, cache)

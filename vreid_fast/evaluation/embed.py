@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
 from vreid_fast.data import Tracklet
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream, TestPlan
@@ -52,6 +53,8 @@ def embed(
     """The vectors (N, D) of tracklets, float32 on the CPU: the mean over the frames of a tracklet's test clips of what
     `network.describe` says of each clip, as `network.finish` leaves it.
 
+    Each rank embeds its share of them, and has the vectors of all.
+
     `progress` is called with the number of clips of each batch that was given to the device.
 
     The network runs in evaluation mode, with the batch-norm statistics of each tracklet's camera where
@@ -66,6 +69,8 @@ def embed(
     network.eval()
     for camera in dict.fromkeys(tracklet.camera if statistics else None for tracklet in tracklets):
         here = [row for row, tracklet in enumerate(tracklets) if not statistics or tracklet.camera == camera]
+        if not (here := ranks.share(here)):
+            continue
         chosen = [tracklets[row] for row in here]
         plan = TestPlan(
             [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips,
@@ -78,14 +83,14 @@ def embed(
                 clips, frames = batch.clips.shape[:2]
                 shares = torch.full((clips, 1), frames / protocol.frames)  # a clip of fewer frames counts for less
                 with precision.cast():
-                    embedded.append((batch.tracklets, network.describe(batch.clips).float(), shares))
+                    embedded.append((batch.tracklets, network.describe(batch.clips).to(sums.dtype), shares))
                 if progress:
                     progress(clips)
                 if len(embedded) == AT_ONCE:
                     _add(embedded, torch.tensor(here), sums, counts)
             _add(embedded, torch.tensor(here), sums, counts)
     network.train(was_training)
-    vectors = network.finish(sums / counts)
+    vectors = network.finish(ranks.add_up(sums) / ranks.add_up(counts))
     _check(vectors, network, tracklets, protocol.distance)
     return vectors
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast import ranks
+from vreid_fast.device import wide
 from vreid_fast.kernels import kmeans, kmeans_assign
 
 from .cluster_facts import check_restored, cluster_facts, kept
@@ -38,7 +40,7 @@ def assignment_loss(features: Tensor, assignment: Assignment, temperature: float
     Args:
         features: (B, D) of the student.
     """
-    features = F.normalize(features.float(), dim=1)
+    features = F.normalize(wide(features), dim=1)
     squared = features.square().sum(1, keepdim=True) - 2 * features @ assignment.means.T
     squared = squared + assignment.means.square().sum(1)
     return F.cross_entropy(-squared / temperature, assignment.teacher)
@@ -46,7 +48,7 @@ def assignment_loss(features: Tensor, assignment: Assignment, temperature: float
 
 def compactness_loss(features: Tensor, assignment: Assignment) -> Tensor:
     """L2C, eq. 15: mean Euclidean distance of the student's features (B, D) to the mean of their cluster."""
-    difference = F.normalize(features.float(), dim=1) - assignment.means[assignment.student]
+    difference = F.normalize(wide(features), dim=1) - assignment.means[assignment.student]
     return difference.square().sum(1).clamp_min(1e-12).sqrt().mean()
 
 
@@ -62,8 +64,8 @@ def cluster_batch(student: Tensor, teacher: Tensor, clusters: int, restarts: int
     The two features of one clip are near each other from the start, so student and teacher agree at once:
     a weak form of eq. 13, kept for comparison.
     """
-    features = F.normalize(torch.cat([student, teacher]).float(), dim=1)
-    found = kmeans(features, clusters, restarts=restarts, seed=seed)
+    features = F.normalize(wide(torch.cat([student, teacher])), dim=1)
+    found = ranks.of_first(lambda: kmeans(features, clusters, restarts=restarts, seed=seed), features.device)
     of_student, of_teacher = found.labels.chunk(2)
     return Assignment(of_student, of_teacher, found.centroids)
 
@@ -99,8 +101,8 @@ class FeatureMemory:
 
     def write(self, tracklets: Tensor, student: Tensor, teacher: Tensor) -> None:
         """Keep the features (B, D) of student and teacher for the tracklets (B,)."""
-        self.features[0, tracklets] = F.normalize(student.detach().float(), dim=1)
-        self.features[1, tracklets] = F.normalize(teacher.detach().float(), dim=1)
+        self.features[0, tracklets] = F.normalize(wide(student.detach()), dim=1)
+        self.features[1, tracklets] = F.normalize(wide(teacher.detach()), dim=1)
         self.written.index_fill_(0, tracklets, True)
 
     @torch.no_grad()
@@ -111,7 +113,8 @@ class FeatureMemory:
         cameras = self.cameras[rows].repeat(2)
         if self.camera_aware:
             self._measure_cameras(plain, cameras)
-        found = kmeans(self._standardise(plain, cameras), min(clusters, len(plain)), restarts=restarts, seed=seed)
+        count, features = min(clusters, len(plain)), self._standardise(plain, cameras)
+        found = ranks.of_first(lambda: kmeans(features, count, restarts=restarts, seed=seed), features.device)
         self.centroids = kept(self.centroids, found.centroids)
         sums = torch.zeros_like(found.centroids).index_add_(0, found.labels, plain)
         self.means = kept(self.means, sums / found.counts[:, None].clamp_min(1))
@@ -128,7 +131,7 @@ class FeatureMemory:
     @torch.no_grad()
     def assign(self, tracklets: Tensor, student: Tensor, teacher: Tensor) -> Assignment:
         """Clusters of a batch: features (B, D) of the tracklets (B,) against the centroids of `cluster`."""
-        features = F.normalize(torch.cat([student, teacher]).float(), dim=1)
+        features = F.normalize(wide(torch.cat([student, teacher])), dim=1)
         standardised = self._standardise(features, self.cameras[tracklets].repeat(2))
         labels, _ = kmeans_assign(standardised, self.centroids)
         of_student, of_teacher = labels.chunk(2)

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast.device import wide
+
 
 def frame_domain_loss(logits: Tensor, domains: Tensor) -> Tensor:
     """L1S, eq. 7: logits (B, T, 2) of frames, domains (B,) of their clips -> mean cross-entropy."""
-    return F.cross_entropy(logits.float().flatten(0, 1), domains.repeat_interleave(logits.shape[1]))
+    return F.cross_entropy(wide(logits).flatten(0, 1), domains.repeat_interleave(logits.shape[1]))
 
 
 def clip_domain_loss(logits: Tensor, domains: Tensor) -> Tensor:
     """L2S, eq. 8: logits (B, 2) of clips, domains (B,) -> mean cross-entropy."""
-    return F.cross_entropy(logits.float(), domains)
+    return F.cross_entropy(wide(logits), domains)
 
 
 def draw_groups(clips: int, groups: int, sizes: Sequence[int], rng: np.random.Generator) -> Tensor:

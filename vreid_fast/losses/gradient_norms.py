@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
+
 
 def gradient_norms(losses: dict[str, Tensor], parameters: Iterable[Tensor]) -> dict[str, Tensor]:
     """L2 norm of each loss's own gradient with respect to `parameters`, zero where it does not reach them.
@@ -30,4 +32,5 @@ def _norm(loss: Tensor, parameters: list[Tensor]) -> Tensor:
     if loss.requires_grad and parameters:
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     reached = [gradient for gradient in gradients if gradient is not None]
+    ranks.reduce_gradients(reached)
     return torch.nn.utils.get_total_norm(reached) if reached else torch.zeros_like(loss.detach())

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast.device import wide
+
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Eq. 5: logits (B, identities), labels (B,) -> mean over the batch.
@@ -13,7 +15,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
     Args:
         smoothing: part of the right answer that is spread evenly over all identities (Szegedy et al., CVPR 2016).
     """
-    return F.cross_entropy(_wide(logits), labels, label_smoothing=smoothing)
+    return F.cross_entropy(wide(logits), labels, label_smoothing=smoothing)
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, distance: str = "euclidean") -> Tensor:
@@ -43,7 +45,7 @@ def soft_triplet(features: Tensor, labels: Tensor, distance: str = "euclidean") 
 
 def _hardest(features: Tensor, labels: Tensor, distance: str) -> tuple[Tensor, Tensor]:
     """(B,) distances of each clip to its farthest positive, and to its nearest negative, or infinity."""
-    features = _wide(features)
+    features = wide(features)
     if distance == "cosine":
         features = F.normalize(features, dim=1)
         distances = -features @ features.T
@@ -56,8 +58,3 @@ def _hardest(features: Tensor, labels: Tensor, distance: str) -> tuple[Tensor, T
         raise ValueError(f"distance must be euclidean or cosine, got {distance!r}")
     same = labels[:, None] == labels[None]
     return distances.masked_fill(~same, -torch.inf).amax(1), distances.masked_fill(same, torch.inf).amin(1)
-
-
-def _wide(values: Tensor) -> Tensor:
-    """In float32 or better."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast.device import wide
+
 
 def info_nce(projected: Tensor, per_identity: int, temperature: float = 0.07) -> Tensor:
     """Frames at one place of a person's clips attract each other, frames at other places are repelled.
@@ -31,7 +33,7 @@ def info_nce(projected: Tensor, per_identity: int, temperature: float = 0.07) ->
             f"got {tuple(projected.shape)}"
         )
     # (groups, T, K) places, in this order, so that frames t of a group stand side by side.
-    places = F.normalize(projected.float(), dim=2).reshape(-1, per_identity, frames, projected.shape[2])
+    places = F.normalize(wide(projected), dim=2).reshape(-1, per_identity, frames, projected.shape[2])
     vectors = places.transpose(1, 2).flatten(1, 2)
     similarity = vectors @ vectors.mT / temperature
     place = torch.arange(frames, device=projected.device).repeat_interleave(per_identity)

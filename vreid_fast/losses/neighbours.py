@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast.device import wide
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -45,7 +47,7 @@ def nearest(features: Tensor, cameras: Tensor | None, k: int, block: int = BLOCK
         cameras = torch.zeros(count, dtype=torch.int64)
     known, cameras, counts = cameras.cpu().unique(return_inverse=True, return_counts=True)
     places = cameras.argsort(stable=True).to(device)
-    sorted_features = F.normalize(features[places].float(), dim=1)
+    sorted_features = F.normalize(wide(features[places]), dim=1)
     cosines = torch.full((count, len(known), k), -torch.inf, device=device)
     rows = torch.full((count, len(known), k), -1, dtype=torch.int64, device=device)
     ends = counts.cumsum(0).tolist()

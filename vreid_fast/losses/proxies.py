@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vreid_fast.device import wide
+
 from .cluster_facts import check_restored, kept
 
 
@@ -48,7 +50,7 @@ class CameraProxies:
 
     def write(self, tracklets: Tensor, features: Tensor) -> None:
         """Keep the features (B, D) of the tracklets (B,)."""
-        self.features[tracklets] = F.normalize(features.detach().float(), dim=1)
+        self.features[tracklets] = F.normalize(wide(features.detach()), dim=1)
 
     @torch.no_grad()
     def represent(self, labels: Tensor, clusters: int) -> None:
@@ -77,7 +79,7 @@ class CameraProxies:
             features: (B, D) of the student.
         """
         own = self.labels[tracklets]
-        scores = F.normalize(features.float(), dim=1) @ self.proxies.T / temperature
+        scores = F.normalize(wide(features), dim=1) @ self.proxies.T / temperature
         of_cluster = torch.arange(len(self.proxies), device=scores.device) // self.groups
         positive = (of_cluster == own[:, None]) & self.present
         others = scores.masked_fill(positive | ~self.present, -torch.inf)
@@ -90,7 +92,7 @@ class CameraProxies:
     def follow(self, tracklets: Tensor, features: Tensor) -> None:
         """Move the proxies of a batch's clusters and cameras towards its features (B, D), of the teacher."""
         rows = self._rows(self.labels[tracklets], self.cameras[tracklets])
-        sums, counts = self._sums(rows, F.normalize(features.float(), dim=1), len(self.proxies))
+        sums, counts = self._sums(rows, F.normalize(wide(features), dim=1), len(self.proxies))
         means = sums / counts.clamp_min(1)[:, None]
         moved = F.normalize(torch.lerp(self.proxies, means, self.momentum), dim=1)
         self.proxies.copy_(torch.where(counts[:, None] > 0, moved, self.proxies))

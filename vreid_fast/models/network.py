@@ -7,13 +7,13 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vreid_fast.errors import InputError
 from vreid_fast.kernels import temporal_pool
 
 from .heads import make_classifier, make_neck
 from .over_time import OverTime
+from .whole_batch import normalised
 
 
 class StreamOutput(NamedTuple):
@@ -139,7 +139,7 @@ class VideoNetwork(nn.Module):
         if self.frames_move_neck or not neck.training:
             rows = neck(rows)
         else:
-            rows = F.batch_norm(rows, None, None, neck.weight, neck.bias, training=True, eps=neck.eps)
+            rows = normalised(neck, rows)
         return rows.unflatten(0, frames.shape[:2])
 
     def _pass_streams(self, raw: Tensor) -> tuple[StreamOutput, ...]:

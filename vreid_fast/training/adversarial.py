@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vreid_fast.device import to_device
+from vreid_fast.device import to_device, wide
 from vreid_fast.losses import clip_domain_loss, draw_groups, frame_domain_loss
 from vreid_fast.models import DomainHeads, NetworkOutput
 
@@ -47,8 +47,8 @@ def domain_losses(
     Returns:
         The losses by name, and the accuracies of the frame and clip classifiers.
     """
-    frames = torch.cat([source.frames, target.frames]).float()
-    clips = torch.cat([source.clip, target.clip]).float()
+    frames = wide(torch.cat([source.frames, target.frames]))
+    clips = wide(torch.cat([source.clip, target.clip]))
     domains = torch.arange(len(clips), device=clips.device).ge(len(source.clip)).long()
     found, accuracy = {}, {}
     if "l1s" in terms:

@@ -15,11 +15,11 @@ class Board:
     """Scalars for TensorBoard. Once they cannot be written, as on a full disk, it says so and writes no more.
 
     Args:
-        folder: of the files.
+        folder: of the files; None = nothing is written.
         start: step to begin at; what other files have of later steps is hidden.
     """
 
-    def __init__(self, folder: Path, start: int):
+    def __init__(self, folder: Path | None, start: int):
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = folder
@@ -28,7 +28,7 @@ class Board:
         threading.excepthook = self._ended
         self.writer: SummaryWriter | None = None
         with self._giving_up():
-            self.writer = SummaryWriter(folder, purge_step=start)
+            self.writer = SummaryWriter(folder, purge_step=start) if folder else None
 
     def add(self, name: str, value: float, step: int) -> None:
         with self._giving_up():

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
 from vreid_fast.config import Config
 from vreid_fast.config.stored import stored
 from vreid_fast.data.batches import Batches
@@ -20,6 +21,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import MATCHING, PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 from vreid_fast.models.cavit import CrossTransformer
+from vreid_fast.models.whole_batch import over_whole_batch
 
 from . import resume
 from .checkpoint import load
@@ -100,6 +102,7 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
         network.trunk.recompute = True
     compare_by(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
+    over_whole_batch(network)
     return network, notes
 
 
@@ -237,7 +240,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
     adversarial = config.adversarial
     if not METHODS[config.stages.method].adversarial:
         adversarial = replace(adversarial, l1s=0.0, l2s=0.0, l3s=0.0)
-    profile = Profile(session.folder, config.run.profile, session.learner.device)
+    profile = Profile(session.folder, config.run.profile if ranks.first() else 0, session.learner.device)
     compute = Compute(
         session.learner, session.precision, labels, config.identity, adversarial,
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
@@ -246,7 +249,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
         session, compute, config.stages, config.schedule, adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
-        graph=make_graph(config.device.graph, session.learner.device),
+        graph=None if ranks.several() else make_graph(config.device.graph, session.learner.device),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vreid_fast.config.knobs import ClothesKnobs
+from vreid_fast.device import wide
 from vreid_fast.losses import (
     ClothesClassifier,
     ClothesMemory,
@@ -56,7 +57,7 @@ class Clothes:
             The loss, and facts to log.
         """
         clothes, scale = self.worn[tracklets], self.knobs.clothes_scale
-        features = features.float()
+        features = wide(features)
         seen = features.detach()
         facts, known = {}, None
         if isinstance(self.judge, ClothesMemory):

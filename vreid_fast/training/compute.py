@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
 from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs
 from vreid_fast.device import Precision
 from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce, score_triplet
@@ -32,13 +33,14 @@ class SourceInputs(NamedTuple):
     """Of a step on the source alone."""
 
     clips: Tensor
-    """(B, T, 3, H, W)."""
+    """(B / ranks, T, 3, H, W), of this rank."""
     tracklets: Tensor
-    """(B,) rows of the source's tracklets."""
+    """(B,) rows of the source's tracklets, of the whole batch."""
 
 
 class AdaptInputs(NamedTuple):
-    """Of a step of adaptation: a source batch, a target batch in two views, and what the host decides."""
+    """Of a step of adaptation: a source batch, a target batch in two views, and what the host decides. Clips are of
+    this rank, all else of the whole batch."""
 
     source_clips: Tensor
     source_tracklets: Tensor
@@ -86,7 +88,7 @@ class Compute:
         """
         factors, part = self._factors(), self.profile.part
         with part("student"), self.precision.cast():
-            output = self.learner.student(inputs.clips)
+            output = ranks.gather(self.learner.student(inputs.clips))
         with part("losses"):
             losses, facts = self._identity_losses(output, inputs.tracklets)
             loss = weighted(losses, factors)
@@ -108,10 +110,10 @@ class Compute:
         teacher, consistency, part = adaptation.teacher, adaptation.consistency, self.profile.part
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
         with part("student"), self.precision.cast():
-            of_source = self._of_source(adaptation, inputs.source_clips)
-            of_target = self.learner.student(inputs.student_view)
+            of_source = ranks.gather(self._of_source(adaptation, inputs.source_clips))
+            of_target = ranks.gather(self.learner.student(inputs.student_view))
         with part("teacher"), self.precision.cast():
-            of_teacher = teacher(inputs.teacher_view)
+            of_teacher = ranks.gather(teacher(inputs.teacher_view))
 
         with part("losses"):
             identity, of_clothes = self._identity_losses(of_source, inputs.source_tracklets)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from vreid_fast import ranks
 from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
@@ -147,8 +148,8 @@ class PaperConsistency(Consistency):
         with self.batches.statistics() as loader:
             for (batch,) in loader:
                 with self.precision.cast():
-                    features = teacher(batch.clips)
-                self.memory.write(batch.tracklets, features, features)
+                    tracklets, features = ranks.gather((batch.tracklets, teacher(batch.clips)))
+                self.memory.write(tracklets, features, features)
 
     def clusters_in_losses(self, step: int) -> bool:
         if not self.factors:

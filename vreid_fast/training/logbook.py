@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
 from vreid_fast.errors import Diverged, InputError
 from vreid_fast.files import append_text, write_text
 from vreid_fast.terminal import progress_bar
@@ -22,6 +23,7 @@ Scalars = dict[str, float | Tensor | Mapping[str, float | Tensor]]
 
 class Logbook:
     """Collects scalars on the device and reads them every `every` steps, so that a step costs no synchronisation.
+    Of several ranks the first writes; the others watch alone.
 
     Args:
         run: folder of metrics.jsonl and the TensorBoard files.
@@ -39,8 +41,10 @@ class Logbook:
         self.scored = {_scored(row) for row in rows if "scores" in row}
         self.seconds_before = rows[-1]["seconds"] if rows else 0.0
         self.every = every
-        self.board = Board(run / "tensorboard", start + 1)
-        self.bar = progress_bar(total=total, initial=start, unit="step", dynamic_ncols=True, delay=0.5)
+        self.board = Board(run / "tensorboard" if ranks.first() else None, start + 1)
+        self.bar = progress_bar(
+            total=total, initial=start, unit="step", dynamic_ncols=True, delay=0.5, disable=not ranks.first()
+        )
         self.started = self.window_started = time.perf_counter()
         self.window_clips = self.clips = 0
         self.training_seconds = 0.0
@@ -150,10 +154,12 @@ class Logbook:
         self.window_started = time.perf_counter()
 
     def _rewrite(self, rows: list[dict]) -> None:
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        if ranks.first():
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def append(self, row: dict) -> None:
-        append_text(self.path, json.dumps(row) + "\n")
+        if ranks.first():
+            append_text(self.path, json.dumps(row) + "\n")
 
     def close(self) -> None:
         self.bar.close()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vreid_fast import ranks
 from vreid_fast.config.knobs import ClusterKnobs, ProxyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
@@ -82,7 +83,7 @@ class ProxyConsistency(Consistency):
             self.proxies.represent(labels, clusters)
         elif before is None:
             self.proxies.represent(torch.full_like(labels, -1), 1)
-        if stays:
+        if stays and ranks.first():
             what = "all tracklets that are in a cluster are in one" if clusters else "no two tracklets are in a cluster"
             then = "the proxies' loss waits for the next pass" if before is None else "those of the pass before stay"
             tqdm.write(f"note: clusters at step {step} of adaptation: {what}; {then}", file=sys.stderr)
@@ -92,8 +93,9 @@ class ProxyConsistency(Consistency):
         """Clusters (N,) of the features, -1 = in none, and K."""
         if self.counted:
             count = min(self.clusters, len(features))
-            return kmeans(features, count, restarts=self.restarts, seed=step).labels, count
-        labels = cluster(features, self.cameras)
+            found = ranks.of_first(lambda: kmeans(features, count, restarts=self.restarts, seed=step), features.device)
+            return found.labels, count
+        labels = ranks.of_first(lambda: cluster(features, self.cameras))
         return labels, int(labels.max()) + 1
 
     def _tell(self, proxies: CameraProxies, before: Tensor | None, stays: bool) -> None:

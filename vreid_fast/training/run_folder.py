@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import BinaryIO
 
+from vreid_fast import ranks
 from vreid_fast.errors import InputError
 from vreid_fast.terminal import say
 
@@ -34,11 +35,15 @@ class RunFolder:
             self.held = None
 
     def open(self, resume: bool = False) -> Path:
-        """Make the folder and hold it. A new run finds it empty: an earlier one is moved to PATH-1, PATH-2, ...
+        """Make the folder and hold it; of several ranks the first does it. A new run finds it empty: an earlier one is
+        moved to PATH-1, PATH-2, ...
 
         Raises:
             InputError: the folder cannot be made or written, or another process is at it, which is then left alone.
         """
+        return ranks.of_first(lambda: self._open(resume))
+
+    def _open(self, resume: bool) -> Path:
         path = self.path
         try:
             path.mkdir(parents=True, exist_ok=True)

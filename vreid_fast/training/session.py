@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
 from vreid_fast.config.knobs import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged, Failed, Stopped, of_disk
@@ -84,6 +85,8 @@ class Session:
                 f"stopped at step {self.learner.step} of {self.total}, while scoring; "
                 f"--resume {self.folder} scores what is in {self.last}"
             ) from None
+        if isinstance(error, ranks.Lost):
+            raise ranks.Lost(f"{error}; {self.kept()}") from error
         if isinstance(error, OSError):
             raise Failed(f"{of_disk(error)}; {self.kept()}") from error
 
@@ -144,9 +147,10 @@ class Session:
             self.log.step(stage, learner.step, losses, scalars, clips, watched)
         except Diverged as error:
             raise self.diverged(str(error)) from None
-        if to_save or self.stop:
+        stopping = ranks.anyone(bool(self.stop))
+        if to_save or stopping:
             self.check()
-        if self.stop:
+        if stopping:
             self.save()
             raise Stopped(f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}")
         if to_save:
@@ -181,7 +185,15 @@ class Session:
         self.save()
 
     def save(self) -> None:
-        """Write last.pt: all that `restore` needs to go on bit for bit."""
+        """Write last.pt: all that `restore` needs to go on bit for bit, with any number of processes.
+
+        Raises:
+            Failed: the processes of the run, which compute the same, have come apart.
+        """
+        if name := ranks.different(self.learner.state_dict()):
+            raise Failed(
+                f"step {self.learner.step}: {name} is not the same in all processes of this run; {self.kept()}"
+            )
         state = {
             "config": self.config,
             DATA: self.data,
@@ -194,7 +206,7 @@ class Session:
             "scaler": self.precision.scaler.state_dict(),
             **self.learner.state_dict(),
         }
-        checkpoint.save(self.last, state)
+        ranks.of_first(lambda: checkpoint.save(self.last, state))
         self.saved_step = self.learner.step
 
     def start_from(self, path: str, drop_classifier: bool = False) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from vreid_fast import ranks
 from vreid_fast.config.knobs import AdversarialKnobs, ScheduleKnobs, StageKnobs
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.device import to_device
@@ -49,14 +50,14 @@ class Steps:
 
     def source(self, batch: Batch) -> None:
         """On the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
-        inputs = SourceInputs(batch.clips, batch.tracklets)
+        inputs = SourceInputs(batch.clips, ranks.gather(batch.tracklets))
         with self._within_float32():
             schedules: Scalars = {"learning_rate": self._set_learning_rate()}
             if self._norms_are_due():
                 done = self._run(partial(self.compute.source, norms=True), inputs)
             else:
                 done = self._replay(self.compute.source, inputs)
-        self._after(done, schedules, len(batch.clips))
+        self._after(done, schedules, len(inputs.tracklets))
 
     def adapt(self, source: Batch, target: Batch) -> None:
         """Eq. 17 over a source batch and two views of a target batch."""
@@ -70,7 +71,7 @@ class Steps:
                 done = self._run(partial(self.compute.adapt, norms=norms, clustering=clustering), inputs)
             else:
                 done = self._replay(self.compute.adapt, inputs)
-        self._after(done, schedules, len(source.clips) + len(target.clips))
+        self._after(done, schedules, len(inputs.source_tracklets) + len(inputs.target_tracklets))
 
     def _inputs(self, adaptation: Adaptation, source: Batch, target: Batch) -> tuple[AdaptInputs, Scalars]:
         """What the device gets, and the schedules of this step to log. Once a pass `plus` makes its clusters here."""
@@ -79,12 +80,13 @@ class Steps:
             adaptation.consistency.before_step(step, adaptation.teacher)
         learner.reversal.fill_(knobs.reversal * reversal_strength(step / steps))
         ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
+        sources, targets = ranks.gather((source.tracklets, target.tracklets))
         drawn = draw(
-            len(source.clips) + len(target.clips), knobs.combined_groups, knobs.combined_sizes,
+            len(sources) + len(targets), knobs.combined_groups, knobs.combined_sizes,
             np.random.default_rng((self.seed, step)), learner.device,
         )  # fmt: skip
         inputs = AdaptInputs(
-            source.clips, source.tracklets, target.views[0], target.views[1], target.tracklets,
+            source.clips, sources, target.views[0], target.views[1], targets,
             ramp=to_device(torch.tensor(ramp, dtype=torch.float64), learner.device),
             groups=drawn.groups, seed=drawn.seed,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from vreid_fast import ranks
 from vreid_fast.errors import InputError
 
 from ..tracklets import BadFrame, Tracklet
@@ -63,6 +64,12 @@ class BadFrames:
         """`read_frames`, by the policy."""
         numbers = np.array([int(frame) for frame in frames])
         return self.attempt(lambda: read_frames(tracklet, self.replaced(tracklet, numbers)))
+
+    def meet(self) -> None:
+        """Know of those that other ranks have met too."""
+        for other in ranks.of_all(self.found):
+            for name, bad in other.items():
+                self.found.setdefault(name, {}).update(bad)
 
     def report(self) -> list[str]:
         """One line a bad frame."""

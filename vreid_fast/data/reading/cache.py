@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vreid_fast import ranks
 from vreid_fast.device import to_device
 from vreid_fast.errors import InputError
 
@@ -99,10 +100,12 @@ def make_caches(
     where = device if kind == "gpu" else torch.device("cpu")
     lengths = [[len(tracklet) for tracklet in tracklets] for tracklets in sets]
     frames = sum(map(sum, lengths))
-    wanted, free = frames * size[0] * size[1] * 3, free_memory(where)
+    copies = ranks.local()[1] if kind == "cpu" else 1  # each process of this machine fills one
+    wanted, free = copies * frames * size[0] * size[1] * 3, free_memory(where)
     if wanted > SHARE * free:
         raise InputError(
-            f"--cache {kind}: {frames:,} frames of {size[0]}x{size[1]} pixels take {wanted / 1e9:.1f} GB, "
+            f"--cache {kind}: {frames:,} frames of {size[0]}x{size[1]} pixels take {wanted / 1e9:.1f} GB"
+            f"{f' in {copies} processes' if copies > 1 else ''}, "
             f"{free / 1e9:.1f} GB are free on {where} and caches may take {SHARE:.0%} of that; "
             f"use --cache {'cpu or ' if kind == 'gpu' else ''}none, or a smaller --height and --width"
         )

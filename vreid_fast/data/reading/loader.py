@@ -20,7 +20,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.kernels import gather_clips
 from vreid_fast.kernels.outputs import empty_clips
 
-from ..sampling.plans import ClipRequest, TestPlan, TrainPlan
+from ..sampling.plans import ClipRequest, RankPlan, TestPlan, TrainPlan
 from ..tracklets import Tracklet
 from .ahead import Ahead
 from .cache import FrameCache
@@ -28,7 +28,7 @@ from .decoder import Decoder, ReadingOptions
 from .memory import HostMemory
 from .torch_decoder import TorchDecoder
 
-__all__ = ["Batch", "ClipRequest", "Loader", "ReadingOptions", "Stream", "TestPlan", "TrainPlan"]
+__all__ = ["Batch", "ClipRequest", "Loader", "RankPlan", "ReadingOptions", "Stream", "TestPlan", "TrainPlan"]
 
 
 @dataclass(frozen=True)

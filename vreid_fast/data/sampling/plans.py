@@ -13,6 +13,8 @@ from typing import get_args
 
 import numpy as np
 
+from vreid_fast import ranks
+
 from .augment import NO_AUGMENTATION, Augmentation, draw_augmentation
 from .clips import (
     ClipRule,
@@ -93,6 +95,19 @@ class TrainPlan(Sequence[list[ClipRequest]]):
             )
             for tracklet in self._sampler(step)
         ]
+
+
+class RankPlan(Sequence[list[ClipRequest]]):
+    """What this rank reads of a plan's batches: its slice of each, which the ranks' number divides."""
+
+    def __init__(self, plan: Sequence[list[ClipRequest]]):
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __getitem__(self, step: int) -> list[ClipRequest]:
+        return ranks.part(self._plan[step])
 
 
 class TestPlan(Sequence[list[ClipRequest]]):

@@ -1,0 +1,92 @@
+"""The functions that know of ranks, and batch norm over them: two and four processes against one, in float64."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.ranked import furthest, run
+from torch import nn
+from torch.nn import functional as F
+
+from vreid_fast import ranks
+from vreid_fast.data.sampling.plans import RankPlan
+from vreid_fast.kernels import FusedBatchNorm
+from vreid_fast.losses import batch_hard_triplet
+from vreid_fast.models.whole_batch import normalised, over_whole_batch
+
+
+class Small(nn.Module):
+    """Norms of all kinds, as the networks use them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.maps = nn.Conv2d(3, 4, 3), FusedBatchNorm(4)
+        self.neck, self.average = nn.BatchNorm1d(4), nn.BatchNorm1d(4, momentum=None)
+
+    def forward(self, images):
+        maps = self.conv(images)
+        maps = self.maps(maps, add=maps.flip(1), relu=True)
+        rows = self.average(self.neck(maps.mean((2, 3))))
+        return rows, normalised(self.neck, rows.square())
+
+
+def compute():
+    """Two steps on 8 images, of which each rank sees its slice: losses, gradients, running statistics, sums."""
+    torch.manual_seed(0)
+    images, labels = torch.randn(2, 8, 3, 5, 4), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    network, head = over_whole_batch(Small()), nn.Linear(4, 5)
+    parameters = [*network.parameters(), *head.parameters()]
+    optimiser = torch.optim.SGD(parameters, lr=0.1)
+    found = []
+    for batch in images:
+        rows = RankPlan([list(range(8))])[0]
+        features, others = ranks.gather(network(batch[rows].contiguous(memory_format=torch.channels_last)))
+        loss = batch_hard_triplet(features, labels) + F.cross_entropy(head(others), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        ranks.reduce_gradients(parameter.grad for parameter in parameters)
+        optimiser.step()
+        found.append({"loss": loss.detach(), "gradients": [parameter.grad.clone() for parameter in parameters]})
+    sums = torch.zeros(9)
+    sums[ranks.share(range(9))] = 1.0
+    shared = ranks.of_first(lambda: [*network.state_dict().values()])
+    apart = ranks.different({"one": torch.zeros(2), "two": {"a": torch.tensor(0.0 if ranks.first() else 1.0)}})
+    again = ranks.different(network.state_dict())
+    scored = network.eval()(images[0])[0]
+    numbers = {"steps": found, "running": dict(network.state_dict()), "scored": scored, "sums": ranks.add_up(sums)}
+    return {**numbers, "first": shared}, (apart, again, ranks.anyone(not ranks.first()))
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_slices_give_what_the_whole_batch_gives(size, tmp_path):
+    left = run(size, [tmp_path / "found"], script=Path(__file__))
+    assert [one.code for one in left] == [0] * size, [one.err for one in left]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        alone, _ = compute()
+    finally:
+        torch.set_default_dtype(before)
+    for rank in range(size):
+        numbers, facts = torch.load(f"{tmp_path / 'found'}{rank}", weights_only=True)
+        assert furthest(numbers, alone) < (1e-12, "")
+        assert facts == ("two.a", None, True)
+
+
+def test_one_process_is_left_as_it_is():
+    network, values = Small(), torch.ones(3)
+    assert over_whole_batch(network) is network and type(network.maps) is FusedBatchNorm
+    assert ranks.gather(values) is values and ranks.add_up(values) is values
+    assert ranks.gather((values, None)) == (values, None)
+    assert ranks.part(range(4)) == ranks.share(range(4)) == [0, 1, 2, 3]
+    assert ranks.of_all("me") == ["me"] and ranks.local() == (0, 1) and not ranks.restarted()
+
+
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)
+    with ranks.joined():
+        found = compute()
+        rank = os.environ["RANK"]
+        torch.save(found, f"{sys.argv[1]}{rank}")

@@ -1,0 +1,100 @@
+"""Batch norm with the statistics of the whole batch, of which each rank has a slice.
+
+torch's SyncBatchNorm wants a GPU; this is of any device, and its layers are those that were there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vreid_fast import ranks
+
+Norm = nn.modules.batchnorm._BatchNorm
+
+
+class WholeBatchNorm(Norm):
+    """Any batch norm of a run of several ranks; of the same state, and in evaluation the same."""
+
+    def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False) -> Tensor:
+        """x (N, C, ...) of this rank -> normalised, + add, ReLU as of `FusedBatchNorm`."""
+        out = self._in_training(x) if self.training else super().forward(x)
+        if add is not None:
+            out = out + add
+        return torch.relu_(out) if relu else out
+
+    def _in_training(self, x: Tensor) -> Tensor:
+        out, mean, var, count = _WholeBatch.apply(x, self.weight, self.bias, self.eps)
+        if self.running_mean is not None:
+            self.num_batches_tracked.add_(1)
+            share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.mul_(1 - share).add_(mean, alpha=share)
+            self.running_var.mul_(1 - share).add_(var * (count / (count - 1)), alpha=share)
+        return out
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """The layer that it was is built for these."""
+
+
+def over_whole_batch(network: nn.Module) -> nn.Module:
+    """Make the network's batch norms, in place, those of the whole batch; with one process they stay as they are."""
+    if ranks.several():
+        for module in network.modules():
+            if isinstance(module, Norm):
+                module.__class__ = WholeBatchNorm  # who holds the layer holds it still
+    return network
+
+
+def normalised(neck: Norm, rows: Tensor) -> Tensor:
+    """Rows (N, C) by their own statistics, weighed as the neck's; its running statistics stay."""
+    if isinstance(neck, WholeBatchNorm):
+        return _WholeBatch.apply(rows, neck.weight, neck.bias, neck.eps)[0]
+    return F.batch_norm(rows, None, None, neck.weight, neck.bias, training=True, eps=neck.eps)
+
+
+class _WholeBatch(torch.autograd.Function):
+    """x (N, C, ...), weight and bias (C,) -> the result, mean and biased variance (C,), and the values of a channel.
+
+    The gradients of weight and bias are of this rank's slice, as those of any other weight.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        over = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [-1 if axis == 1 else 1 for axis in range(x.dim())]
+        count = ranks.whole(x.numel() // x.shape[1])
+        # The variance is of differences from the mean, without cancellation, and so waits for it.
+        mean = ranks.add_up(wide.sum(over)) / count
+        centred = wide - mean.view(shape)
+        var = ranks.add_up(centred.square().sum(over)) / count
+        scale = (var + eps).rsqrt()
+        out = centred.mul_(scale.view(shape))
+        if weight is not None and bias is not None:
+            out = out * weight.view(shape) + bias.view(shape)
+        ctx.save_for_backward(x, weight, bias, mean, scale)
+        ctx.mark_non_differentiable(mean, var)
+        return out.to(x.dtype).contiguous(memory_format=_format(x)), mean, var, count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple:
+        x, weight, bias, mean, scale = ctx.saved_tensors
+        over = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [-1 if axis == 1 else 1 for axis in range(x.dim())]
+        wide = gradient.to(mean.dtype)
+        centred = (x.to(mean.dtype) - mean.view(shape)).mul_(scale.view(shape))
+        sums = torch.stack([wide.sum(over), (wide * centred).sum(over)])
+        of_bias, of_weight = sums.clone().unbind()
+        count = ranks.whole(x.numel() // x.shape[1])
+        shift, slope = (ranks.add_up(sums) / count).unbind()
+        factor = scale if weight is None else scale * weight
+        of_x = (wide - shift.view(shape) - centred * slope.view(shape)).mul_(factor.view(shape)).to(x.dtype)
+        return of_x, None if weight is None else of_weight, None if bias is None else of_bias, None
+
+
+def _format(x: Tensor) -> torch.memory_format:
+    rows = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if rows else torch.contiguous_format
