@@ -156,7 +156,7 @@ def test_every_network_takes_any_batch(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["small", "sinet", "ap3d", "tclnet", "psta"])
+@pytest.mark.parametrize("name", ["small", "sinet", "ap3d", "tclnet", "psta", "cavit"])
 def test_networks_in_onnx(name):
     network, frames, rgb = make(name)
     model = RgbNetwork(network, frames, image=name in ("small", "ap3d")).eval()

@@ -20,7 +20,8 @@ KNOBS = {
     "width": 32, "frames": 4, "train_clips": "blocks", "stride": 8, "people": 8, "per_person": 2,
     "per_epoch": "tracklets", "target_batch": 16, "flip": 0.5, "erase": 0.5, "pad": 4, "loader": "auto",
     "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small", "trunk": "full",
-    "weights": None, "drop_classifier": False, "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
+    "weights": None, "drop_classifier": False, "recompute": False,
+    "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
     "smoothing": 0.0, "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0,
     "info_nce_temperature": 0.07, "clothes": 0.0, "clothes_by": "classifier", "clothes_start": 0.3333,
     "clothes_scale": 16.0, "clothes_epsilon": 0.1, "clothes_lr": 0.001, "clothes_momentum": 0.0, "l1s": 1.0, "l2s": 1.0,
@@ -28,11 +29,14 @@ KNOBS = {
     "combined_sizes": (2, 4, 8), "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "cluster_by": "auto", "clusters": 0,
     "cluster_over": "memory", "cluster_every": 0, "cluster_restarts": 4, "cluster_temperature": 0.1,
     "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0, "proxy_temperature": 0.1, "proxy_negatives": 50,
-    "proxy_momentum": 0.2, "ema_decay": 0.99, "method": "paper", "statistics": "auto", "select": "last",
+    "proxy_momentum": 0.2, "transport": 1.0, "transport_triplet": 1.0, "transport_over": "first",
+    "transport_groups": (0.8, 0.93, 1.07), "transport_power": 25.0, "transport_rounds": 1, "ema_decay": 0.99,
+    "method": "paper", "statistics": "auto", "select": "last",
     "select_every": 50, "seed": 0, "start": None, "stages": "both", "source_steps": 300, "adapt_steps": 200,
-    "optimiser": "adam", "momentum": 0.9, "source_lr": 0.001,
-    "adapt_lr": 0.002, "trunk_lr": 1.0, "head_lr": 0.001, "schedule": "cosine", "drops": (40, 80, 120, 150),
-    "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005, "clip_gradient": 10.0, "precision": "auto",
+    "optimiser": "adam", "momentum": 0.9, "source_lr": 0.001, "adapt_lr": 0.002, "trunk_lr": 1.0,
+    "head_lr": 0.001, "schedule": "cosine",
+    "drops": (40, 80, 120, 150), "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005,
+    "clip_gradient": 10.0, "precision": "auto",
     "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
     "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_frames": 0, "test_batch": 64,
     "distance": "cosine", "compare": "maps", "bn_batches": 0,
@@ -42,17 +46,19 @@ CHOICES = {
     "cache": ("none", "cpu", "gpu"), "on_bad_frame": ("error", "skip"), "triplet_distance": ("euclidean", "cosine"),
     "loss_weights": ("fixed", "authors", "uncertainty"), "cluster_over": ("memory", "batch"),
     "cluster_by": ("auto", "neighbours", "kmeans"), "clothes_by": ("classifier", "memory"),
-    "method": ("source", "bn_adapt", "paper", "plus"), "statistics": ("auto", "target", "camera", "running"),
+    "method": ("source", "bn_adapt", "paper", "plus", "glt"), "transport_over": ("first", "all"),
+    "statistics": ("auto", "target", "camera", "running"),
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "optimiser": ("adam", "sgd", "nesterov"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
-    "train_clips": ("blocks", "window", "bins"), "trunk": ("full", "narrow"),
-    "per_epoch": ("tracklets", "people", "graph"),
+    "train_clips": ("blocks", "even", "window", "bins"), "per_epoch": ("tracklets", "people", "graph"),
+    "trunk": ("full", "narrow"),
     "test_clips": ("even", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
     "distance": ("cosine", "euclidean", "dot"), "compare": ("maps", "frames"),
 }  # fmt: skip
 OTHER_TYPES = {
     "split": str | int, "combined_sizes": tuple[int, ...], "drops": tuple[int, ...],
+    "transport_groups": tuple[float, ...],
     **dict.fromkeys(("synthetic_cache", "weights", "start"), str | None),
 }  # fmt: skip
 LEAST = {
@@ -63,7 +69,7 @@ LEAST = {
     "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0, "l2c": 0, "reversal": 0, "margin": 0,
     "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0, "authors_pieces_test": 0, "info_nce": 0, "proxy": 0,
     "proxy_negatives": 1, "gradients_every": 0, "stride": 1, "test_frames": 0, "select_every": 1, "profile": 0,
-    "clothes": 0,
+    "clothes": 0, "transport": 0, "transport_triplet": 0, "transport_rounds": 1,
 }  # fmt: skip
 PARTS = (
     "flip", "erase", "smoothing", "drop_to", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum",
@@ -71,13 +77,13 @@ PARTS = (
 )  # fmt: skip
 ABOVE_ZERO = (
     "source_lr", "adapt_lr", "head_lr", "cluster_temperature", "info_nce_temperature", "proxy_temperature",
-    "clothes_scale", "clothes_lr",
+    "clothes_scale", "clothes_lr", "transport_power",
 )  # fmt: skip
 GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 103
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 110
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 
@@ -177,7 +183,7 @@ def test_a_group_checks_itself():
 # What a resume may change: where, how fast and how often, never what comes out.
 FREE = {
     "synthetic_cache", "loader", "loader_threads", "cache", "on_bad_frame", "device", "threads", "graph", "run",
-    "log_every", "gradients_every", "checkpoint_every", "profile", "test_batch",
+    "log_every", "gradients_every", "checkpoint_every", "profile", "test_batch", "recompute",
 }  # fmt: skip
 
 

@@ -96,6 +96,12 @@ RECIPES = {
         "source_lr": 5e-3, "trunk_lr": 0.1, "clip_gradient": 8, "warmup_steps": 0, "test_clips": "all",
         "source_steps": 15 * 333,
     },
+    "cavit": {
+        "frames": 8, "people": 4, "train_clips": "even", "erase": 0.5, "pad": 10, "triplet": 0, "smoothing": 0.1,
+        "optimiser": "sgd", "momentum": 0.9, "source_lr": 0.01, "schedule": "cosine", "weight_decay": 1e-4,
+        "warmup_steps": 100, "clip_gradient": 10, "per_epoch": "tracklets", "test_clips": "even", "test_frames": 0,
+        "source_steps": 30 * 80,
+    },
 }  # fmt: skip
 COMMON = {
     "height": 256, "width": 128, "people": 8, "per_person": 4, "flip": 0.5, "pad": 0, "method": "source",

@@ -74,6 +74,7 @@ RULES = {
     "tclnet_test4": lambda length: first_frames(length, 4, 8).tolist(),
     "psta_begin8": lambda length: first_frames(length, 8, 8).tolist(),
     "psta_dense8": lambda length: lists(dense_frames(length, 8)),
+    "cavit_test8": lambda length: evenly_spaced_frames(length, 8).tolist(),
     "ccvid_allframes8_stride4": lambda length: lists(interleaved_frames(length, 8, 4)),
     "ccvid_allframes16_stride4": lambda length: lists(interleaved_frames(length, 16, 4)),
 }
@@ -84,6 +85,13 @@ def test_rules_of_other_authors_match_them(reference, rule):
     wanted = {int(length): rules[rule] for length, rules in reference["indices"].items() if rules[rule] is not None}
     assert len(wanted) > 20
     assert {length: RULES[rule](length) for length in wanted} == wanted
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 9, 30])
+def test_even_clips_of_training_are_those_of_the_test(length):
+    found = random_clip(length, 8, np.random.default_rng(0), "even", 8)
+    assert found.shape == (8,) and set(found.tolist()) <= set(range(length)) and (np.diff(found) >= 0).all()
+    assert length < 8 or np.array_equal(found, evenly_spaced_frames(length, 8))
 
 
 @pytest.mark.parametrize(

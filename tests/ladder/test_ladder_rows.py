@@ -72,7 +72,7 @@ def test_narrow_networks_have_a_first_stage_each():
     found = read_table("1")
     configs = knobs_of(found, ["--adapt_steps=7"])
     sizes = {"c2d": (64, 32), "ap3d": (64, 32), "ap3dnl": (64, 32), "tclnet": (64, 32), "psta": (64, 32)}
-    sizes["cal"] = (64, 32)
+    sizes["cal"] = sizes["cavit"] = (64, 32)
     sizes |= {"c2d_large": (96, 48), "sbnet": (96, 48), "sinet": (96, 48)}
     assert {name for name, row in found.rows.items() if row.after is None} == {*sizes, "qaconv"}
     qaconv = configs["qaconv_source"]
@@ -90,6 +90,7 @@ def test_narrow_networks_have_a_first_stage_each():
             f"{network}_source", 0,
         )  # fmt: skip
     assert configs["tclnet_source"].margin == 0.4 and configs["psta_source"].smoothing == 0.1
+    assert (configs["cavit_paper"].triplet, configs["cavit_paper"].smoothing) == (0, 0.1)
     assert not any(row.published for row in found.rows.values())
     pairs = {(one.row, one.minus) for one in found.differences}
     for network in sizes:
@@ -126,6 +127,8 @@ def test_full_networks_stand_beside_what_was_published_and_want_its_source():
         "ap3d_source": [44.7, 25.0, 22.7, 31.7, 56.2, 67.4, 52.8, 43.1],
         "tclnet_source": [42.6, 22.8, 26.7, 34.9, 65.6, 57.5, 42.8, 23.4],
         "psta_source": [34.2, 20.1, 23.7, 30.5, 47.9, 51.8, 61.4, 52.6],
+        "c2d_glt": [38.5, 24.0, 12.0, 20.0, 33.7, 48.0, 68.2, 59.1],
+        "cavit_source": [13.8, 6.5, 4.0, 6.7, 13.5, 25.2, 61.4, 42.5],
         "cal_source": [43.6, 23.4, 25.3, 31.7, 51.6, 55.1, 70.7, 66.8],
         "qaconv_source": [40.7, 22.7, 20.0, 29.4, 50.6, 61.8, 55.4, 37.8],
         "sinet_source": [42.8, 23.4, 29.3, 39.8, 53.7, 63.0, 70.7, 64.1],

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from vreid_fast.losses import batch_hard_triplet, cross_entropy
+from vreid_fast.losses import batch_hard_triplet, cross_entropy, soft_triplet
 
 
 def test_cross_entropy_is_the_mean_log_loss():
@@ -64,3 +65,29 @@ def test_triplet_gradient_is_finite_for_equal_features():
 def test_unknown_distance_is_named():
     with pytest.raises(ValueError, match="euclidean or cosine, got 'manhattan'"):
         batch_hard_triplet(torch.eye(2), torch.arange(2), distance="manhattan")
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_a_soft_margin_is_a_softplus_of_the_same_hardest(distance):
+    generator = torch.Generator().manual_seed(3)
+    features, labels = (
+        torch.randn(9, 4, generator=generator, requires_grad=True),
+        torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3]),
+    )
+    unit = F.normalize(features, dim=1)
+    distances = torch.cdist(features, features) if distance == "euclidean" else -unit @ unit.T
+    expected = []
+    for row, label in zip(distances, labels, strict=True):
+        own = row[labels == label].max()
+        expected.append(torch.log1p(torch.exp(own - row[labels != label].min())))
+    loss = soft_triplet(features, labels, distance)
+    torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
+    loss.backward()
+    assert torch.isfinite(features.grad).all()
+
+
+def test_a_soft_margin_without_a_negative_is_no_loss():
+    features = torch.randn(4, 3, requires_grad=True)
+    loss = soft_triplet(features, torch.zeros(4, dtype=torch.int64))
+    loss.backward()
+    assert float(loss.detach()) == 0 and float(features.grad.abs().max()) == 0

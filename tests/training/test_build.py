@@ -16,6 +16,7 @@ from vreid_fast.training.consistency import PaperConsistency
 from vreid_fast.training.graph import make_graph
 from vreid_fast.training.learner import Learner
 from vreid_fast.training.proxy_consistency import ProxyConsistency
+from vreid_fast.training.transport_consistency import TransportConsistency
 
 CPU = Precision("fp32", torch.device("cpu"))
 PACKAGE = Path(build.__file__).resolve().parents[1]
@@ -42,14 +43,18 @@ def test_without_cameras_the_whole_target_gives_the_statistics(cameras, said):
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), [("source", None), ("bn_adapt", None), ("paper", PaperConsistency), ("plus", ProxyConsistency)]
-)
+    ("method", "kind"),
+    [
+        ("source", None), ("bn_adapt", None), ("paper", PaperConsistency), ("plus", ProxyConsistency),
+        ("glt", TransportConsistency),
+    ],
+)  # fmt: skip
 def test_each_method_makes_its_own_of_the_target(method, kind):
     learner = Learner(build_network("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=0.0)
     batches = SimpleNamespace(domains=domains([0, 1] * 4 + [0]), target_pass=lambda: 3, target_batch=4)
     made = build.make_consistency(Config.of(method=method), learner, batches, None, CPU, per_camera=True)
     assert made is None if kind is None else type(made) is kind
-    assert build.METHODS.keys() == {"source", "bn_adapt", "paper", "plus"}
+    assert build.METHODS.keys() == {"source", "bn_adapt", "paper", "plus", "glt"}
 
 
 @pytest.mark.parametrize(

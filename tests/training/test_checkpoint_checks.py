@@ -49,6 +49,8 @@ def tiny(monkeypatch):
 class Clusters:
     """The consistency of a run, as far as a checkpoint knows it."""
 
+    learns = None
+
     def __init__(self, kept):
         self.kept = kept
         self.state_dict, self.load_state_dict = kept.state_dict, kept.load_state_dict

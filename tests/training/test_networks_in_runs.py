@@ -22,25 +22,26 @@ NETWORKS = {
     "tclnet": {"frames": 4, "train_clips": "window", "test_clips": "completed", "margin": 0.4},
     "psta": {"frames": 8, "train_clips": "bins", "test_clips": "dense", "smoothing": 0.1, "per_epoch": "people"},
     "ap3d_i3d": {"frames": 2}, "ap3d_nl": {"frames": 2}, "ap3d_c2d": {"frames": 2}, "sanet": {"frames": 2},
+    "cavit": {"frames": 2, "train_clips": "even", "triplet": 0.0, "smoothing": 0.1, "recompute": True},
     "cal": {"frames": 2, "stride": 4, "train_clips": "window", "test_clips": "interleaved"},
 }  # fmt: skip
 SHARED = {"trunk": "narrow", "height": 64, "width": 32, "source_steps": 2, "adapt_steps": 2, "bn_batches": 1}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus"])
-@pytest.mark.parametrize("name", ["ap3d", "ap3dnl", "tclnet", "psta"])
+@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus", "glt"])
+@pytest.mark.parametrize("name", ["ap3d", "ap3dnl", "tclnet", "psta", "cavit"])
 def test_methods_run_on_every_network(data, tmp_path, name, method):
     run = tmp_path / "run"
     result = train(knobs(data, run, **SHARED, **NETWORKS[name], network=name, method=method))
     rows = [row for row in read_history(run / "metrics.jsonl") if "losses" in row]
     assert len(rows) == 4 and all(row["gradient_norm"] > 0 for row in rows)
-    assert {"cross_entropy", "triplet"} <= set(rows[-1]["losses"])
+    assert set(rows[-1]["losses"]) >= ({"cross_entropy"} if name == "cavit" else {"cross_entropy", "triplet"})
     if method == "paper":
         assert {"l1s", "l2s", "l3s", "l1c", "l2c"} <= set(rows[-1]["losses"])
     assert 0 < result["student"]["map"] <= 1
     network, config, _ = load_network(run / "last.pt")
-    assert (config.network.trunk, network.trunk.width) == ("narrow", 512)
+    assert (config.network.trunk, network.trunk.width) == ("narrow", 96 if name == "cavit" else 512)
     # The checkpoint is scored by the other command too.
     target = data["target"]
     assert evaluate(["--checkpoint", str(run / "last.pt"), "--data", target, "--json", str(tmp_path / "s.json")]) == 0
@@ -66,13 +67,13 @@ def test_evaluation_takes_every_rule_and_another_t(data, tmp_path, capsys):
     assert evaluate([*words, "--clips", "completed", "--json", str(tmp_path / "s.json")]) == 0
 
 
-@pytest.mark.parametrize("name", ["ap3d_i3d", "ap3d_nl", "ap3d_c2d", "sanet", "cal"])
+@pytest.mark.parametrize("name", ["ap3d_i3d", "ap3d_nl", "ap3d_c2d", "sanet", "cal", "cavit"])
 def test_variants_train_and_are_scored(data, tmp_path, name):
     train(knobs(data, tmp_path / "run", **SHARED, **NETWORKS[name], network=name, method="source"))
     assert load_network(tmp_path / "run" / "last.pt")[0].frames == 2
 
 
-@pytest.mark.parametrize("name", ["ap3dnl", "tclnet", "psta"])
+@pytest.mark.parametrize("name", ["ap3dnl", "tclnet", "psta", "cavit"])
 def test_nothing_waits_for_the_device(tmp_path, name, monkeypatch):
     shape = {**SHARED, **NETWORKS[name], "adapt_steps": 40}
     (session, steps, batches), seen = (
@@ -112,6 +113,20 @@ def test_losses_are_summed_over_streams(tmp_path, name):
     assert all(layer.weight.grad.abs().max() > 0 for layer in session.learner.student.classifier)
 
 
+def test_a_run_learns_from_logits_with_their_margin(tmp_path):
+    shape = {**SHARED, **NETWORKS["cavit"], "network": "cavit"}
+    session, steps, batches = real_steps(tmp_path, "source", torch.device("cpu"), **shape)
+    with session, batches(1) as loader:
+        ((source, *_),) = list(loader)
+        output, labels = session.learner.student(source.clips), steps.compute.labels[source.tracklets]
+        found, _ = steps.compute._identity_losses(output, source.tracklets)
+    student = session.learner.student
+    assert found.keys() == {"cross_entropy"} and student.trunk.recompute
+    wanted = cross_entropy(student.with_margin(output.logits, labels), labels, 0.1)
+    torch.testing.assert_close(found["cross_entropy"], wanted)
+    assert found["cross_entropy"] > cross_entropy(output.logits, labels, 0.1) + 1
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -133,6 +148,11 @@ def test_losses_are_summed_over_streams(tmp_path, name):
         ({"network": "psta", "frames": 8, "test_clips": "contiguous"}, "contiguous: .* set --test_clips completed"),
         ({"network": "tclnet", "frames": 4, "height": 32}, "32 x 32 pixels .* maps of 2 x 2, wanted more than 3 rows"),
         ({"network": "ap3dnl", "height": 16, "width": 8}, "maps of 1 x 1, wanted at least 2 x 2; set --height 256"),
+        (
+            {"network": "cavit", "width": 24},
+            "cavit: frames of 64 x 24 pixels, wanted at least 32 x 32.* set --height 256",
+        ),
+        ({"network": "psta", "frames": 8, "recompute": "true"}, "--recompute true: network psta has no blocks"),
         ({"network": "ap3d", "info_nce": 0.1}, "--info_nce 0.1: network ap3d has no projection for it"),
         ({"drops": "[40, 30]"}, "--drops must be rising numbers, got"),
         ({"test_clips": "some"}, "test_clips"),

@@ -25,7 +25,7 @@ def steps_of(session, steps, loader):
         yield lambda both=both: (steps.source if session.learner.adaptation is None else steps.adapt)(*both)
 
 
-@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus"])
+@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus", "glt"])
 def test_nothing_waits_but_clustering(tmp_path, method, monkeypatch):
     (session, steps, batches), seen = real_steps(tmp_path, method, torch.device("cpu")), []
     with session, batches(6) as loader:
@@ -50,7 +50,7 @@ def test_what_waits_is_seen(tmp_path):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus"])
+@pytest.mark.parametrize("method", ["source", "bn_adapt", "paper", "plus", "glt"])
 def test_nothing_waits_on_a_gpu(tmp_path, method):
     session, steps, batches = real_steps(tmp_path, method, choose_device("cuda"), cluster_every=10, cache="gpu")
     with session, batches(30) as loader:

@@ -15,13 +15,14 @@ from vreid_fast.errors import InputError
 WRITTEN = """
     source target synthetic_seed synthetic_cache split mars_gallery authors_pieces_train authors_pieces_test scenes
     height width frames train_clips stride people per_person per_epoch target_batch flip erase pad loader
-    loader_threads cache on_bad_frame network trunk weights drop_classifier domain_width domain_dropout cross_entropy
-    smoothing triplet triplet_distance margin info_nce info_nce_temperature clothes clothes_by clothes_start
-    clothes_scale clothes_epsilon clothes_lr clothes_momentum l1s l2s l3s reversal combined_groups combined_sizes l1c
-    l2c loss_weights cluster_by clusters cluster_over cluster_every cluster_restarts cluster_temperature camera_aware
-    consistency_ramp proxy proxy_temperature proxy_negatives proxy_momentum ema_decay method statistics select
-    select_every seed start stages source_steps adapt_steps optimiser momentum source_lr adapt_lr trunk_lr head_lr
-    schedule drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph run log_every
+    loader_threads cache on_bad_frame network trunk weights drop_classifier recompute domain_width domain_dropout
+    cross_entropy smoothing triplet triplet_distance margin info_nce info_nce_temperature clothes clothes_by
+    clothes_start clothes_scale clothes_epsilon clothes_lr clothes_momentum l1s l2s l3s reversal combined_groups
+    combined_sizes l1c l2c loss_weights cluster_by clusters cluster_over cluster_every cluster_restarts
+    cluster_temperature camera_aware consistency_ramp proxy proxy_temperature proxy_negatives proxy_momentum transport
+    transport_triplet transport_over transport_groups transport_power transport_rounds ema_decay method statistics
+    select select_every seed start stages source_steps adapt_steps optimiser momentum source_lr adapt_lr trunk_lr
+    head_lr schedule drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph run log_every
     gradients_every checkpoint_every profile test_clips test_frames test_batch distance compare bn_batches
 """.split()  # noqa: SIM905
 

@@ -15,6 +15,7 @@ from .flat import FlatForm
 
 A_SPLIT = Bound(lambda split: re.fullmatch(r"all|[0-9]{1,9}", str(split)), "a number from 0, or all")
 POSITIVE = Bound(lambda sizes: sizes and min(sizes) >= 1, "positive numbers")
+ABOVE_NOTHING = Bound(lambda parts: parts and min(parts) > 0, "numbers above 0")
 IN_UTF8 = Bound(
     lambda path: not re.search("[\ud800-\udfff]", path), "a name in UTF-8", "TensorBoard can write to no other folder"
 )
@@ -62,9 +63,9 @@ class ClipKnobs(KnobGroup):
     """Width of a frame at the network's input, pixels (paper: 128)."""
     frames: int = fixed(4, at_least(1))
     """T, frames of a clip (paper: 4)."""
-    train_clips: Literal["blocks", "window", "bins"] = fixed("blocks")
-    """Frames of a training clip: a random one out of each of T equal blocks; every STRIDE-th of a random window (AP3D,
-    TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
+    train_clips: Literal["blocks", "even", "window", "bins"] = fixed("blocks")
+    """Frames of a training clip: a random one out of each of T equal blocks; the first one of each (CAViT); every
+    STRIDE-th of a random window (AP3D, TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
     stride: int = fixed(8, at_least(1))
     """Frames from one to the next of a clip, where --train_clips or --test_clips has a stride."""
 
@@ -110,15 +111,20 @@ class NetworkKnobs(KnobGroup):
 
     network: str = fixed("small")
     """Network: small, resnet18, resnet50, or as published sinet, sbnet, idnet, sanet, c2d, ap3d, ap3dnl, ap3d_c2d,
-    ap3d_i3d, ap3d_nl, tclnet, psta, cal, qaconv, qaconv_ibnb. sinet, sbnet take --frames 4 or 8, tclnet 4, psta a
-    multiple of 8; sinet and idnet have weights for one T, height and width, psta, qaconv for one height and width."""
+    ap3d_i3d, ap3d_nl, tclnet, psta, cal, cavit, qaconv, qaconv_ibnb. sinet, sbnet take --frames 4 or 8, tclnet 4, psta
+    a multiple of 8; sinet and idnet have weights for one T, height and width, psta, cavit and qaconv for one height and
+    width."""
     trunk: Literal["full", "narrow"] = fixed("full")
-    """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch."""
+    """Channels of a ResNet-50 in the network: all, or a quarter, which two CPU cores train from scratch (cavit: a
+    transformer of width 96 with two blocks)."""
     weights: str | None = fixed(None)
-    """File of ImageNet weights for the trunk, keys named as torchvision names them; or a whole network in its
-    authors' container."""
+    """File of ImageNet weights for the trunk, keys named as torchvision (cavit: timm) names them; or a whole network in
+    its authors' container."""
     drop_classifier: bool = fixed(False)
     """Leave out the classifier of a whole network in --weights or --start, as for another number of identities."""
+    recompute: bool = free(False)
+    """In training forget what is inside the blocks of cavit, and compute it again when it is needed: less memory, but a
+    third more time."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +264,33 @@ class ProxyKnobs(KnobGroup):
 
 
 @dataclass(frozen=True)
+class TransportKnobs(KnobGroup):
+    """Labels by optimal transport, of the method glt."""
+
+    transport: float = fixed(1.0, at_least(0))
+    """Factor of the cross-entropy of the target's labels, over groups (glt)."""
+    transport_triplet: float = fixed(1.0, at_least(0))
+    """Factor of the triplet loss of the target's labels, with a soft margin (glt)."""
+    transport_over: Literal["first", "all"] = fixed("first")
+    """Groups in the cross-entropy: the first alone, as in the authors' code, or all, as in their paper."""
+    transport_groups: tuple[float, ...] = fixed((0.8, 0.93, 1.07), ABOVE_NOTHING)
+    """Classes of each group of labels, as parts of --clusters (authors: 600, 700, 800 for the 751 people of
+    Market-1501)."""
+    transport_power: float = fixed(25.0, above(0))
+    """Power of the likelihoods that labels are transported by."""
+    transport_rounds: int = fixed(1, at_least(1))
+    """Times that k-means finds the labels anew in adaptation; after that, each pass transports them (authors: 11)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "transport_groups", tuple(self.transport_groups))  # a YAML file has a list
+
+    def factors(self) -> dict[str, float]:
+        """Factor of each loss, by its name in metrics.jsonl."""
+        return {"transport": self.transport, "transport_triplet": self.transport_triplet}
+
+
+@dataclass(frozen=True)
 class OptimiserKnobs(KnobGroup):
     """Optimiser."""
 
@@ -305,9 +338,9 @@ class ScheduleKnobs(KnobGroup):
 class StageKnobs(KnobGroup):
     """Method and stages."""
 
-    method: Literal["source", "bn_adapt", "paper", "plus"] = fixed("paper")
-    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method.
-    plus: beyond the paper, statistics of each camera and camera proxies in place of L1C and L2C."""
+    method: Literal["source", "bn_adapt", "paper", "plus", "glt"] = fixed("paper")
+    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method. plus:
+    beyond the paper, camera statistics and proxies in place of L1C and L2C. glt: labels by optimal transport."""
     stages: Literal["both", "source"] = fixed("both")
     """source: the first stage alone, with the learning rates that it has in a run of both."""
     source_steps: int = fixed(300, at_least(1))
@@ -394,6 +427,7 @@ class Config(FlatForm):
     consistency: ConsistencyKnobs = ConsistencyKnobs()
     clusters: ClusterKnobs = ClusterKnobs()
     proxies: ProxyKnobs = ProxyKnobs()
+    transport: TransportKnobs = TransportKnobs()
     optimiser: OptimiserKnobs = OptimiserKnobs()
     schedule: ScheduleKnobs = ScheduleKnobs()
     stages: StageKnobs = StageKnobs()

@@ -6,10 +6,11 @@ from .clustering import cluster
 from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
 from .domain import clip_domain_loss, draw_groups, frame_domain_loss
 from .gradient_norms import gradient_norms
-from .identity import batch_hard_triplet, cross_entropy
+from .identity import batch_hard_triplet, cross_entropy, soft_triplet
 from .info_nce import info_nce
 from .proxies import CameraProxies
 from .scores import score_triplet
+from .transport import transport_plan
 from .weighting import LossWeights
 
 __all__ = [
@@ -35,4 +36,6 @@ __all__ = [
     "gradient_norms",
     "info_nce",
     "score_triplet",
+    "soft_triplet",
+    "transport_plan",
 ]

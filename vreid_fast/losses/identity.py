@@ -30,6 +30,19 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, di
     Raises:
         ValueError: another distance.
     """
+    positive, negative = _hardest(features, labels, distance)
+    # Without a negative the hinge is max(0, -inf) = 0, with no gradient.
+    return F.relu(positive - negative + margin).mean()
+
+
+def soft_triplet(features: Tensor, labels: Tensor, distance: str = "euclidean") -> Tensor:
+    """The same with a soft margin: log(1 + exp(d(anchor, positive) - d(anchor, negative))); raises likewise."""
+    positive, negative = _hardest(features, labels, distance)
+    return F.softplus(positive - negative).mean()
+
+
+def _hardest(features: Tensor, labels: Tensor, distance: str) -> tuple[Tensor, Tensor]:
+    """(B,) distances of each clip to its farthest positive, and to its nearest negative, or infinity."""
     features = _wide(features)
     if distance == "cosine":
         features = F.normalize(features, dim=1)
@@ -42,10 +55,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, di
     else:
         raise ValueError(f"distance must be euclidean or cosine, got {distance!r}")
     same = labels[:, None] == labels[None]
-    positive = distances.masked_fill(~same, -torch.inf).amax(1)
-    negative = distances.masked_fill(same, torch.inf).amin(1)
-    # Without a negative the hinge is max(0, -inf) = 0, with no gradient.
-    return F.relu(positive - negative + margin).mean()
+    return distances.masked_fill(~same, -torch.inf).amax(1), distances.masked_fill(same, torch.inf).amin(1)
 
 
 def _wide(values: Tensor) -> Tensor:

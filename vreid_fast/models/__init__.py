@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from .batch_norm import CameraStatistics, Statistics, camera_statistics, recompute_statistics, using_statistics
+from .batch_norm import (
+    CameraStatistics,
+    DomainNorms,
+    Statistics,
+    camera_statistics,
+    recompute_statistics,
+    using_statistics,
+)
 from .convert import convert
 from .domain import DomainHeads, reversal_strength
 from .network import NetworkOutput, VideoNetwork
@@ -15,6 +22,7 @@ __all__ = [
     "PROJECTING",
     "CameraStatistics",
     "DomainHeads",
+    "DomainNorms",
     "NetworkOutput",
     "Statistics",
     "VideoNetwork",

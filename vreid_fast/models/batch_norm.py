@@ -6,11 +6,15 @@ Re-identification with Camera-based Batch Normalization", ECCV 2020.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .stochastic_depth import settled
 
 Statistics = dict[str, Tensor]
 """Buffers of a network's batch norms, by name."""
@@ -80,6 +84,31 @@ def using_statistics(network: nn.Module, statistics: Statistics | None) -> Itera
         _fill(norms, own)
 
 
+class DomainNorms(nn.Module):
+    """Batch norms of another domain for a network: scales, shifts and statistics apart, all other weights shared.
+
+    Chang et al., "Domain-Specific Batch Normalization for Unsupervised Domain Adaptation", CVPR 2019.
+
+    Args:
+        network: whose batch norms are copied as they are.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        norms = _norms(network)
+        self._names = list(norms)
+        self.norms = nn.ModuleList(copy.deepcopy(norm) for norm in norms.values())
+
+    def forward(self, network: nn.Module, clips: Tensor) -> Any:
+        """What `network(clips)` gives with the batch norms of this domain, which alone take its statistics."""
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, norm in zip(self._names, self.norms, strict=True)
+            for key, tensor in (*norm.named_parameters(), *norm.named_buffers())
+        }
+        return torch.func.functional_call(network, tensors, (clips,))
+
+
 class _Average:
     """Batch norms that average over all batches; with `momentum = None` each would read its count on the device."""
 
@@ -107,14 +136,16 @@ class _Average:
 
 @contextmanager
 def _averaging(network: nn.Module) -> Iterator[_Average]:
-    """The batch norms, in training mode, set to average over all batches; momenta and mode come back afterwards."""
+    """The batch norms, in training mode but of the whole depth, set to average over all batches; momenta and mode come
+    back afterwards."""
     norms = _norms(network)
     momenta, was_training = [norm.momentum for norm in norms.values()], network.training
     network.train()
     average = _Average(norms)
     hooks = [norm.register_forward_pre_hook(average.before(name)) for name, norm in norms.items()]
     try:
-        yield average
+        with settled(network):
+            yield average
     finally:
         for hook, norm, momentum in zip(hooks, norms.values(), momenta, strict=True):
             hook.remove()

@@ -91,7 +91,7 @@ def rename(name: str, network: VideoNetwork, given: Mapping[str, Tensor]) -> dic
 def author_names(network: VideoNetwork) -> dict[str, str]:
     """Names of the authors by ours: their plug-ins are counted among the blocks of a stage, and one kernel of theirs
     over three frames has three parameters of ours, see `TAPS`."""
-    plugins = [tuple(map(int, re.findall(r"\d", place))) for place in network.trunk.plugins]
+    plugins = [tuple(map(int, re.findall(r"\d", place))) for place in getattr(network.trunk, "plugins", ())]
 
     def place(found: re.Match) -> str:
         stage, block = int(found[2]), int(found[3])
@@ -128,7 +128,7 @@ def _published() -> list[str]:
 
 def is_whole(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict under the authors' names is a whole Re-ID network, with a neck, not a trunk alone."""
-    return any(name.split(".")[0] in ("bn", "bottleneck", "projection", "matcher") for name in state)
+    return any(name.split(".")[0] in ("bn", "bottleneck", "projection", "heads", "matcher") for name in state)
 
 
 def _flatten(value: Tensor, axes: int, name: str) -> Tensor:

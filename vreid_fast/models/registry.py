@@ -9,6 +9,7 @@ from vreid_fast.errors import InputError
 
 from .ap3d import ap3d, ap3d_c2d, ap3d_i3d, ap3d_nl, ap3dnl
 from .cal import CAL
+from .cavit import CAViT
 from .network import VideoNetwork
 from .psta import psta
 from .qaconv import qaconv, qaconv_ibnb
@@ -21,7 +22,7 @@ NETWORKS: dict[str, Callable[..., VideoNetwork]] = {
     "small": small, "resnet18": resnet18, "resnet50": resnet50,
     "sinet": sinet, "sbnet": sbnet, "idnet": idnet, "sanet": sanet, "c2d": c2d,
     "ap3d": ap3d, "ap3dnl": ap3dnl, "ap3d_c2d": ap3d_c2d, "ap3d_i3d": ap3d_i3d, "ap3d_nl": ap3d_nl,
-    "tclnet": tclnet, "psta": psta, "cal": CAL,
+    "tclnet": tclnet, "psta": psta, "cal": CAL, "cavit": CAViT,
     "qaconv": qaconv, "qaconv_ibnb": qaconv_ibnb,
 }  # fmt: skip
 """Each is a factory of (identities, frames, size, trunk); the last one only where there is a narrow one too, and the
@@ -41,8 +42,8 @@ def build(
 
     `network(clips)` gives frames (B, T, D), clip (B, D) and logits (B, identities);
     `network.embed(clips)` the vectors (B, D) that are compared at test.
-    sinet and idnet have weights for one T and size, psta for one size, and sbnet and tclnet are built for one T; the
-    others take any. tclnet and psta have several streams, see `NetworkOutput`.
+    sinet and idnet have weights for one T and size, psta and cavit for one size, and sbnet and tclnet are built for
+    one T; the others take any. tclnet and psta have several streams, see `NetworkOutput`.
 
     Args:
         trunk: "full", or "narrow" for a quarter of the channels.

@@ -79,6 +79,8 @@ class ResNetTrunk(nn.Module):
 
     copies: ClassVar[dict[str, str]] = {}
     """Parts that start as copies of others: of weights of a plain ResNet they take what those take."""
+    plain: ClassVar[str] = "the torchvision ResNet of the same depth"
+    """What other weights than its own it starts from."""
 
     def __init__(
         self,
@@ -122,6 +124,20 @@ class ResNetTrunk(nn.Module):
         for stage in range(1, 4):
             x = self._stage(stage, x)
         return self.last_stage(x)
+
+    def plain_names(self) -> dict[str, str]:
+        """Of tensors that are named otherwise in a plain ResNet, the names there by ours."""
+        parts = self.copies.items()
+        return {
+            name: theirs + name.removeprefix(ours)
+            for name in self.state_dict()
+            for ours, theirs in parts
+            if name.startswith(ours)
+        }
+
+    def from_plain(self, name: str, value: Tensor) -> Tensor:
+        """A tensor of a plain ResNet as the one of this name here."""
+        return value
 
     def last_stage(self, x: Tensor) -> Tensor:
         return self._stage(4, x)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vreid_fast.errors import InputError
 from vreid_fast.files import why_no_file
 
+from .cavit import CrossTransformer
 from .convert import author_places, check_convertible, is_whole, rename
 from .network import VideoNetwork
 from .safetensors_files import is_safetensors, read_safetensors
@@ -20,10 +21,12 @@ from .torch_files import read_torch
 from .trunk import ResNetTrunk, added_part
 from .weight_search import Place, equals, joined, keys_of, places
 
+Trunk = ResNetTrunk | CrossTransformer
+
 
 def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classifier: bool = False) -> list[str]:
-    """Fill `network` from a file, in place: its trunk from a ResNet of torchvision's names, or all of it from its
-    authors' file.
+    """Fill `network` from a file, in place: its trunk from a ResNet of torchvision's names, of CAViT from a vision
+    transformer of timm's, or all of it from its authors' file.
 
     Where in the file the weights stand is found out: see `places`.
 
@@ -46,7 +49,7 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
     return _fill_trunk(network.trunk, found, fit, file, path)
 
 
-def load_trunk_weights(trunk: ResNetTrunk, path: str | Path) -> list[str]:
+def load_trunk_weights(trunk: Trunk, path: str | Path) -> list[str]:
     """Fill `trunk` from a file of torchvision-named weights, in place; where in the file they stand is found out.
 
     All of the trunk must be there. Batch-norm counters may be missing; biases of convolutions, which torchvision
@@ -76,47 +79,50 @@ class _Fit(NamedTuple):
     """Plug-ins and the like that the trunk has, where the file has nothing for them."""
 
 
-def _look(trunk: ResNetTrunk, file: object) -> tuple[list[Place], _Fit | None]:
+def _look(trunk: Trunk, file: object) -> tuple[list[Place], _Fit | None]:
     """The places of a trunk in a file, the best first, and what it can take of that one; None where there is none."""
-    own = trunk.state_dict()
-    found = places(file, own, lambda name, value: value.shape == own[name].shape)
+    wanted = _wanted(trunk)
+    found = places(file, wanted, lambda name, value: value.shape == wanted[name].shape)
     return found, _fit(trunk, found[0].tensors) if found else None
 
 
-def _fit(trunk: ResNetTrunk, given: Mapping[str, Tensor]) -> _Fit:
-    own = trunk.state_dict()
-    for ours, theirs in trunk.copies.items():
-        if not any(name.startswith(ours) for name in given):
-            given = {
-                **given,
-                **{ours + key.removeprefix(theirs): given[key] for key in given if key.startswith(theirs)},
-            }
-    plugins = [name for name in own if added_part(name) and not name.startswith(tuple(trunk.copies))]
+def _wanted(trunk: Trunk) -> dict[str, Tensor]:
+    """Tensors of a trunk by the names of the plain network that weights come from, then by its own."""
+    own, wanted = trunk.state_dict(), {}
+    for ours, theirs in trunk.plain_names().items():
+        wanted.setdefault(theirs, own[ours])
+    return {**wanted, **own}
+
+
+def _fit(trunk: Trunk, given: Mapping[str, Tensor]) -> _Fit:
+    own, names = trunk.state_dict(), trunk.plain_names()
+    if not any(ours in given for ours in names):
+        copied = {ours: trunk.from_plain(ours, given[theirs]) for ours, theirs in names.items() if theirs in given}
+        given = {**given, **copied}
+    plugins = [name for name in own if added_part(name) and name not in names]
     convolutions = {f"{name}.bias" for name, module in trunk.named_modules() if isinstance(module, nn.Conv2d)}
     biases = [name for name in own if name in convolutions and name not in plugins]
     biases, plugins = ([] if any(name in given for name in group) else group for group in (biases, plugins))
     wanted = [name for name in own if not is_counter(name) and name not in {*biases, *plugins}]
     taken = {name: given[name] for name in own if name in given and not misfit(name, given[name], own[name])}
-    missing = [f"{name} is missing" for name in wanted if name not in given]
+    missing = list(dict.fromkeys(f"{names.get(name, name)} is missing" for name in wanted if name not in given))
     unlike = [reason for name in wanted if name in given and (reason := misfit(name, given[name], own[name]))]
     return _Fit(unlike + missing, taken, biases, len({added_part(name) for name in plugins}))
 
 
-def _fill_trunk(trunk: ResNetTrunk, found: list[Place], fit: _Fit | None, file: object, path: str | Path) -> list[str]:
-    own = trunk.state_dict()
+def _fill_trunk(trunk: Trunk, found: list[Place], fit: _Fit | None, file: object, path: str | Path) -> list[str]:
+    own, names, wanted = trunk.state_dict(), trunk.plain_names(), _wanted(trunk)
+    what = f"give a file saved from {trunk.plain}, or another --network"
     if fit is None:
         raise InputError(
             f"weights {path}: no name in it is one of this network's; it holds {keys_of(file)}; wanted are "
-            f"{few([*own], 10)}; give a file saved from the torchvision ResNet of the same depth, or another --network"
+            f"{few([*wanted], 10)}; {what}"
         )
     if fit.bad:
-        strange = found[0].fits < len(own) / 2
-        names = f"; it holds {keys_of(file)}; wanted are {few([*own], 10)}" if strange else ""
-        raise InputError(
-            f"weights {path} do not fit this network: {few(fit.bad)}{names}; "
-            "give a file saved from the torchvision ResNet of the same depth, or another --network"
-        )
-    notes = _account(path, found, own, file)
+        strange = found[0].fits < len({names.get(name, name) for name in own}) / 2
+        both = f"; it holds {keys_of(file)}; wanted are {few([*wanted], 10)}" if strange else ""
+        raise InputError(f"weights {path} do not fit this network: {few(fit.bad)}{both}; {what}")
+    notes = _account(path, found, wanted, file)
     if fit.biases:
         notes.append(f"weights {path}: no biases of convolutions, {len(fit.biases)} start at zero")
     if fit.no_plugins:

@@ -28,12 +28,15 @@ LOSSES = {
     "cross_entropy": "Identity cross-entropy (eq. 5)",
     "triplet": "Triplet (eq. 6)",
     "info_nce": "InfoNCE, frames of a person",
+    "clothes": "Clothes-based adversarial (CAL)",
     "l1s": "L1S, domain of frames (eq. 7)",
     "l2s": "L2S, domain of clips (eq. 8)",
     "l3s": "L3S, domain of mixtures (eq. 9)",
     "l1c": "L1C, same cluster (eq. 14)",
     "l2c": "L2C, cluster mean (eq. 15)",
     "proxy": "Camera proxies (plus)",
+    "transport": "Transported labels (glt)",
+    "transport_triplet": "Transported labels' triplet (glt)",
 }
 
 # The same as a label has room for.
@@ -45,6 +48,8 @@ DIAGNOSTICS = {
     "domain_accuracy_clips": "Domain accuracy, clips",
     "agreement": "Student and teacher agree",
     "disagreement": "Student and teacher disagree (eq. 14)",
+    "clothes_told": "Cross-entropy of the classifier of clothes",
+    "clothes_accuracy": "Clothes told by it",
     "gradient_norm": "Gradient norm of the total",
     "clips_per_second": "Clips a second",
 }

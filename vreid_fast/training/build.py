@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import MATCHING, PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
+from vreid_fast.models.cavit import CrossTransformer
 
 from . import resume
 from .checkpoint import load
@@ -34,6 +35,7 @@ from .proxy_consistency import ProxyConsistency
 from .session import Session
 from .steps import Steps
 from .target_statistics import embed_target
+from .transport_consistency import TransportConsistency
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Method:
     """What it makes of the unlabelled target; None = the second stage goes on with the source alone."""
     one_camera: bool = False
     """Whether a target batch is of one camera, where each camera has statistics of its own."""
+    adversarial: bool = True
+    """Whether domain heads learn."""
+    domain_norms: bool = False
+    """Whether source and target have batch norms apart."""
 
 
 METHODS = {
@@ -53,6 +59,7 @@ METHODS = {
     "bn_adapt": Method("target"),
     "paper": Method("target", PaperConsistency),
     "plus": Method("camera", ProxyConsistency, one_camera=True),
+    "glt": Method("target", TransportConsistency, adversarial=False, domain_norms=True),
 }
 
 
@@ -86,6 +93,12 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
     network = _build(config, identities)
     check_test_clips(config, network)
     compare_by(config, network)
+    if knobs.recompute:
+        if not isinstance(network.trunk, CrossTransformer):
+            raise InputError(
+                f"--recompute true: network {knobs.network} has no blocks to compute again, cavit has; leave it out"
+            )
+        network.trunk.recompute = True
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
     return network, notes
 
@@ -221,13 +234,16 @@ def read_state(config: Config, folder: Path) -> dict:
 
 
 def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
+    adversarial = config.adversarial
+    if not METHODS[config.stages.method].adversarial:
+        adversarial = replace(adversarial, l1s=0.0, l2s=0.0, l3s=0.0)
     profile = Profile(session.folder, config.run.profile, session.learner.device)
     compute = Compute(
-        session.learner, session.precision, labels, config.identity, config.adversarial,
+        session.learner, session.precision, labels, config.identity, adversarial,
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
     )  # fmt: skip
     return Steps(
-        session, compute, config.stages, config.schedule, config.adversarial,
+        session, compute, config.stages, config.schedule, adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
         graph=make_graph(config.device.graph, session.learner.device),
@@ -245,6 +261,7 @@ def start_adaptation(config: Config, session: Session, batches: Batches, protoco
         consistency, learning_rate=optimiser.adapt_lr, head_learning_rate=optimiser.head_lr,
         domain_width=adversarial.domain_width, domain_dropout=adversarial.domain_dropout,
         loss_weights=optimiser.loss_weights, ema_decay=config.consistency.ema_decay,
+        domain_norms=METHODS[config.stages.method].domain_norms,
     )  # fmt: skip
 
 
@@ -256,8 +273,11 @@ def make_consistency(
     kind = METHODS[config.stages.method].consistency
     if kind is PaperConsistency:
         return PaperConsistency(config.consistency, clusters, batches, precision, width, device)
+    embed = partial(embed_target, batches=batches, protocol=protocol, precision=precision, per_camera=per_camera)
+    identities = batches.domains.hidden_identities()
+    if kind is TransportConsistency:
+        steps = config.stages.adapt_steps
+        return TransportConsistency(config.transport, clusters, batches, embed, width, steps, device, identities)
     if kind is ProxyConsistency:
-        embed = partial(embed_target, batches=batches, protocol=protocol, precision=precision, per_camera=per_camera)
-        identities = batches.domains.hidden_identities()
         return ProxyConsistency(config.proxies, clusters, batches, embed, width, device, identities)
     return None

@@ -26,10 +26,10 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "student": (dict,), "optimiser": (dict,), "statistics": (dict,), "scores": (dict,), "scaler": (dict,),
     "heads": (dict, type(None)), "weights": (dict, type(None)), "teacher": (dict, type(None)),
     "memory": (dict, type(None)), "clothes": (dict, type(None)), "neighbours": (dict, type(None)),
-    "before": (Tensor, type(None)), "random": (Tensor,),
+    "source_norms": (dict, type(None)), "before": (Tensor, type(None)), "random": (Tensor,),
     "random_cuda": (list,),
 }  # fmt: skip
-NEWER = ("clothes", "neighbours")
+NEWER = ("clothes", "neighbours", "source_norms")
 """Entries that older checkpoints lack: nothing is in them."""
 
 

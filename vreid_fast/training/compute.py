@@ -20,7 +20,7 @@ from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms,
 from vreid_fast.models import NetworkOutput
 
 from .adversarial import Drawn, domain_losses
-from .learner import Learner
+from .learner import Adaptation, Learner
 from .logbook import Scalars
 from .profile import Profile
 
@@ -108,7 +108,7 @@ class Compute:
         teacher, consistency, part = adaptation.teacher, adaptation.consistency, self.profile.part
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
         with part("student"), self.precision.cast():
-            of_source = self.learner.student(inputs.source_clips)
+            of_source = self._of_source(adaptation, inputs.source_clips)
             of_target = self.learner.student(inputs.student_view)
         with part("teacher"), self.precision.cast():
             of_teacher = teacher(inputs.teacher_view)
@@ -145,6 +145,11 @@ class Compute:
         watched = {"features of the teacher": of_teacher.float().sum()}  # not finite where one is not
         return Computed({**losses, "total": loss}, scalars, watched)
 
+    def _of_source(self, adaptation: Adaptation, clips: Tensor) -> NetworkOutput:
+        if adaptation.source_norms is None:
+            return self.learner.student(clips)
+        return adaptation.source_norms(self.learner.student, clips)
+
     def _factors(self) -> dict[str, float]:
         """Of the losses on the source."""
         clothes = self.learner.clothes
@@ -158,7 +163,10 @@ class Compute:
         losses: Terms = {}
         facts: Terms = {}
         if knobs.cross_entropy:
-            losses["cross_entropy"] = _sum(cross_entropy(one.logits, labels, knobs.smoothing) for one in streams)
+            with_margin = self.learner.student.with_margin
+            losses["cross_entropy"] = _sum(
+                cross_entropy(with_margin(one.logits, labels), labels, knobs.smoothing) for one in streams
+            )
         if knobs.triplet and output.scores is not None:
             losses["triplet"] = score_triplet(output.scores, labels, knobs.margin)
         elif knobs.triplet:

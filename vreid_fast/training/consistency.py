@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs
 from vreid_fast.data.batches import Batches
@@ -57,6 +57,11 @@ class Consistency(ABC):
         if clusters.camera_aware and domains.cameras() is None:
             notes.append("the target's cameras are not known: clusters may fall apart by camera")
         return notes
+
+    @property
+    def learns(self) -> nn.Module | None:
+        """What of it learns with the student; None = nothing."""
+        return None
 
     def start(self, teacher: MeanTeacher) -> None:
         """What the first step finds; not called where a run goes on from a checkpoint."""

@@ -10,7 +10,7 @@ import torch
 
 from vreid_fast.data.sampling.graph import GraphSampler
 from vreid_fast.losses import LossWeights
-from vreid_fast.models import CameraStatistics, DomainHeads, VideoNetwork
+from vreid_fast.models import CameraStatistics, DomainHeads, DomainNorms, VideoNetwork
 from vreid_fast.models.state import shown
 
 from .checkpoint_checks import check_state, check_statistics
@@ -28,6 +28,8 @@ class Adaptation:
     weights: LossWeights
     teacher: MeanTeacher
     consistency: Consistency
+    source_norms: DomainNorms | None = None
+    """Batch norms of the source, where it has its own; the student's are then the target's."""
 
 
 class Learner:
@@ -80,12 +82,18 @@ class Learner:
         domain_dropout: float = 0.5,
         loss_weights: str = "fixed",
         ema_decay: float = 0.99,
+        domain_norms: bool = False,
     ) -> None:
-        """Add teacher (a copy of the student as it is), domain heads, loss weights; start the optimiser anew."""
+        """Add teacher (a copy of the student as it is), domain heads, loss weights; start the optimiser anew.
+
+        Args:
+            domain_norms: whether the source has batch norms of its own from now on.
+        """
         student = self.student
         heads = DomainHeads(student.width, domain_width, domain_dropout, student.frame_width).to(self.device)
         weights = LossWeights(loss_weights).to(self.device)
-        self.adaptation = Adaptation(heads, weights, MeanTeacher(self.student, ema_decay), consistency)
+        source_norms = DomainNorms(student) if domain_norms else None
+        self.adaptation = Adaptation(heads, weights, MeanTeacher(student, ema_decay), consistency, source_norms)
         self.restart_optimiser(learning_rate, head_learning_rate)
 
     def restart_optimiser(self, learning_rate: float, head_learning_rate: float = 0.0) -> None:
@@ -96,9 +104,17 @@ class Learner:
         groups: list[dict[str, Any]] = [{"params": rest, "peak": learning_rate}]
         if trunk:
             groups.append({"params": trunk, "peak": learning_rate * self.trunk_rate})
+        groups += [{"params": list(module.parameters()), "peak": learning_rate} for module in self._with_it()]
         for module in (self.adaptation.heads, self.adaptation.weights) if self.adaptation else ():
             groups.append({"params": list(module.parameters()), "peak": head_learning_rate, "weight_decay": 0.0})
         self.optimiser = make_optimiser(groups, self.weight_decay, self.recordable, self.kind, self.momentum)
+
+    def _with_it(self) -> list[torch.nn.Module]:
+        """What learns as the student does: batch norms of the source, and what the consistency has."""
+        if self.adaptation is None:
+            return []
+        modules = (self.adaptation.source_norms, self.adaptation.consistency.learns)
+        return [module for module in modules if module is not None]
 
     def set_learning_rate(self, step: int, steps: int, warmup: int, schedule: str = "cosine", **drops: Any) -> float:
         """Each group's peak times `learning_rate_factor`; returns the student's rate."""
@@ -117,6 +133,7 @@ class Learner:
         modules: dict[str, torch.nn.Module] = dict(self.networks())
         if self.adaptation is not None:
             modules |= {"heads": self.adaptation.heads, "weights": self.adaptation.weights}
+            modules |= {f"with it {number}": module for number, module in enumerate(self._with_it())}
         if self.clothes is not None:
             modules["clothes"] = self.clothes.judge
         for name, module in modules.items():
@@ -126,10 +143,10 @@ class Learner:
         """What learns or remembers beside the student, by its name in a checkpoint."""
         parts, first = self.adaptation, {"clothes": self.clothes, "neighbours": self.neighbours}
         if parts is None:
-            return {**first, **dict.fromkeys(("heads", "weights", "teacher", "memory"))}
+            return {**first, **dict.fromkeys(("heads", "weights", "teacher", "memory", "source_norms"))}
         return {
             **first, "heads": parts.heads, "weights": parts.weights, "teacher": parts.teacher,
-            "memory": parts.consistency,
+            "memory": parts.consistency, "source_norms": parts.source_norms,
         }  # fmt: skip
 
     def state_dict(self) -> dict:

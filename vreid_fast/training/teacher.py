@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vreid_fast.kernels import EmaUpdater
 from vreid_fast.models import VideoNetwork
+from vreid_fast.models.stochastic_depth import settle
 
 from .checkpoint_checks import check_state
 
@@ -17,7 +18,7 @@ class MeanTeacher:
     """A teacher that starts as a copy of `student`.
 
     Its forward uses the batch statistics of the target clips it is given, as the student's does; its
-    buffers follow the student's by the same average.
+    buffers follow the student's by the same average. It has its whole depth where the student's is stochastic.
 
     Args:
         student: the network to follow.
@@ -26,6 +27,7 @@ class MeanTeacher:
 
     def __init__(self, student: VideoNetwork, decay: float = 0.99):
         self.network = copy.deepcopy(student).train().requires_grad_(False)
+        settle(self.network)
         self.updater = EmaUpdater(self.network, student, decay)
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 ClipRule = Literal["even", "all", "contiguous", "completed", "begin", "dense", "interleaved"]
-RandomRule = Literal["blocks", "window", "bins"]
+RandomRule = Literal["blocks", "even", "window", "bins"]
 
 
 def random_frames(length: int, frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -31,15 +31,18 @@ def random_clip(length: int, frames: int, rng: np.random.Generator, rule: Random
     """A random clip for training, (T,) int64 frame numbers, ascending.
 
     Args:
-        rule: "blocks" = `random_frames` (SINet); "window" = every stride-th frame from a random one on, of a tracklet
-            of fewer than T * stride frames any T (AP3D, TCLNet); "bins" = a random frame out of each of T bins of
-            `stride` frames, which is halved until they fit, in a random place (PSTA). Of fewer than T frames some are
-            taken again.
+        rule: "blocks" = `random_frames` (SINet); "even" = `evenly_spaced_frames` (CAViT); "window" = every stride-th
+            frame from a random one on, of a tracklet of fewer than T * stride frames any T (AP3D, TCLNet); "bins" = a
+            random frame out of each of T bins of `stride` frames, which is halved until they fit, in a random place
+            (PSTA). Of fewer than T frames some are taken again.
     """
     _check(length, frames)
     if rule == "blocks":
         return random_frames(length, frames, rng)
-    if rule == "window":
+    if rule == "even":
+        if length >= frames:
+            return evenly_spaced_frames(length, frames)
+    elif rule == "window":
         if length >= frames * stride:
             return rng.integers(length - (frames - 1) * stride) + np.arange(frames) * stride
     else:
