@@ -26,6 +26,7 @@ from .files import write_text
 from .training import build
 from .training.learner import Learner
 from .training.neighbours import measure_people
+from .training.rank_checks import check_ranks
 from .training.results import greet, print_results, read_result, write_results
 from .training.resume import check_data
 from .training.run_folder import RunFolder
@@ -169,7 +170,7 @@ def train_splits(config: Config, resume: bool = False) -> dict:
 def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         config, resume = parse_command(argv)
-        build.check_ranks(config)
+        check_ranks(config, build.METHODS[config.stages.method].domain_norms)
         run = train_splits if config.data.split == "all" else train
         print_results(config.run.run, run(config, resume is not None))
 

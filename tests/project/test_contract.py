@@ -56,7 +56,10 @@ def old_run(request, data, tmp_path_factory):
     run = tmp_path_factory.mktemp("old") / "run"
     assert train(flags(data, run, method=request.param)) == 0
     state = torch.load(run / "last.pt", weights_only=True)
-    assert state.keys() == STATE | {"data"} and state["memory"].keys() >= MEMORY[request.param]
+    assert (
+        state.keys() == STATE | {"data", "clothes", "neighbours", "source_norms"}
+        and state["memory"].keys() >= MEMORY[request.param]
+    )
     state["memory"] = {name: state["memory"][name] for name in MEMORY[request.param]}
     assert state["format"] == 2 and type(state["config"]["combined_sizes"]) is tuple
     assert list(state["config"]) == list(Config().knobs())
@@ -64,7 +67,8 @@ def old_run(request, data, tmp_path_factory):
     assert list(flat) == list(Config().knobs()) and flat["combined_sizes"] == [2, 4, 8]
     # Plain dicts of plain values, with nothing of this package in them.
     state["config"] = {name: flat[name] for name in flat} | {"combined_sizes": (2, 4, 8), "drops": (40, 80, 120, 150)}
-    del state["data"]
+    for newer in ("data", "clothes", "neighbours", "source_norms"):
+        del state[newer]
     torch.save(state, run / "last.pt")
     (run / "config.yaml").write_text(yaml.safe_dump(flat, sort_keys=False))
     return run

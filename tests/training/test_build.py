@@ -133,7 +133,8 @@ def test_the_whole_configuration_is_seen_in_the_named_places_alone():
         for path in PACKAGE.rglob("*.py")
         if re.search(r"\bConfig\b", path.read_text()) and path.parent.name not in ("config", "ladder")
     }
-    assert seen == {"train.py", "evaluate.py", "training/build.py"}
+    checks = {"training/network_checks.py", "training/rank_checks.py"}
+    assert seen == {"train.py", "evaluate.py", "training/build.py", *checks}
     for path in PACKAGE.rglob("*.py"):
         assert not re.search(r"getattr\((self\.)?config\b", path.read_text()), path
     assert not re.search(r"isinstance|\.method\b", (PACKAGE / "training" / "steps.py").read_text())

@@ -61,7 +61,7 @@ def test_a_run_is_gone_on_from_and_the_second_stage_begins_with_it(data, run, tm
     ("changes", "said"),
     [
         *(({"method": method}, f"--method {method}: network qaconv compares pairs of tracklets and has no vectors")
-          for method in ("bn_adapt", "paper", "plus")),
+          for method in ("bn_adapt", "paper", "plus", "glt")),
         ({"statistics": "target"}, "--statistics target: .* set --statistics auto"),
         ({"cross_entropy": 1.0}, "--cross_entropy 1.0: .* set --cross_entropy 0"),
         ({"info_nce": 0.1}, "--info_nce 0.1: .* set --info_nce 0"),
