@@ -19,7 +19,7 @@ def page(capsys, *words):
 def test_the_first_page_is_short_and_leads_to_all_groups(capsys, words):
     text = page(capsys, *words)
     lines = text.splitlines()
-    assert lines[0].startswith("usage: ") and len(lines) <= 72 and max(map(len, lines)) <= 100
+    assert lines[0].startswith("usage: ") and len(lines) <= 75 and max(map(len, lines)) <= 100
     assert set(OFTEN) <= set(re.findall(r"^  --(\w+)", text, re.MULTILINE))
     assert set(re.findall(r"^  (\w+) +.*\(\d+\)$", text, re.MULTILINE)) == set(Config.groups())
     assert f"All {len(Config().knobs())} knobs" in text and "authors_release" in text

@@ -33,6 +33,7 @@ ONLY_IN = {
         "vreid_fast.config",
         "vreid_fast.training.build",
         "vreid_fast.training.network_checks",
+        "vreid_fast.training.rank_checks",
         *PROGRAMS,
     },
     "vreid_fast.config.knobs.Config": {"vreid_fast.config"},
