@@ -25,6 +25,7 @@ from .evaluation.splits import count_splits
 from .files import write_text
 from .training import build
 from .training.learner import Learner
+from .training.methods import METHODS
 from .training.neighbours import measure_people
 from .training.rank_checks import check_ranks
 from .training.results import greet, print_results, read_result, write_results
@@ -170,7 +171,7 @@ def train_splits(config: Config, resume: bool = False) -> dict:
 def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         config, resume = parse_command(argv)
-        check_ranks(config, build.METHODS[config.stages.method].domain_norms)
+        check_ranks(config, METHODS[config.stages.method].domain_norms)
         run = train_splits if config.data.split == "all" else train
         print_results(config.run.run, run(config, resume is not None))
 

@@ -32,6 +32,7 @@ ONLY_IN = {
     "vreid_fast.config.Config": {
         "vreid_fast.config",
         "vreid_fast.training.build",
+        "vreid_fast.training.methods",
         "vreid_fast.training.network_checks",
         "vreid_fast.training.rank_checks",
         *PROGRAMS,

@@ -11,7 +11,7 @@ from vreid_fast.config import Config
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.models import build as build_network
-from vreid_fast.training import build
+from vreid_fast.training import build, methods
 from vreid_fast.training.consistency import PaperConsistency
 from vreid_fast.training.graph import make_graph
 from vreid_fast.training.learner import Learner
@@ -52,9 +52,9 @@ def test_without_cameras_the_whole_target_gives_the_statistics(cameras, said):
 def test_each_method_makes_its_own_of_the_target(method, kind):
     learner = Learner(build_network("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=0.0)
     batches = SimpleNamespace(domains=domains([0, 1] * 4 + [0]), target_pass=lambda: 3, target_batch=4)
-    made = build.make_consistency(Config.of(method=method), learner, batches, None, CPU, per_camera=True)
+    made = methods.make_consistency(Config.of(method=method), learner, batches, None, CPU, per_camera=True)
     assert made is None if kind is None else type(made) is kind
-    assert build.METHODS.keys() == {"source", "bn_adapt", "paper", "plus", "glt"}
+    assert methods.METHODS.keys() == {"source", "bn_adapt", "paper", "plus", "glt"}
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_the_whole_configuration_is_seen_in_the_named_places_alone():
         for path in PACKAGE.rglob("*.py")
         if re.search(r"\bConfig\b", path.read_text()) and path.parent.name not in ("config", "ladder")
     }
-    checks = {"training/network_checks.py", "training/rank_checks.py"}
-    assert seen == {"train.py", "evaluate.py", "training/build.py", *checks}
+    named = {"build", "methods", "network_checks", "rank_checks"}
+    assert seen == {"train.py", "evaluate.py", *(f"training/{name}.py" for name in named)}
     for path in PACKAGE.rglob("*.py"):
         assert not re.search(r"getattr\((self\.)?config\b", path.read_text()), path
     assert not re.search(r"isinstance|\.method\b", (PACKAGE / "training" / "steps.py").read_text())

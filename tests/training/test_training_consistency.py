@@ -12,8 +12,8 @@ from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
 from vreid_fast.models import build
 from vreid_fast.training import proxy_consistency
-from vreid_fast.training.build import METHODS
 from vreid_fast.training.consistency import Consistency, PaperConsistency, count_clusters
+from vreid_fast.training.methods import METHODS
 from vreid_fast.training.proxy_consistency import ProxyConsistency
 from vreid_fast.training.teacher import MeanTeacher
 

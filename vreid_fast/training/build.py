@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,41 +27,13 @@ from .checkpoint import load
 from .checkpoint_checks import check_agreement, check_identities, check_state, check_statistics, check_there, reading
 from .clothes import Clothes
 from .compute import Compute
-from .consistency import Consistency, PaperConsistency
 from .graph import make_graph
 from .learner import Learner
+from .methods import METHODS, make_consistency
 from .network_checks import check_matching, check_sampler, check_test_clips, compare_by
 from .profile import Profile
-from .proxy_consistency import ProxyConsistency
 from .session import Session
 from .steps import Steps
-from .target_statistics import embed_target
-from .transport_consistency import TransportConsistency
-
-
-@dataclass(frozen=True)
-class Method:
-    """What sets a method apart from the others."""
-
-    statistics: str
-    """Batch-norm statistics at test, with `--statistics auto`."""
-    consistency: type[Consistency] | None = None
-    """What it makes of the unlabelled target; None = the second stage goes on with the source alone."""
-    one_camera: bool = False
-    """Whether a target batch is of one camera, where each camera has statistics of its own."""
-    adversarial: bool = True
-    """Whether domain heads learn."""
-    domain_norms: bool = False
-    """Whether source and target have batch norms apart."""
-
-
-METHODS = {
-    "source": Method("running"),
-    "bn_adapt": Method("target"),
-    "paper": Method("target", PaperConsistency),
-    "plus": Method("camera", ProxyConsistency, one_camera=True),
-    "glt": Method("target", TransportConsistency, adversarial=False, domain_norms=True),
-}
 
 
 def read_domains(config: Config) -> Domains:
@@ -266,21 +237,3 @@ def start_adaptation(config: Config, session: Session, batches: Batches, protoco
         loss_weights=optimiser.loss_weights, ema_decay=config.consistency.ema_decay,
         domain_norms=METHODS[config.stages.method].domain_norms,
     )  # fmt: skip
-
-
-def make_consistency(
-    config: Config, learner: Learner, batches: Batches, protocol: Protocol, precision: Precision, per_camera: bool
-) -> Consistency | None:
-    """What the method makes of the unlabelled target."""
-    clusters, width, device = config.clusters, learner.student.width, learner.device
-    kind = METHODS[config.stages.method].consistency
-    if kind is PaperConsistency:
-        return PaperConsistency(config.consistency, clusters, batches, precision, width, device)
-    embed = partial(embed_target, batches=batches, protocol=protocol, precision=precision, per_camera=per_camera)
-    identities = batches.domains.hidden_identities()
-    if kind is TransportConsistency:
-        steps = config.stages.adapt_steps
-        return TransportConsistency(config.transport, clusters, batches, embed, width, steps, device, identities)
-    if kind is ProxyConsistency:
-        return ProxyConsistency(config.proxies, clusters, batches, embed, width, device, identities)
-    return None

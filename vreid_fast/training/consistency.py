@@ -1,7 +1,7 @@
 """What a method makes of the unlabelled target: clusters of it, and losses that student and teacher agree on them.
 
 `PaperConsistency` is L^C of the paper (eq. 16); that of `plus` is in `proxy_consistency`. Another method is another
-class, a line in `build.METHODS` and one in `build.make_consistency`.
+class, a line in `methods.METHODS` and one in `methods.make_consistency`.
 """
 
 from __future__ import annotations
