@@ -13,7 +13,7 @@ import vreid_fast
 from vreid_fast import export as command
 from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.export import RgbNetwork, compare, main, to_onnx, to_program
-from vreid_fast.models import NETWORKS, build
+from vreid_fast.models import MATCHING, NETWORKS, build
 from vreid_fast.train import main as train
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -147,7 +147,7 @@ def make(name):
     return network, frames, 255 * torch.rand(64, frames, 3, 96, 48)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in MATCHING])  # the others have no vectors
 def test_every_network_takes_any_batch(name):
     network, frames, rgb = make(name)
     model = RgbNetwork(network, frames, image=False).eval()

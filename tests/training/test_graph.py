@@ -89,7 +89,7 @@ RUNS = [
     ("paper", {"camera_aware": False}),
     ("paper", {"loss_weights": "uncertainty", "combined_sizes": [2, 4]}), ("paper", {"cluster_over": "batch"}),
     ("paper", {"l1s": 0, "l2s": 0, "l3s": 0}), ("plus", {"precision": "bf16"}),
-    ("glt", {}), ("glt", {"transport_over": "all", "transport_rounds": 3}),
+    ("glt", {"transport_over": "all", "transport_rounds": 3}),
     ("source", {"clothes": 1.0, "clothes_start": 0.3}),
     ("paper", {"clothes": 1.0, "clothes_start": 0.3, "clothes_by": "memory", "combined_sizes": [2]}),
 ]  # fmt: skip

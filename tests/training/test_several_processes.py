@@ -1,6 +1,7 @@
 """Several processes compute what one does, in float64; they stop, fail and go on together. See `vreid_fast.ranks`."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,12 @@ import sys
 import pytest
 from support.ranked import SCRIPT, furthest, log, run, state
 from support.small_runs import TINY
+
+from vreid_fast import ranks
+from vreid_fast.config import Config
+from vreid_fast.errors import InputError
+from vreid_fast.training.methods import METHODS
+from vreid_fast.training.rank_checks import check_ranks
 
 RATES = {"source_lr": 1e-4, "adapt_lr": 1e-4, "head_lr": 1e-4}
 """Low, as Adam makes ten of a difference in each step where gradients are near zero."""
@@ -50,7 +57,7 @@ def errors(left):
     return [line for one in left for line in one.err.splitlines() if line.startswith("error:")]
 
 
-@pytest.mark.parametrize(("method", "size"), [("bn_adapt", 2), ("paper", 2), ("plus", 4)])
+@pytest.mark.parametrize(("method", "size"), [("paper", 2), ("plus", 4)])
 def test_several_processes_train_as_one_does(alone, data, tmp_path, method, size):
     left = run(size, words(data, tmp_path / "run", method=method))
     assert [one.code for one in left] == [0] * size, [one.err for one in left]
@@ -107,15 +114,25 @@ def test_of_a_killed_process_the_others_tell(data, tmp_path):
         ),
         ({"method": "glt"}, "--method glt: works in one process; take another, or start one"),
         ({"network": "cavit"}, "--network cavit: draws which blocks a clip skips, in one process"),
+        ({"network": "qaconv"}, "--network qaconv: compares the pairs of one process; take another"),
+        ({"per_epoch": "graph"}, "--per_epoch graph: makes batches in one process; set --per_epoch tracklets"),
         ({"graph": "on"}, "--graph on: works in one process; leave it out"),
         ({"split": "all"}, "--split all: works in one process; start one run for each split"),
     ],
 )
-def test_what_several_cannot_do_is_refused_before_anything_is_made(data, tmp_path, changes, said):
-    left = run(2, words(data, tmp_path / "run", **changes))
+def test_what_several_cannot_do_is_refused(monkeypatch, changes, said):
+    config = Config.of(**{"people": 4, "target_batch": 8, **changes})
+    check_ranks(config, domain_norms=METHODS[config.stages.method].domain_norms)  # one process can
+    monkeypatch.setattr(ranks, "_size", 2)
+    with pytest.raises(InputError, match=f"^{re.escape(said)}"):
+        check_ranks(config, domain_norms=METHODS[config.stages.method].domain_norms)
+
+
+def test_a_refusal_is_said_once_before_anything_is_made(data, tmp_path):
+    left = run(2, words(data, tmp_path / "run", people=3))
     assert [one.code for one in left] == [2, 2]
     [line] = errors(left)
-    assert line.startswith(f"error: {said}")
+    assert line.startswith("error: --people 3: does not divide by the 2 processes")
     assert not (tmp_path / "run").exists()
 
 

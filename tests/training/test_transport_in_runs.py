@@ -31,10 +31,9 @@ def test_a_run_logs_its_losses_and_its_labels(glt_run):
     assert counts.tolist() == [8, 8, 8]
 
 
-@pytest.mark.parametrize("stop_after", [5, 9])
-def test_a_resume_is_the_same_bit_for_bit(data, glt_run, tmp_path, interrupt_step, stop_after):  # noqa: F811
+def test_a_resume_is_the_same_bit_for_bit(data, glt_run, tmp_path, interrupt_step):  # noqa: F811
     run = tmp_path / "run"
-    interrupt_step(stop_after)
+    interrupt_step(9)
     with pytest.raises(Stopped):
         train(knobs(data, run, method="glt", adapt_steps=8))
     assert main(["--resume", str(run)]) == 0
