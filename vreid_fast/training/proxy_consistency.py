@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -108,9 +108,7 @@ class ProxyConsistency(Consistency):
             "pairs_kept": 0.0 if before is None else pair_agreement(labels, before).recall,
             "clusters_stayed": float(stays),
         }
-        if self.identities is not None:
-            found |= zip(UNSEEN, pair_agreement(labels, self.identities))
-        self.facts.copy_(torch.tensor([float(found[name]) for name in self.names]))
+        put_down(self.facts, self.names, found, labels, self.identities)
 
     def losses(
         self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
@@ -143,3 +141,12 @@ class ProxyConsistency(Consistency):
             self.facts.copy_(facts)
         elif self.proxies.labels is not None:
             self._tell(self.proxies, None, stays=False)
+
+
+def put_down(
+    facts: Tensor, names: Sequence[str], found: dict[str, float | Tensor], labels: Tensor, identities: Tensor | None
+) -> None:
+    """Write what was found of the labels of a pass where steps read it; with identities also how far they agree."""
+    if identities is not None:
+        found = {**found, **dict(zip(UNSEEN, pair_agreement(labels, identities)))}
+    facts.copy_(torch.tensor([float(found[name]) for name in names]))

@@ -25,7 +25,7 @@ from vreid_fast.models import VideoNetwork
 
 from .checkpoint_checks import check_state
 from .consistency import Consistency, Terms
-from .proxy_consistency import UNSEEN
+from .proxy_consistency import UNSEEN, put_down
 from .teacher import MeanTeacher
 
 FACTS = (
@@ -109,9 +109,7 @@ class TransportConsistency(Consistency):
             **cluster_facts(labels, head.out_features, cameras),
             "pairs_kept": 0.0 if before is None else pair_agreement(labels, before).recall,
         }
-        if self.identities is not None:
-            found |= zip(UNSEEN, pair_agreement(labels, self.identities))
-        self.facts.copy_(torch.tensor([float(found[name]) for name in self.names]))
+        put_down(self.facts, self.names, found, labels, self.identities)
 
     def losses(
         self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
