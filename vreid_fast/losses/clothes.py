@@ -49,7 +49,8 @@ def clothes_adversarial_loss(
     scores = scale * cosines
     of_others = scores.masked_fill(~others, -torch.inf).logsumexp(1, keepdim=True)
     log_likelihood = scores - torch.logaddexp(of_others, scores)
-    weights = own * (epsilon / own.sum(1, keepdim=True))
+    weights = own.to(scores.dtype) * epsilon
+    weights = weights / own.sum(1, keepdim=True)
     weights = weights.scatter_add(1, clothes.unsqueeze(1), torch.full_like(weights[:, :1], 1 - epsilon))
     return -(weights * log_likelihood).sum(1).mean()
 
