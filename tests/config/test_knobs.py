@@ -51,9 +51,9 @@ CHOICES = {
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "optimiser": ("adam", "sgd", "nesterov"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
-    "train_clips": ("blocks", "even", "window", "bins"), "trunk": ("full", "narrow"),
+    "train_clips": ("blocks", "chunks", "window", "bins"), "trunk": ("full", "narrow"),
     "per_epoch": ("tracklets", "people", "graph"),
-    "test_clips": ("even", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
+    "test_clips": ("even", "chunks", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
     "distance": ("cosine", "euclidean", "dot"), "compare": ("maps", "frames"),
 }  # fmt: skip
 OTHER_TYPES = {

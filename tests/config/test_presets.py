@@ -91,9 +91,9 @@ RECIPES = {
         "per_epoch": "tracklets", "test_clips": "interleaved", "test_frames": 0, "source_steps": 150 * 100,
     },
     "cavit": {
-        "frames": 8, "people": 4, "train_clips": "even", "erase": 0.5, "pad": 10, "triplet": 0, "smoothing": 0.1,
+        "frames": 8, "people": 4, "train_clips": "chunks", "erase": 0.5, "pad": 10, "triplet": 0, "smoothing": 0.1,
         "optimiser": "sgd", "momentum": 0.9, "source_lr": 0.01, "schedule": "cosine", "weight_decay": 1e-4,
-        "warmup_steps": 100, "clip_gradient": 10, "per_epoch": "tracklets", "test_clips": "even", "test_frames": 0,
+        "warmup_steps": 100, "clip_gradient": 10, "per_epoch": "tracklets", "test_clips": "chunks", "test_frames": 0,
         "source_steps": 30 * 80,
     },
     "qaconv": {

@@ -67,7 +67,7 @@ def test_plans_end_where_they_end():
             with pytest.raises(IndexError, match="step must be 0 to"):
                 plan[step]
     assert len(TestPlan([], 4)) == 0
-    with pytest.raises(ValueError, match="mode must be one of even, all, contiguous, .*, got 'some'"):
+    with pytest.raises(ValueError, match="mode must be one of even, chunks, all, .*, got 'some'"):
         TestPlan(LENGTHS, 4, mode="some")
 
 

@@ -22,7 +22,7 @@ NETWORKS = {
     "tclnet": {"frames": 4, "train_clips": "window", "test_clips": "completed", "margin": 0.4},
     "psta": {"frames": 8, "train_clips": "bins", "test_clips": "dense", "smoothing": 0.1, "per_epoch": "people"},
     "ap3d_i3d": {"frames": 2}, "ap3d_nl": {"frames": 2}, "ap3d_c2d": {"frames": 2}, "sanet": {"frames": 2},
-    "cavit": {"frames": 2, "train_clips": "even", "triplet": 0.0, "smoothing": 0.1, "recompute": True},
+    "cavit": {"frames": 2, "train_clips": "chunks", "triplet": 0.0, "smoothing": 0.1, "recompute": True},
     "cal": {"frames": 2, "stride": 4, "train_clips": "window", "test_clips": "interleaved"},
 }  # fmt: skip
 SHARED = {"trunk": "narrow", "height": 64, "width": 32, "source_steps": 2, "adapt_steps": 2, "bn_batches": 1}

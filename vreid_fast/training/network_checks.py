@@ -60,10 +60,10 @@ def compare_by(config: Config, network: VideoNetwork) -> None:
         raise InputError(
             f"--compare frames: network {config.network.network} compares vectors, not pairs; leave it out"
         )
-    if test.compare == "frames" and test.test_clips not in ("even", "begin"):
+    if test.compare == "frames" and test.test_clips not in ("even", "chunks", "begin"):
         raise InputError(
-            f"--test_clips {test.test_clips}: with --compare frames a tracklet is one clip; set --test_clips even or "
-            "begin, or --compare maps"
+            f"--test_clips {test.test_clips}: with --compare frames a tracklet is one clip; set --test_clips even, "
+            "chunks or begin, or --compare maps"
         )
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-ClipRule = Literal["even", "all", "contiguous", "completed", "begin", "dense", "interleaved"]
-RandomRule = Literal["blocks", "even", "window", "bins"]
+ClipRule = Literal["even", "chunks", "all", "contiguous", "completed", "begin", "dense", "interleaved"]
+RandomRule = Literal["blocks", "chunks", "window", "bins"]
 
 
 def random_frames(length: int, frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -31,17 +31,18 @@ def random_clip(length: int, frames: int, rng: np.random.Generator, rule: Random
     """A random clip for training, (T,) int64 frame numbers, ascending.
 
     Args:
-        rule: "blocks" = `random_frames` (SINet); "even" = `evenly_spaced_frames` (CAViT); "window" = every stride-th
-            frame from a random one on, of a tracklet of fewer than T * stride frames any T (AP3D, TCLNet); "bins" = a
-            random frame out of each of T bins of `stride` frames, which is halved until they fit, in a random place
-            (PSTA). Of fewer than T frames some are taken again.
+        rule: "blocks" = `random_frames` (SINet); "chunks" = a random frame out of each of T parts as of `chunk_frames`
+            (CAViT); "window" = every stride-th frame from a random one on, of a tracklet of fewer than T * stride
+            frames any T (AP3D, TCLNet); "bins" = a random frame out of each of T bins of `stride` frames, which is
+            halved until they fit, in a random place (PSTA). Of fewer than T frames some are taken again.
     """
     _check(length, frames)
     if rule == "blocks":
         return random_frames(length, frames, rng)
-    if rule == "even":
+    if rule == "chunks":
         if length >= frames:
-            return evenly_spaced_frames(length, frames)
+            starts = chunk_frames(length, frames)
+            return rng.integers(starts, np.append(starts[1:], length))
     elif rule == "window":
         if length >= frames * stride:
             return rng.integers(length - (frames - 1) * stride) + np.arange(frames) * stride
@@ -57,6 +58,19 @@ def random_clip(length: int, frames: int, rng: np.random.Generator, rule: Random
 def evenly_spaced_frames(length: int, frames: int) -> np.ndarray:
     """The first frame of each of the T blocks of `random_frames`, (T,) int64."""
     return np.minimum(_block_starts(length, frames), length - 1)
+
+
+def chunk_frames(length: int, frames: int) -> np.ndarray:
+    """The first frame of each of T parts of a tracklet, whose lengths differ by one at most, longer ones first (CAViT).
+
+    Returns:
+        (T,) int64 frame numbers, ascending; of fewer than T frames some are taken again.
+    """
+    _check(length, frames)
+    parts = np.arange(frames)
+    if length < frames:
+        return parts * length // frames
+    return parts * (length // frames) + np.minimum(parts, length % frames)
 
 
 def all_frames(length: int, frames: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from .clips import (
     ClipRule,
     RandomRule,
     all_frames,
+    chunk_frames,
     completed_frames,
     contiguous_frames,
     dense_frames,
@@ -119,7 +120,7 @@ class TestPlan(Sequence[list[ClipRequest]]):
         lengths: (N,) frames of the tracklets.
         frames: T.
         batch: clips a batch; the last one may be shorter.
-        mode: "even" = one clip a tracklet, of evenly spaced frames; "all" = clips that hold every frame, spread over
+        mode: "even", "chunks" = one clip a tracklet, of evenly spaced frames; "all" = clips that hold every frame, spread over
             the tracklet; "contiguous", "completed", "begin", "dense", "interleaved": see `clips`.
         stride: of "begin" and "interleaved".
     """
@@ -133,6 +134,7 @@ class TestPlan(Sequence[list[ClipRequest]]):
             raise ValueError(f"TestPlan: mode must be one of {', '.join(get_args(ClipRule))}, got {mode!r}")
         rules: dict[str, Callable[[int], Sequence[np.ndarray]]] = {
             "even": lambda length: [evenly_spaced_frames(length, frames)],
+            "chunks": lambda length: [chunk_frames(length, frames)],
             "all": lambda length: all_frames(length, frames),
             "contiguous": lambda length: contiguous_frames(length, frames),
             "completed": lambda length: completed_frames(length, frames),
