@@ -64,7 +64,7 @@ class ClipKnobs(KnobGroup):
     frames: int = fixed(4, at_least(1))
     """T, frames of a clip (paper: 4)."""
     train_clips: Literal["blocks", "chunks", "window", "bins"] = fixed("blocks")
-    """Frames of a training clip, a random one out of each of T equal blocks; or of T parts that hold all frames (CAViT);
+    """Frames of a training clip: a random one out of each of T equal blocks, or T parts that hold all frames (CAViT);
     every STRIDE-th of a random window (AP3D, TCLNet); a random one out of each of T bins of STRIDE frames (PSTA)."""
     stride: int = fixed(8, at_least(1))
     """Frames from one to the next of a clip, where --train_clips or --test_clips has a stride."""
@@ -378,9 +378,10 @@ class TestKnobs(KnobGroup):
     test_clips: Literal["even", "chunks", "all", "contiguous", "completed", "begin", "dense", "interleaved"] = fixed(
         "even"
     )
-    """Frames of a tracklet at test: T evenly spaced ones, to its end with chunks (CAViT); all in clips of T that are spread over it; all in clips of T
-    that follow each other, the last one shorter (AP3D) or completed (TCLNet); the first T, STRIDE apart (PSTA);
-    all but a remainder in clips that are spread over it (PSTA); all, in turns of T * STRIDE (CAL)."""
+    """Frames of a tracklet at test: T evenly spaced ones, or one of each of T parts (CAViT); all in clips of T that are
+    spread over it; all in clips of T that follow each other, the last one shorter (AP3D) or completed (TCLNet); the
+    first T, STRIDE apart (PSTA); all but a remainder in clips that are spread over it (PSTA); all, in turns of
+    T * STRIDE (CAL)."""
     test_frames: int = fixed(0, at_least(0))
     """T at test; 0 = as in training (AP3D: 32)."""
     test_batch: int = free(64, at_least(1))

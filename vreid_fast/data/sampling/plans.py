@@ -120,8 +120,8 @@ class TestPlan(Sequence[list[ClipRequest]]):
         lengths: (N,) frames of the tracklets.
         frames: T.
         batch: clips a batch; the last one may be shorter.
-        mode: "even", "chunks" = one clip a tracklet, of evenly spaced frames; "all" = clips that hold every frame, spread over
-            the tracklet; "contiguous", "completed", "begin", "dense", "interleaved": see `clips`.
+        mode: "even", "chunks" = one clip a tracklet, of evenly spaced frames; "all" = clips that hold every frame,
+            spread over the tracklet; "contiguous", "completed", "begin", "dense", "interleaved": see `clips`.
         stride: of "begin" and "interleaved".
     """
 
