@@ -101,7 +101,7 @@ from torch.nn import functional as F
 from vreid_fast.models.matcher import Matcher
 torch.set_num_threads(1)
 matcher = Matcher((16, 8)).eval()
-maps = [F.normalize(torch.randn(1000, 128, 16, 8), dim=1) for _ in range(2)]
+maps = [F.normalize(torch.randn(count, 128, 16, 8), dim=1) for count in (100, 1000)]
 with torch.inference_mode():
     matcher(maps[0][:2], maps[1][:2])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -111,6 +111,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.slow
-def test_a_thousand_by_a_thousand_maps_take_less_than_a_gibibyte():
+def test_many_maps_are_compared_in_little_memory():
+    """All pairs of locations at once would take 6.6 GB."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 1 << 20, done.stdout  # kB
+    assert int(done.stdout) < 100_000, done.stdout  # kB

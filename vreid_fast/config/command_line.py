@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -129,10 +130,10 @@ def _with_presets(argv: list[str]) -> list[str]:
     return words
 
 
+@cache  # a ladder reads a command line for each of its rows
 def _parser():
     import jsonargparse
 
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     jsonargparse.set_loader("knobs", load_yaml, (yaml.YAMLError, InputError))
     parser = jsonargparse.ArgumentParser(
         prog="python -m vreid_fast.train",
