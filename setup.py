@@ -20,7 +20,7 @@ Without the compiled ops, on Triton and plain torch:  VREID_FAST_WITHOUT_EXTENSI
 
 EXTRAS = {
     "train": [
-        *["numpy", "pillow", "simplejpeg", "scikit-learn", "scipy", "threadpoolctl", "jsonargparse[signatures]"],
+        *["numpy", "pillow", "simplejpeg", "scikit-learn", "scipy", "threadpoolctl"],
         *["docstring-parser", "tqdm", "tensorboard", "matplotlib", "jinja2", "av>=17", "h5py", "pyyaml", "safetensors"],
     ],
     "gpu": [

@@ -32,10 +32,9 @@ from .training.network_checks import check_test_clips, compare_by
 
 def make_parser() -> ArgumentParser:
     """The words of the command."""
-    import jsonargparse
-
-    parser = jsonargparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m vreid_fast.evaluate",
+        allow_abbrev=False,
         description="Score a checkpoint on a data set's query and gallery; batch-norm statistics are the checkpoint's.",
     )
     parser.add_argument("--checkpoint", required=True, help="last.pt of a run")

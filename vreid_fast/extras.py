@@ -7,7 +7,7 @@ import sys
 
 EXTRAS = {
     **dict.fromkeys(
-        ("numpy", "PIL", "simplejpeg", "sklearn", "scipy", "threadpoolctl", "jsonargparse", "docstring_parser", "tqdm",
+        ("numpy", "PIL", "simplejpeg", "sklearn", "scipy", "threadpoolctl", "docstring_parser", "tqdm",
          "tensorboard", "matplotlib", "jinja2", "av", "h5py", "yaml", "safetensors"), "train"),
     **dict.fromkeys(("nvidia", "triton"), "gpu"),
     **dict.fromkeys(("trackers", "supervision"), "track"),

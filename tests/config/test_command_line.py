@@ -83,8 +83,15 @@ def test_a_damaged_config_of_a_run_is_named_and_can_be_written_again(tmp_path, c
     [
         (["--l1x", "0"], r"l1x.*did you mean --l1s"),
         (["--xyzzyx", "0"], "xyzzyx.*--help lists the knobs"),
-        (["--l1s", "much"], "l1s.*float.*much"),
-        (["--method", "magic"], "method.*source.*bn_adapt.*paper.*magic"),
+        (["--l1s", "much"], "--l1s: wanted a number, found 'much'"),
+        (["--people", "3.5"], "--people: wanted a whole number, found '3.5'"),
+        (["--recompute", "maybe"], "--recompute: wanted true or false, found 'maybe'"),
+        (["--drops", "x"], r"--drops: wanted whole numbers, as in \[1, 2\], found 'x'"),
+        (["--people"], "--people: has no value; wanted --people VALUE"),
+        (["--people", "--seed=1"], "--people: has no value"),
+        (["--people", "2", "3"], "^3: belongs to no option; wanted --KNOB VALUE"),
+        (["paper"], "paper: belongs to no option"),
+        (["--method", "magic"], "--method: wanted source, bn_adapt, paper, .* or glt, found 'magic'"),
         (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
         (["--resume", "/nowhere"], "no config.yaml there"),
         (["--people", "1"], "--people must be at least 2, got 1"),
@@ -114,6 +121,8 @@ VALUES = {
     'source_lr: "0.001"': ("source_lr", 1e-3), "run: 2026-01-01": ("run", "2026-01-01"),
     "camera_aware: no": ("camera_aware", False), "combined_sizes: [010, 3]": ("combined_sizes", (10, 3)),
     '{"seed": 3,\n "l1s": 0.5}': ("seed", 3), "\ufeffseed: 4\r\n": ("seed", 4), "weights:": ("weights", None),
+    "graph: off": ("graph", "off"), "drops: 3, 4": ("drops", (3, 4)),
+    "transport_groups: 0.5": ("transport_groups", (0.5,)),
     "run: ~/x": ("run", "/home/me/x"), "target: folder:~/x": ("target", "folder:/home/me/x"),
 }  # fmt: skip
 
@@ -129,9 +138,9 @@ def test_a_file_means_what_it_says(tmp_path, monkeypatch, text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seed: 1:30", "seed: wanted a number, found '1:30'"),
-        ("seed: 1_000", "seed: wanted a number"),
-        ("combined_sizes: [1:30]", "combined_sizes: wanted numbers"),
+        ("seed: 1:30", "a.yaml: seed: wanted a whole number, found '1:30'"),
+        ("seed: 1_000", "seed: wanted a whole number"),
+        ("combined_sizes: [1:30]", "combined_sizes: wanted whole numbers, as in"),
         ("seed: 1\nl1s: 0\nseed: 2", "line 3: seed is there twice, in line 1 too"),
         ('{"seed": 1,\n"seed": 1}', "line 2: seed is there twice, in line 1 too"),
         ("seed: 99999999999999999999", "--seed must be at most 9223372036854775807, got 99999999999999999999"),
@@ -146,6 +155,8 @@ def test_a_file_means_what_it_says(tmp_path, monkeypatch, text):
         ("seed: 1\n--- \nseed: 2", "a.yaml: cannot be read: expected a single document"),
         ("? [a]\n: 3", "a.yaml: cannot be read"),
         ("seed: " + "[" * 3000, "a.yaml: cannot be read"),
+        ("method: magic", "a.yaml: method: wanted source, .*, found 'magic'"), ("run: 5", "run: wanted text; quotes"),
+        ("scenes: 1", "scenes: wanted true or false, found 1"), ("graph: 1", "graph: wanted auto, on or off, found 1"),
         ("- seed", "wanted lines such as `seed: 1`, found .'seed'"),
         ("", "found nothing"),
     ],
@@ -179,3 +190,13 @@ def test_aliases_of_aliases_are_looked_at_once(tmp_path):
     (tmp_path / "bomb.yaml").write_text("\n".join(lines))
     with pytest.raises(InputError, match="a0: no such knob"):
         parse_command(["--config", str(tmp_path / "bomb.yaml")])
+
+
+def test_a_switch_that_stands_alone_is_switched_on():
+    assert parse_command(["--scenes", "--seed", "3"])[0].data.scenes and parse_command(["--scenes"])[0].data.scenes
+    assert not parse_command(["--scenes=no"])[0].data.scenes
+
+
+def test_several_numbers_need_no_brackets():
+    for word in ("3,4", "3, 4", "[3, 4]"):
+        assert parse_command(["--combined_sizes", word])[0].adversarial.combined_sizes == (3, 4)

@@ -208,7 +208,7 @@ def test_data_of_every_row_is_read_before_the_first_cell(command, fake, data, tm
         (["--rows=papers"], "--rows papers: table rows.yaml has no such row"),
         (["--table=5"], "--table 5: no such file"),
         (["--seed=3"], "--seed=3: the ladder gives it to each cell"),
-        (["--l9=3"], "unrecognized arguments: --l9=3"),
+        (["--l9=3"], "--l9: no such knob"),
         (["--device=cuda", "--run=/proc/none/run"], "--run /proc/none/run: cannot be made"),
     ],
 )

@@ -41,7 +41,7 @@ ONLY_IN = {
     "vreid_fast.data.reading.dali": {"vreid_fast.data.reading.loader"},
 }
 # Imported inside functions only, so that `--help` and `import` stay quick.
-HEAVY = ("av", "faiss", "h5py", "jinja2", "jsonargparse", "matplotlib", "onnx", "onnxruntime", "scipy", "sklearn")
+HEAVY = ("av", "faiss", "h5py", "jinja2", "matplotlib", "onnx", "onnxruntime", "scipy", "sklearn")
 
 
 def modules():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import typing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 import yaml
@@ -41,6 +43,13 @@ class FlatForm:
     def groups(cls) -> dict[str, type]:
         """The class of each group by name."""
         return {field.name: type(field.default) for field in dataclasses.fields(cls)}
+
+    @classmethod
+    @cache
+    def kinds(cls) -> dict[str, Any]:
+        """The type of each knob by name."""
+        hints = (typing.get_type_hints(group) for group in cls.groups().values())
+        return {name: kind for group in hints for name, kind in group.items()}
 
     @classmethod
     def of(cls, **knobs: Any) -> Self:
