@@ -14,7 +14,7 @@ train: .venv/installed
 	$(BIN)/python -m vreid_fast.train $(ARGS)
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[bench]"
