@@ -64,6 +64,12 @@ def archive(tmp_path_factory):
     return {kind: (SearchIndex.of(features, kind), unit) for kind in ("ivf", "hnsw")}
 
 
+def test_vectors_whose_squares_are_beyond_float32_have_length_one_too():
+    vectors = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
+    large = vectors * np.float32(2.0**70)
+    np.testing.assert_array_equal(compared(large, [0] * 5, None), compared(vectors, [0] * 5, None))
+
+
 def cosines(vectors):
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit @ unit.T

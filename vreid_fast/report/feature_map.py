@@ -97,4 +97,5 @@ def _normalised(features: np.ndarray) -> np.ndarray:
     features = np.asarray(features, dtype=np.float32)
     if not np.isfinite(features).all():
         raise ValueError("a feature is not finite")
-    return features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    squares = np.einsum("nd,nd->n", features, features, dtype=np.float64)  # of large ones float32 makes infinity
+    return features / np.sqrt(squares).clip(1e-12)[:, None].astype(np.float32)

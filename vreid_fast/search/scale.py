@@ -61,8 +61,9 @@ def compared(vectors: np.ndarray, cameras: Sequence[int | None], scale: Scale | 
     vectors = np.asarray(vectors, np.float32)
     if scale is not None:
         vectors = scale(vectors, cameras)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)  # of large ones float32 makes infinity
+    lengths = np.maximum(np.sqrt(squares), np.finfo(np.float32).tiny)[:, None]
+    return np.ascontiguousarray(vectors / lengths.astype(np.float32), np.float32)
 
 
 def _rows(vector: np.ndarray) -> np.ndarray:
