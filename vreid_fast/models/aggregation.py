@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vreid_fast.kernels import FusedBatchNorm
+
 from .over_time import to_clips, to_maps
 
 INSIDE = 128
@@ -129,7 +131,7 @@ def _of_pairs(frames: Tensor) -> Tensor:
 def _layer(inside: int, outside: int, kernel: int = 1, act: bool = True) -> nn.Sequential:
     """Convolution without bias, batch norm, ReLU."""
     convolution = nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outside), *([nn.ReLU(inplace=True)] if act else []))
+    return nn.Sequential(convolution, FusedBatchNorm(outside), *([nn.ReLU(inplace=True)] if act else []))
 
 
 def _factors(inside: int, inner: int, outside: int) -> nn.Sequential:

@@ -10,6 +10,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vreid_fast.kernels import FusedBatchNorm
+
 from .over_time import OverTime, to_clips, to_maps
 
 
@@ -31,7 +33,7 @@ class NonLocal(OverTime, nn.Module):
         inner = channels // 2
         self.query, self.key, self.value = (nn.Conv2d(channels, inner, 1) for _ in range(3))
         self.expand = nn.Conv2d(inner, channels, 1)
-        self.expand_norm = nn.BatchNorm2d(channels)
+        self.expand_norm = FusedBatchNorm(channels)
         for layer in (self.query, self.key, self.value, self.expand):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
@@ -45,4 +47,4 @@ class NonLocal(OverTime, nn.Module):
             for clips in (places, to_clips(keys, self.frames), to_clips(values, self.frames))
         )  # (B, 1, places, C / 2): one head
         found = F.scaled_dot_product_attention(query, keys, values, scale=1.0)
-        return x + self.expand_norm(self.expand(to_maps(found.view(places.shape))))
+        return self.expand_norm(self.expand(to_maps(found.view(places.shape))), add=x)

@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vreid_fast.kernels import FusedBatchNorm
+
 from .aggregation import Aggregation
 from .heads import make_classifier, make_neck
 from .network import NetworkOutput, VideoNetwork
@@ -55,7 +57,7 @@ class PSTA(VideoNetwork):
         maps = map_size(size, 4)
         reduce = nn.Conv2d(self.trunk.width, self.width, 1, bias=False)
         nn.init.kaiming_normal_(reduce.weight, mode="fan_out", nonlinearity="relu")
-        self.reduce = nn.Sequential(reduce, nn.BatchNorm2d(self.width), nn.ReLU(inplace=True))
+        self.reduce = nn.Sequential(reduce, FusedBatchNorm(self.width), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList(Aggregation(self.width, maps, self.width // 4) for _ in range(STAGES))
 
     def _make_heads(self) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vreid_fast.kernels import FusedBatchNorm
+
 from .over_time import OverTime, to_clips, to_maps
 
 HIGHER = (4, 5, 6)
@@ -35,7 +37,7 @@ class StatisticAttention(OverTime, nn.Module):
         super().__init__()
         self.squeeze = nn.Conv2d(channels, channels // 4, 1)
         self.expand = nn.Conv2d(channels // 4, channels, 1)
-        self.expand_norm = nn.BatchNorm2d(channels)
+        self.expand_norm = FusedBatchNorm(channels)
         for layer in (self.squeeze, self.expand):
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -47,7 +49,7 @@ class StatisticAttention(OverTime, nn.Module):
         statistics = F.normalize(_moments(places), dim=2).to(places.dtype)  # (B, 5, C / 4)
         shares = torch.softmax(places @ statistics.transpose(1, 2), 2).to(places.dtype)
         mixed = (shares @ statistics).view(squeezed.shape)
-        return torch.relu(x + self.expand_norm(self.expand(to_maps(mixed))))
+        return self.expand_norm(self.expand(to_maps(mixed)), add=x, relu=True)
 
 
 def _moments(places: Tensor) -> Tensor:
