@@ -10,6 +10,7 @@ from typing import Protocol
 
 from .extras import EXTRAS, said
 from .interrupt import CODE, Interrupts
+from .rights import private
 from .terminal import STDOUT, connected, one_line, say
 
 NO_READER = 141
@@ -56,7 +57,7 @@ class Together(Protocol):
 
 def exit_code(work: Callable[[], int | None], stopped: str = "stopped", together: Together | None = None) -> int:
     """The exit code of a command: what its work returns (None = 0), 2 after an error, 130 after Ctrl-C or SIGTERM,
-    141 where it only prints and nobody reads on.
+    141 where it only prints and nobody reads on. What the work writes, its owner alone can read.
 
     Args:
         work: the command, after its words are known.
@@ -67,7 +68,7 @@ def exit_code(work: Callable[[], int | None], stopped: str = "stopped", together
     with connected():
         interrupts = Interrupts(stopped)
         try:
-            with interrupts:
+            with interrupts, private():
                 if together is None:
                     _refuse_several_processes()
                 with nullcontext() if together is None else together.joined():

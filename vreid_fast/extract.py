@@ -24,7 +24,7 @@ from .evaluation.embed import embed
 from .extraction.features import FORMATS, TABLES, VERSION, Row
 from .extraction.rows import rows_of
 from .extraction.writer import FeatureWriter
-from .files import private, with_home
+from .files import with_home
 from .report import bad_frames_list
 from .terminal import progress_bar, say
 from .training.build import load_network, make_protocol, reading_options
@@ -60,8 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         words = [with_home(word) for word in (sys.argv[1:] if argv is None else argv)]
-        with private():
-            extract(make_parser().parse_args(words))
+        extract(make_parser().parse_args(words))
 
     return exit_code(work)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vreid_fast.errors import InputError
+from vreid_fast.rights import take_over
 
 POINTERS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself (fetch it with `git lfs pull`)"),
@@ -40,6 +41,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             yield buffered
             buffered.flush()
             os.fsync(file.fileno())
+        take_over(partial, path)
         os.replace(partial, path)
     except Exception as error:
         failed = file.failed if file and file.failed else error
@@ -67,6 +69,8 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield building
         if path.exists():
+            for new in (building, *building.iterdir()):
+                take_over(new, path / new.relative_to(building))
             path.rename(old)
         building.rename(path)
     finally:
@@ -74,16 +78,6 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             old.rename(path)
         for folder in (building, old):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def private() -> Iterator[None]:
-    """Files and folders that are made within are their owner's alone, as what tells of people should be."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def write_text(path: str | Path, text: str) -> None:

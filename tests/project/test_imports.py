@@ -128,6 +128,7 @@ def test_the_top_of_the_package_holds_the_programs_and_little_else():
         "files",
         "interrupt",
         "ranks",
+        "rights",
         "terminal",
     }
 

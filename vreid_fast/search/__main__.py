@@ -16,7 +16,7 @@ from vreid_fast.data.table import aligned
 from vreid_fast.errors import InputError, exit_code
 from vreid_fast.extraction.features import read_features
 from vreid_fast.extras import needs
-from vreid_fast.files import check_writable, private, replacing, with_home
+from vreid_fast.files import check_writable, replacing, with_home
 from vreid_fast.terminal import end_with_reader, say
 
 from .answers import COLUMNS, as_csv, as_lines, ask
@@ -86,8 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         words = [with_home(word) for word in (sys.argv[1:] if argv is None else argv)]
         arguments = make_parser().parse_args(words)
         needs("faiss")
-        with private():
-            {"index": index, "query": query, "forget": forget}[arguments.command](arguments)
+        {"index": index, "query": query, "forget": forget}[arguments.command](arguments)
 
     return exit_code(work)
 

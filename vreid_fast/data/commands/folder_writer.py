@@ -14,6 +14,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from vreid_fast.errors import InputError
+from vreid_fast.rights import take_over
 
 from ..formats.leftovers import is_left_behind
 from ..formats.tables import require_file
@@ -169,4 +170,5 @@ class FolderWriter:
             writer.writerows(rows)
             file.flush()
             os.fsync(file.fileno())
+        take_over(new, self.root / TABLE)
         os.replace(new, self.root / TABLE)

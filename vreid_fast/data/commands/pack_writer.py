@@ -159,7 +159,6 @@ def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         with replacing_folder(out) as building:
             try:
                 yield building
-                building.chmod(0o755)
                 _check_free(out, overwrite)
             finally:
                 written = sum(file.stat().st_size for file in building.iterdir())

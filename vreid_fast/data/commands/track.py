@@ -14,7 +14,7 @@ import numpy as np
 
 from vreid_fast.errors import InputError
 from vreid_fast.extras import needs
-from vreid_fast.files import check_writable, private, replacing
+from vreid_fast.files import check_writable, replacing
 from vreid_fast.terminal import progress_bar, say
 
 from ..detectors import PIXELS, Detector, Wishes
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"note: {arguments.video} does not say how many frames a second it has; {FPS:g} is taken (--frame_rate)")
     wanted = range(arguments.first - 1, last, arguments.every)
     tracker = make_tracker(fps / arguments.every, arguments.new_track)
-    with private(), replacing(arguments.out) as file:
+    with replacing(arguments.out) as file:
         tally = Tally()
         try:
             follow(recording, wanted, detector, tracker, arguments.min_confidence, file, tally)

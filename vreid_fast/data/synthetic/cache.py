@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vreid_fast.errors import InputError
+from vreid_fast.rights import open_tree
 
 from .rows import Row
 
@@ -44,7 +45,7 @@ def cached_tree(folder: Path, rows: list[Row], write: Callable[[Path], None]) ->
     try:
         write(building)
         _write_index(building / INDEX, rows)
-        building.chmod(0o755)
+        open_tree(building)  # nobody is in the pictures, and users may share a cache
         _take_place(building, folder, rows)
     except OSError as error:
         raise _unwritable(folder.parent, error) from error
