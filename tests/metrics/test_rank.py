@@ -148,7 +148,7 @@ def test_negative_distances_keep_their_order():
 
 def test_a_large_gallery_is_read_once_for_many_queries(monkeypatch):
     """A product of a few queries would read all of it for them."""
-    monkeypatch.setattr("vreid_fast.metrics.rank._PAIRS", 90)  # three queries are ranked at once
+    monkeypatch.setattr("vreid_fast.metrics.rank._PAIRS_CPU", 90)  # three queries are ranked at once
     distances = torch.rand(300, 30, generator=torch.Generator().manual_seed(0))
     labels, asked = Labels(torch.arange(300) % 7), []
 
@@ -165,7 +165,7 @@ def test_a_large_gallery_is_read_once_for_many_queries(monkeypatch):
 
 def test_chunks_change_nothing(monkeypatch, parity):
     whole = scores_of(parity, "r1")
-    monkeypatch.setattr("vreid_fast.metrics.rank._PAIRS", 200)
+    monkeypatch.setattr("vreid_fast.metrics.rank._PAIRS_CPU", 200)
     part = scores_of(parity, "r1")
     np.testing.assert_array_equal(whole.pop("cmc"), part.pop("cmc"))
     assert whole == part
