@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize
 
 DISTANCES = ("cosine", "euclidean", "dot")
 
@@ -58,6 +58,16 @@ def distance_rows(query_features, gallery_features, distance: str) -> Callable[[
     return rows
 
 
+def inner_products(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """(N, M) inner products of the rows of two float matrices (N, D) and (M, D), within `full_precision`.
+
+    On an AMD CPU oneDNN takes half the time of the library that `torch.mm` uses; its sums are in another order.
+    """
+    if rows.device.type == "cpu" and rows.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        return linear(rows.to_mkldnn(), columns.to_mkldnn()).to_dense()
+    return torch.mm(rows, columns.T)
+
+
 def as_pair(function: str, query_features, gallery_features) -> tuple[torch.Tensor, torch.Tensor]:
     """(Q, D) and (G, D) as `as_features` has them, of one dtype, on the device of the first."""
     query = as_features(function, "query_features", query_features)
@@ -106,11 +116,13 @@ def as_tensor(function: str, name: str, values, device=None) -> torch.Tensor:
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
     """Products in the features' own precision: a rounding to bfloat16 or TF32 would reorder rankings."""
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "ieee"
+    libraries = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [library.fp32_precision for library in libraries]
+    for library in libraries:
+        library.fp32_precision = "ieee"
     try:
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
-        matmul.fp32_precision = before
+        for library, precision in zip(libraries, before, strict=True):
+            library.fp32_precision = precision

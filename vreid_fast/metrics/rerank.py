@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .distance import as_pair, full_precision
+from .distance import as_pair, full_precision, inner_products
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -82,7 +82,7 @@ def _distances(features: Tensor, squares: Tensor, queries: int, count: int) -> _
     blocks = [slice(start, min(start + _BLOCK, total)) for start in range(0, total, _BLOCK)]
     for number, rows in enumerate(blocks):
         for columns in blocks[number:]:
-            block = torch.mm(features[rows], features[columns].T).mul_(-2)
+            block = inner_products(features[rows], features[columns]).mul_(-2)
             block.add_(squares[rows, None]).add_(squares[columns]).clamp_(min=0)
             asked, others = max(queries - rows.start, 0), max(queries, columns.start)
             if asked and others < columns.stop:
@@ -91,7 +91,7 @@ def _distances(features: Tensor, squares: Tensor, queries: int, count: int) -> _
             if rows == columns:
                 block.fill_diagonal_(-1)  # each is the first of its own neighbours, whatever equals it
             else:
-                keep(columns, block.T, rows.start)
+                keep(columns, block.T.contiguous(), rows.start)
             keep(rows, block, columns.start)
     tiny = torch.finfo(largest.dtype).tiny  # all are equal
     return _Distances(near.cpu().numpy(), largest.clamp_(min=tiny).cpu().numpy(), plain)
