@@ -28,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     quick = options.quick
     rank(options, *((200, 1000, 64) if quick else (1980, 11_310, WIDTH)))
     archive(options, *((200, 4000, 64) if quick else (1980, 100_000, WIDTH)))
-    neighbours(options, *((100, 500, 64) if quick else (1000, 6000, WIDTH)))
+    for sizes in ((100, 500, 64),) if quick else ((1000, 6000, WIDTH), (1980, 12_180, WIDTH)):
+        neighbours(options, *sizes)
     if options.device == "cpu" and installed("faiss"):
         search(options, *((4000, 64) if quick else (100_000, WIDTH)))
     return exit_status()

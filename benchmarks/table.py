@@ -21,6 +21,7 @@ SHOWN = (
     ("rank", "matrix", "argsort, loop over queries"),
     ("rank", "features", "the product alone"),
     ("rerank", "1000 of", "dense matrices"),
+    ("rerank", "1980 of", "dense matrices"),
     ("search", "top 50 of 100000x2048, queries 1", "FAISS as it comes"),
     ("search", "top 50 of 100000x2048, queries 16", "FAISS as it comes"),
     ("search", "top 50 of 100000x2048, queries 256", "FAISS as it comes"),

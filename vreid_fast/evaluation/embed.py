@@ -22,7 +22,8 @@ from vreid_fast.models import CameraStatistics, Statistics, VideoNetwork, using_
 from vreid_fast.models.state import not_finite
 
 AT_ONCE = 64
-"""Batches whose vectors stay on the device before they are fetched."""
+"""Batches whose vectors stay on a GPU before they are fetched. On a CPU none do: small tensors that live on between
+large ones keep the memory around them from use, and a process would grow by several MB a batch."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def embed(
         Diverged: vectors that are not finite, or so long that the protocol's distance between them is not; with the
             likely cause.
     """
+    at_once = 1 if precision.device.type == "cpu" else AT_ONCE
     sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
     was_training = network.training
     network.eval()
@@ -86,7 +88,7 @@ def embed(
                     embedded.append((batch.tracklets, network.describe(batch.clips).to(sums.dtype), shares))
                 if progress:
                     progress(clips)
-                if len(embedded) == AT_ONCE:
+                if len(embedded) == at_once:
                     _add(embedded, torch.tensor(here), sums, counts)
             _add(embedded, torch.tensor(here), sums, counts)
     network.train(was_training)
