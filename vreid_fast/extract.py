@@ -128,8 +128,12 @@ def _sha256(path: str) -> str:
 
 
 def _digest(rows: list[Row]) -> str:
-    content = json.dumps([asdict(row) for row in rows], default=str, ensure_ascii=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    """That of the rows as a JSON list."""
+    digest = hashlib.sha256(b"[")
+    for number, row in enumerate(rows):
+        digest.update((", " * (number > 0) + json.dumps(asdict(row), default=str)).encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ order. Gallery items of identity -1 are junk for every query (as in MARS and Mar
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from vreid_fast.errors import InputError
