@@ -130,8 +130,8 @@ def _sha256(path: str) -> str:
 def _digest(rows: list[Row]) -> str:
     """That of the rows as a JSON list."""
     digest = hashlib.sha256(b"[")
-    for number, row in enumerate(rows):
-        digest.update((", " * (number > 0) + json.dumps(asdict(row), default=str)).encode())
+    for place, row in enumerate(rows):
+        digest.update((", " * (place > 0) + json.dumps(asdict(row), default=str)).encode())
     digest.update(b"]")
     return digest.hexdigest()
 
