@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Lowest first; a module imports from its own layer and the ones below.
 LAYERS = (
-    {"errors", "extras", "files", "interrupt", "terminal", "environment", "ranks", "device"},
+    {"errors", "extras", "files", "rights", "interrupt", "terminal", "environment", "ranks", "device"},
     {"kernels"},
     {"config", "data", "models", "losses", "metrics"},
     {"report"},
