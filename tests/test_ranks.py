@@ -1,20 +1,24 @@
 """The functions that know of ranks, and batch norm over them: two and four processes against one, in float64."""
 
 import os
+import re
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from support.ranked import furthest, run
+from support.ranked import ended, furthest, run, start
 from torch import nn
 from torch.nn import functional as F
 
 from vreid_fast import ranks
 from vreid_fast.data.sampling.plans import RankPlan
+from vreid_fast.errors import exit_code
 from vreid_fast.kernels import FusedBatchNorm
 from vreid_fast.losses import batch_hard_triplet
 from vreid_fast.models.whole_batch import normalised, over_whole_batch
+from vreid_fast.training.rank_agreement import different
 
 
 class Small(nn.Module):
@@ -46,21 +50,21 @@ def compute():
         loss = batch_hard_triplet(features, labels) + F.cross_entropy(head(others), labels)
         optimiser.zero_grad()
         loss.backward()
-        ranks.reduce_gradients(parameter.grad for parameter in parameters)
+        ranks.average(parameter.grad for parameter in parameters)
         optimiser.step()
         found.append({"loss": loss.detach(), "gradients": [parameter.grad.clone() for parameter in parameters]})
     sums = torch.zeros(9)
     sums[ranks.share(range(9))] = 1.0
     shared = ranks.of_first(lambda: [*network.state_dict().values()])
-    apart = ranks.different({"one": torch.zeros(2), "two": {"a": torch.tensor(0.0 if ranks.first() else 1.0)}})
-    again = ranks.different(network.state_dict())
+    apart = different({"one": torch.zeros(2), "two": {"a": torch.tensor(0.0 if ranks.first() else 1.0)}})
+    again = different(network.state_dict())
     scored = network.eval()(images[0])[0]
     numbers = {"steps": found, "running": dict(network.state_dict()), "scored": scored, "sums": ranks.add_up(sums)}
     return {**numbers, "first": shared}, (apart, again, ranks.anyone(not ranks.first()))
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_slices_give_what_the_whole_batch_gives(size, tmp_path):
+def test_slices_give_what_the_whole_batch_gives(tmp_path):
+    size = 4
     left = run(size, [tmp_path / "found"], script=Path(__file__))
     assert [one.code for one in left] == [0] * size, [one.err for one in left]
     before = torch.get_default_dtype()
@@ -75,6 +79,45 @@ def test_slices_give_what_the_whole_batch_gives(size, tmp_path):
         assert facts == ("two.a", None, True)
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGSTOP, r"process 2 of 0 to 2 did not come within 8 s \(--rank_timeout\)"),
+        (signal.SIGKILL, r"another of the 3 processes of this run ended \(.*\)"),
+    ],
+)
+def test_of_a_process_that_does_not_come_or_ends_the_others_tell_once(number, said):
+    processes = start(3, ["lose", number], script=Path(__file__))
+    try:
+        left = ended(processes[:2])
+    finally:
+        processes[2].kill()
+    assert [one.code for one in left] == [2, 2]
+    [line] = [line for one in left for line in one.err.splitlines() if line.startswith("error:")]
+    assert re.fullmatch(f"error: {said}", line)
+
+
+def test_micro_batches_are_cut_and_put_together_in_the_order_of_the_batch(monkeypatch):
+    batch, slices = list(range(12)), []
+    monkeypatch.setattr(ranks, "_size", 3)
+    for rank in range(3):
+        monkeypatch.setattr(ranks, "_rank", rank)
+        slices.append(ranks.part(batch, 2))
+    assert slices == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+    own = torch.tensor(slices[1], dtype=torch.float64, requires_grad=True)
+    monkeypatch.setattr(ranks, "_rank", 1)
+
+    def all_gather(parts, _):
+        for one, values in zip(parts, slices, strict=True):
+            one.copy_(torch.tensor(values))
+
+    monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
+    whole = ranks.gather(own, 2)
+    assert whole.tolist() == batch
+    (whole * torch.arange(12)).sum().backward()
+    assert own.grad.tolist() == [3 * one for one in slices[1]]  # times the ranks, see `average`
+
+
 def test_one_process_is_left_as_it_is():
     network, values = Small(), torch.ones(3)
     assert over_whole_batch(network) is network and type(network.maps) is FusedBatchNorm
@@ -84,8 +127,19 @@ def test_one_process_is_left_as_it_is():
     assert ranks.of_all("me") == ["me"] and ranks.local() == (0, 1) and not ranks.restarted()
 
 
+def lose(number):
+    """Add up, but for the last rank, which gets a signal."""
+    ranks.add_up(torch.ones(2))
+    ranks.wait_at_most(8)
+    if os.environ["RANK"] == "2":
+        os.kill(os.getpid(), number)
+    ranks.add_up(torch.ones(2))
+
+
 if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
+    if sys.argv[1] == "lose":
+        sys.exit(exit_code(lambda: lose(int(sys.argv[2])), together=ranks))
     with ranks.joined():
         found = compute()
         rank = os.environ["RANK"]

@@ -96,7 +96,7 @@ class Precision:
             optimiser.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-            ranks.reduce_gradients(parameter.grad for parameter in parameters)
+            ranks.average(parameter.grad for parameter in parameters)
             self.scaler.unscale_(optimiser)
             norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else torch.inf)
         with part("optimiser"):

@@ -2,16 +2,16 @@
 
 A plan, a loss or a memory never learns how many there are: `part` takes a rank's slice of a batch before it is read,
 `gather` makes outputs of all slices those of the whole batch again, and from there on every rank computes the same.
-`reduce_gradients` adds up what each found of the parts that were computed in slices. With one process each function
+`average` makes one of what each found of the parts that were computed in slices. With one process each function
 does nothing, and nothing is imported.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,15 +24,18 @@ from .errors import Failed, InputError
 T = TypeVar("T")
 PATIENCE = timedelta(seconds=10)
 """How long a rank waits for another's last words."""
+LATEST = 600
+"""Seconds that a rank waits for the others, unless `wait_at_most` says more or less."""
 LINE = "torchrun --nproc-per-node N -m vreid_fast.train -- --run DIR"
 
 _rank, _size = 0, 1
+_patience = f"{LATEST} s"
 _store: Any = None
 """Where ranks leave words for each other, beside the collectives."""
 
 
 class Lost(Failed):
-    """Another process of the run ended."""
+    """Another process of the run ended, or did not come."""
 
 
 def first() -> bool:
@@ -96,8 +99,19 @@ def _join() -> None:
     store = torch.distributed.PrefixStore(f"start_{_number('TORCHELASTIC_RESTART_COUNT', 0)}", found)
     # Tensors of either kind of device have a library of their own; words and flags are on the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+    torch.distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=LATEST)
+    )
     _store, _rank, _size = torch.distributed.PrefixStore("last_words", store), rank, size
+
+
+def wait_at_most(seconds: int) -> None:
+    """From now on a rank that waits so long for another takes it for lost."""
+    global _patience
+    _patience = f"{seconds} s (--rank_timeout)"
+    if several():
+        # The knobs are read after the ranks have joined, and torch has no public way to change it then.
+        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=seconds))
 
 
 @contextmanager
@@ -120,25 +134,19 @@ def one_voice() -> Iterator[bool]:
             _store.set("said", "")
 
 
-def check_divides(knob: str, value: int) -> None:
-    """InputError for a batch that is not the same for all ranks."""
-    if value % _size:
-        near = sorted({max(1, value // _size) * _size, -(-value // _size) * _size})
-        raise InputError(
-            f"{knob} {value}: does not divide by the {_size} processes of this run; set {knob} to "
-            f"{' or '.join(map(str, near))}, or start another number of them"
-        )
-
-
 def whole(count: int) -> int:
     """What a count of this rank's slice is in the whole batch."""
     return count * _size
 
 
-def part(batch: Sequence[T]) -> list[T]:
-    """This rank's slice of a batch, which divides by the ranks; in the order of ranks they are the batch."""
-    own = len(batch) // _size
-    return list(batch[_rank * own : (_rank + 1) * own])
+def part(batch: Sequence[T], micro: int = 1) -> list[T]:
+    """This rank's slice of a batch, which divides by the ranks; in the order of ranks they are the batch.
+
+    Args:
+        micro: micro-batches, each a stretch of the batch; the slice is then made of a slice of each.
+    """
+    own = len(batch) // (_size * micro)
+    return [one for start in range(_rank * own, len(batch), _size * own) for one in batch[start : start + own]]
 
 
 def share(items: Sequence[T]) -> list[T]:
@@ -146,17 +154,20 @@ def share(items: Sequence[T]) -> list[T]:
     return list(items[_rank::_size])
 
 
-def gather(tree: T) -> T:
+def gather(tree: T, micro: int = 1) -> T:
     """A tensor, or a tuple of such, of all slices (B / ranks, ...) -> of the whole batch (B, ...), with gradient.
 
     All ranks compute the same of it. So each knows the gradient of all of it, and nothing is sent back; see
-    `reduce_gradients` for its factor.
+    `average` for its factor.
+
+    Args:
+        micro: as of `part`.
     """
     if not several() or tree is None:
         return tree
     if isinstance(tree, Tensor):
-        return _Gather.apply(tree)
-    parts = [gather(one) for one in tree]  # type: ignore[attr-defined]
+        return _Gather.apply(tree, micro)
+    parts = [gather(one, micro) for one in tree]  # type: ignore[attr-defined]
     return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)  # type: ignore[return-value]
 
 
@@ -168,20 +179,20 @@ def add_up(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def reduce_gradients(gradients: Iterable[Tensor | None]) -> None:
-    """Make the gradients of the ranks that of the whole batch, in place.
+def average(tensors: Iterable[Tensor | None]) -> None:
+    """The mean over ranks, in place.
 
-    They are added and divided by the ranks. What was computed after `gather`, on every rank alike, is then as it was;
-    and what was before it is the sum over slices, as the gradient that `gather` hands back is times the ranks.
+    Of gradients it is that of the whole batch. What was computed after `gather`, on every rank alike, is as it was; and
+    what was before it is the sum over slices, as the gradient that `gather` hands back is times the ranks.
     """
     if not several():
         return
-    found = [gradient for gradient in gradients if gradient is not None]
-    for kind in dict.fromkeys(gradient.dtype for gradient in found):
-        alike = [gradient for gradient in found if gradient.dtype == kind]
-        flat = add_up(torch.cat([gradient.flatten() for gradient in alike])).div_(_size)
-        for gradient, values in zip(alike, flat.split([gradient.numel() for gradient in alike]), strict=True):
-            gradient.copy_(values.view(gradient.shape))
+    found = [tensor for tensor in tensors if tensor is not None]
+    for kind in dict.fromkeys(tensor.dtype for tensor in found):
+        alike = [tensor for tensor in found if tensor.dtype == kind]
+        flat = add_up(torch.cat([tensor.flatten() for tensor in alike])).div_(_size)
+        for tensor, values in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
+            tensor.copy_(values.view(tensor.shape))
 
 
 def anyone(flag: bool) -> bool:
@@ -225,44 +236,17 @@ def of_all(value: T) -> list[T]:
     return values
 
 
-def check_same(facts: Mapping[str, object]) -> None:
-    """InputError where ranks differ in what they are to work with, naming what."""
-    digests = of_all({name: hashlib.sha256(repr(fact).encode()).hexdigest() for name, fact in facts.items()})
-    different = [name for name in facts if len({one[name] for one in digests}) > 1]
-    if different:
-        raise InputError(
-            f"the {_size} processes of this run differ in their {' and '.join(different)}; start all with the same "
-            "command, data and versions"
-        )
-
-
-def different(state: Mapping) -> str | None:
-    """Name of the first tensor of a nested state that is not the same on all ranks, bit for bit."""
-    if not several():
-        return None
-    digests = of_all(dict(_digests(state)))
-    return next((name for name in digests[0] if any(one.get(name) != digests[0][name] for one in digests)), None)
-
-
-def _digests(tree: Any, name: str = "") -> Iterator[tuple[str, bytes]]:
-    if isinstance(tree, Tensor):
-        values = tree.detach().cpu().contiguous().flatten().view(torch.uint8)
-        yield name, hashlib.sha256(memoryview(values.numpy())).digest()
-    elif isinstance(tree, Mapping | list | tuple):
-        for key, one in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
-            yield from _digests(one, f"{name}.{key}" if name else str(key))
-
-
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
+    def forward(ctx: Any, own: Tensor, micro: int) -> Tensor:
+        ctx.micro = micro
         parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(_size)]
         _call(torch.distributed.all_gather, parts, own.contiguous())
-        return torch.cat(parts)
+        return torch.stack([one.unflatten(0, (micro, -1)) for one in parts], 1).flatten(0, 2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient.chunk(_size)[_rank] * _size
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.unflatten(0, (ctx.micro, _size, -1))[:, _rank].flatten(0, 1) * _size, None
 
 
 def _call(collective: Callable, *arguments: Any, **options: Any) -> Any:
@@ -270,9 +254,29 @@ def _call(collective: Callable, *arguments: Any, **options: Any) -> Any:
     try:
         return collective(*arguments, **options)
     except RuntimeError as error:
+        if late := _late("timed out" in str(error).lower()):
+            who = " and ".join(map(str, late))
+            raise Lost(f"process {who} of 0 to {_size - 1} did not come within {_patience}") from error
         # Of gloo, which begins with a file of its own and ends with good wishes.
         reason = next(iter(str(error).splitlines()), "").split("] ", 1)[-1].split(". ")[0]
         raise Lost(f"another of the {_size} processes of this run ended ({reason})") from error
+
+
+def _late(timed_out: bool) -> list[int]:
+    """Ranks that others have waited for too long, as far as is known.
+
+    The first whose time is out breaks the connections of all, and they come here. So who does not come is late.
+    """
+    with suppress(RuntimeError):  # of a store that has ended with its rank
+        _store.set(f"here {_rank}", "")
+        if timed_out:
+            _store.set("timed out", "")
+            time.sleep(2)
+        else:
+            _store.wait(["timed out"], timedelta(seconds=1))
+            time.sleep(1)
+        return [rank for rank in range(_size) if not _store.check([f"here {rank}"])]
+    return []
 
 
 def _number(name: str, otherwise: int) -> int:

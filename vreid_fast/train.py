@@ -25,9 +25,9 @@ from .evaluation.splits import count_splits
 from .files import write_text
 from .training import build
 from .training.learner import Learner
-from .training.methods import METHODS
 from .training.neighbours import measure_people
-from .training.rank_checks import check_ranks
+from .training.rank_agreement import check_same
+from .training.rank_checks import batch_norm_used, check_ranks
 from .training.results import greet, print_results, read_result, write_results
 from .training.resume import check_data
 from .training.run_folder import RunFolder
@@ -60,7 +60,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
 
     domains = build.read_domains(config)
     data = fingerprint(domains)
-    ranks.check_same({"knobs": {**config.knobs(), "threads": 0}, "data": data, "versions of torch": torch.__version__})
+    check_same({"knobs": {**config.knobs(), "threads": 0}, "data": data, "versions of torch": torch.__version__})
     if state and (note := check_data(run.path, state, data)):
         domains.notes.append(note)
     domains.labels = domains.labels.to(device)
@@ -111,7 +111,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
             if stages.start:
                 session.start_from(stages.start, config.network.drop_classifier)
         with batches.source(learner.step, learner.step) as loader:
-            used = greet(session, domains, loader)
+            used = greet(session, domains, loader, batch_norm_used(config))
         source_steps(stages.source_steps, "source")
         if learner.step == stages.source_steps:
             session.check()
@@ -171,7 +171,8 @@ def train_splits(config: Config, resume: bool = False) -> dict:
 def main(argv: list[str] | None = None) -> int:
     def work() -> None:
         config, resume = parse_command(argv)
-        check_ranks(config, METHODS[config.stages.method].domain_norms)
+        check_ranks(config)
+        ranks.wait_at_most(config.device.rank_timeout)
         run = train_splits if config.data.split == "all" else train
         print_results(config.run.run, run(config, resume is not None))
 

@@ -18,7 +18,8 @@ KNOBS = {
     "source": "synthetic", "target": "synthetic:real", "synthetic_seed": 0, "synthetic_cache": None, "split": "0",
     "mars_gallery": "with_query", "authors_pieces_train": 0, "authors_pieces_test": 0, "scenes": False, "height": 64,
     "width": 32, "frames": 4, "train_clips": "blocks", "stride": 8, "people": 8, "per_person": 2,
-    "per_epoch": "tracklets", "target_batch": 16, "flip": 0.5, "erase": 0.5, "pad": 4, "loader": "auto",
+    "per_epoch": "tracklets", "target_batch": 16, "accumulate": 1, "flip": 0.5, "erase": 0.5, "pad": 4,
+    "loader": "auto",
     "loader_threads": 1, "cache": "none", "on_bad_frame": "error", "network": "small", "trunk": "full",
     "weights": None, "drop_classifier": False, "recompute": False,
     "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
@@ -37,7 +38,8 @@ KNOBS = {
     "head_lr": 0.001, "schedule": "cosine",
     "drops": (40, 80, 120, 150), "drop_to": 0.1, "warmup_steps": 20, "weight_decay": 0.0005,
     "clip_gradient": 10.0, "precision": "auto",
-    "device": "auto", "threads": 0, "graph": "auto", "run": "runs/demo", "log_every": 10, "gradients_every": 50,
+    "device": "auto", "threads": 0, "graph": "auto", "batch_norm": "sync", "rank_timeout": 600,
+    "run": "runs/demo", "log_every": 10, "gradients_every": 50,
     "checkpoint_every": 100, "profile": 0, "test_clips": "even", "test_frames": 0, "test_batch": 64,
     "distance": "cosine", "compare": "maps", "bn_batches": 0,
 }  # fmt: skip
@@ -51,6 +53,7 @@ CHOICES = {
     "select": ("last", "authors"), "stages": ("both", "source"), "schedule": ("cosine", "steps"),
     "optimiser": ("adam", "sgd", "nesterov"),
     "precision": ("auto", "fp32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"), "graph": ("auto", "on", "off"),
+    "batch_norm": ("sync", "rank"),
     "train_clips": ("blocks", "chunks", "window", "bins"), "trunk": ("full", "narrow"),
     "per_epoch": ("tracklets", "people", "graph"),
     "test_clips": ("even", "chunks", "all", "contiguous", "completed", "begin", "dense", "interleaved"),
@@ -62,14 +65,14 @@ OTHER_TYPES = {
     **dict.fromkeys(("synthetic_cache", "weights", "start"), str | None),
 }  # fmt: skip
 LEAST = {
-    "height": 16, "width": 8, "frames": 1, "people": 2, "per_person": 2, "target_batch": 2, "pad": 0,
+    "height": 16, "width": 8, "frames": 1, "people": 2, "per_person": 2, "target_batch": 2, "accumulate": 1, "pad": 0,
     "loader_threads": 1, "domain_width": 1, "clusters": 0, "cluster_every": 0, "cluster_restarts": 1,
     "source_steps": 1, "adapt_steps": 0, "warmup_steps": 0, "weight_decay": 0, "clip_gradient": 0, "threads": 0,
     "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0, "combined_groups": 1,
     "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0, "l2c": 0, "reversal": 0, "margin": 0,
     "seed": 0, "synthetic_seed": 0, "authors_pieces_train": 0, "authors_pieces_test": 0, "info_nce": 0, "proxy": 0,
     "proxy_negatives": 1, "gradients_every": 0, "stride": 1, "test_frames": 0, "select_every": 1, "profile": 0,
-    "clothes": 0, "transport": 0, "transport_triplet": 0, "transport_rounds": 1,
+    "clothes": 0, "transport": 0, "transport_triplet": 0, "transport_rounds": 1, "rank_timeout": 1,
 }  # fmt: skip
 PARTS = (
     "flip", "erase", "smoothing", "drop_to", "domain_dropout", "ema_decay", "consistency_ramp", "proxy_momentum",
@@ -83,7 +86,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 110
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 113
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 
@@ -184,6 +187,7 @@ def test_a_group_checks_itself():
 FREE = {
     "synthetic_cache", "loader", "loader_threads", "cache", "on_bad_frame", "device", "threads", "graph", "run",
     "log_every", "gradients_every", "checkpoint_every", "profile", "test_batch", "recompute",
+    "rank_timeout",
 }  # fmt: skip
 
 

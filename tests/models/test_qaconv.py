@@ -63,7 +63,8 @@ def test_training_equals_the_authors(shared, name, dtype):
     network, expected = given(folder, name, dtype).train(), np.load(folder / "train.npz")
     before = {key: buffer.clone() for key, buffer in network.trunk.named_buffers()}
     images = clips(network, 101, dtype)
-    scores = network(images).scores
+    maps = network(images).maps
+    scores = network.pair_score(maps, maps)
     loss = score_triplet(scores, torch.from_numpy(expected["labels"]), margin=16.0)
     loss.backward()
     names = author_names(network)
@@ -79,7 +80,7 @@ def test_training_equals_the_authors(shared, name, dtype):
         assert error(network.trunk.conv1.weight.grad, expected["grad.model.base.conv1.weight"]) < 5e-2
     for key, buffer in network.trunk.named_buffers():
         assert torch.equal(buffer, before[key])
-    network(images)  # the authors' matcher saw the same maps twice before its buffers were read
+    network.pair_score(maps, maps)  # the authors' matcher saw the same maps twice before its buffers were read
     for ours, buffer in network.matcher.named_buffers():
         row = rows[names[f"matcher.{ours}"]]
         if ours.endswith("num_batches_tracked"):
@@ -135,9 +136,10 @@ def test_a_bf16_training_step_reaches_every_weight_at_another_size(name):
     network = build(name, identities=5, frames=3, size=(64, 32), trunk="narrow").train()
     assert network.map_size == (4, 2) and network.width == 128 * 8
     with torch.autocast("cpu", torch.bfloat16):
-        output = network(torch.randn(4, 3, 3, 64, 32))
-    assert output.scores.shape == (4, 4) and output.scores.dtype == torch.float32
-    score_triplet(output.scores, torch.tensor([0, 0, 1, 1])).backward()
+        maps = network(torch.randn(4, 3, 3, 64, 32)).maps
+        scores = network.pair_score(maps, maps)
+    assert scores.shape == (4, 4) and scores.dtype == torch.float32
+    score_triplet(scores, torch.tensor([0, 0, 1, 1])).backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), key
 

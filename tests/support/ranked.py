@@ -34,13 +34,13 @@ def start(size, words, script=SCRIPT, words_of=None, **environment):
         own = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
         own["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
         own |= {name: str(value) for name, value in {**ranked, **environment}.items()}
-        command = [sys.executable, str(script), *words, *(words_of or {}).get(rank, ())]
+        command = [sys.executable, str(script), *map(str, words), *(words_of or {}).get(rank, ())]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen(command, env=own, text=True, **pipes))
     return processes
 
 
-def ended(processes, within=240):
+def ended(processes, within=500):
     """What they left, by rank; none is left running."""
     found = []
     try:

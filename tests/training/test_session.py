@@ -8,6 +8,7 @@ import pytest
 import torch
 from full_disk import largest_file
 
+from vreid_fast import ranks
 from vreid_fast.config.knobs import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged, Failed, InputError, Stopped
@@ -51,6 +52,16 @@ def test_steps_are_counted_logged_by_stage_and_kept_when_due(tmp_path):
     ]  # fmt: skip
     assert rows[0]["losses"] == {"triplet": 1.0} and rows[-1]["scores"] == {"student": {"map": 0.5, "rank1": 0.5}}
     assert session.scores.keys() == {"student"}
+
+
+def test_where_another_process_is_lost_it_says_what_is_kept(tmp_path):
+    with pytest.raises(ranks.Lost) as error, make(tmp_path) as session:
+        advance(session, 3)
+        raise ranks.Lost("another of the 2 processes of this run ended")
+    assert str(error.value) == (
+        "after step 3: another of the 2 processes of this run ended; the last good checkpoint is "
+        f"{tmp_path / 'last.pt'} (step 2): --resume {tmp_path} goes on from it"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

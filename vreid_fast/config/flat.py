@@ -16,7 +16,7 @@ from vreid_fast.errors import InputError
 # In files and checkpoints knobs stand in this order, whatever their groups; one that is not named here comes last.
 WRITTEN = """
     source target synthetic_seed synthetic_cache split mars_gallery authors_pieces_train authors_pieces_test scenes
-    height width frames train_clips stride people per_person per_epoch target_batch flip erase pad loader
+    height width frames train_clips stride people per_person per_epoch target_batch accumulate flip erase pad loader
     loader_threads cache on_bad_frame network trunk weights drop_classifier recompute domain_width domain_dropout
     cross_entropy smoothing triplet triplet_distance margin info_nce info_nce_temperature clothes clothes_by
     clothes_start clothes_scale clothes_epsilon clothes_lr clothes_momentum l1s l2s l3s reversal combined_groups
@@ -25,8 +25,8 @@ WRITTEN = """
     transport transport_triplet transport_over transport_groups transport_power transport_rounds ema_decay method
     statistics select select_every seed start stages source_steps adapt_steps optimiser momentum source_lr adapt_lr
     trunk_lr head_lr schedule drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph
-    run log_every gradients_every checkpoint_every profile test_clips test_frames test_batch distance compare
-    bn_batches
+    batch_norm rank_timeout run log_every gradients_every checkpoint_every profile test_clips test_frames test_batch
+    distance compare bn_batches
 """.split()  # noqa: SIM905
 
 

@@ -83,6 +83,9 @@ class BatchKnobs(KnobGroup):
     person, of those whom the network then takes for that one (QAConv's graph sampler)."""
     target_batch: int = fixed(16, at_least(2))
     """Target clips in a batch, drawn without identities and balanced over the cameras (paper: 32)."""
+    accumulate: int = fixed(1, at_least(1))
+    """Micro-batches that a batch is computed in, one after the other, where it is too large for the memory. Losses are
+    of the whole batch; batch norm sees each micro-batch alone. Forward is computed twice."""
     flip: float = fixed(0.5, between(0, 1))
     """Probability that a clip is mirrored."""
     erase: float = fixed(0.5, between(0, 1))
@@ -353,7 +356,7 @@ class StageKnobs(KnobGroup):
 
 @dataclass(frozen=True)
 class DeviceKnobs(KnobGroup):
-    """Device and arithmetic."""
+    """Device, arithmetic and processes."""
 
     device: Literal["auto", "cpu", "cuda"] = free("auto")
     """Where to run; auto = a GPU where there is one."""
@@ -364,6 +367,11 @@ class DeviceKnobs(KnobGroup):
     """CPU threads of torch; 0 = one a core."""
     graph: Literal["auto", "on", "off"] = free("auto")
     """Record a training step once as a CUDA graph and replay it; auto = on a GPU, where it can be recorded."""
+    batch_norm: Literal["sync", "rank"] = fixed("sync")
+    """Of several processes, what batch norm takes statistics of in training: sync = the whole batch, as one process
+    does; rank = each process's slice of it, which is faster and another method."""
+    rank_timeout: int = free(600, at_least(1))
+    """Seconds that a process waits for the others before it takes one for lost."""
 
 
 @dataclass(frozen=True)

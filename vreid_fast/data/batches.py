@@ -33,6 +33,7 @@ class Batches:
         target_batch: clips of a target batch.
         flip, erase, pad: augmentation, see `draw_augmentation`.
         rule, stride: which frames of a tracklet, see `random_clip`.
+        micro: micro-batches of a training batch, of each of which every rank reads its slice.
         once: whether an epoch of the source has one group of each person, see `IdentitySampler`.
         cache: "none", "cpu" or "gpu", see `make_caches`.
 
@@ -53,6 +54,7 @@ class Batches:
     cache: str = "none"
     rule: RandomRule = "blocks"
     stride: int = 8
+    micro: int = 1
     once: bool = False
     graph: bool = False
     """Whether a source batch is of people near to each other, see `GraphSampler`."""
@@ -89,7 +91,7 @@ class Batches:
     def both(self, start: int, steps: int, done: int) -> Loader:
         """The same, each beside an unlabelled batch balanced over cameras, in two views: the student's and the
         teacher's; `done` of these have been."""
-        target = self._target(self._cameras, TARGET, steps - start + done, start=done, views=2)
+        target = self._target(self._cameras, TARGET, steps - start + done, start=done, views=2, micro=self.micro)
         return Loader([self._source(start, steps), target], self.reading)
 
     def statistics(self, steps: int = 0) -> Loader:
@@ -106,7 +108,9 @@ class Batches:
         return -(-len(self.domains.target_tracklets) // self.target_batch)
 
     def _source(self, start: int, steps: int) -> Stream:
-        return self._stream(self.domains.source_tracklets, self._people, SOURCE, steps, self._caches[0], start=start)
+        return self._stream(
+            self.domains.source_tracklets, self._people, SOURCE, steps, self._caches[0], start=start, micro=self.micro
+        )
 
     def _target(self, sampler: Sampler, stream: int, steps: int, **options) -> Stream:
         return self._stream(self.domains.target_tracklets, sampler, stream, steps, self._caches[1], **options)
@@ -122,6 +126,7 @@ class Batches:
         start: int = 0,
         views: int = 1,
         augment: bool = True,
+        micro: int = 1,
     ) -> Stream:
         chances = (
             {"flip": self.flip, "erase": self.erase, "pad": self.pad} if augment else {"flip": 0, "erase": 0, "pad": 0}
@@ -130,4 +135,4 @@ class Batches:
             [len(tracklet) for tracklet in tracklets], sampler, frames=self.frames, size=self.reading.size, steps=steps,
             views=views, seed=self.seed, stream=stream, rule=self.rule, stride=self.stride, **chances,
         )  # fmt: skip
-        return Stream(tracklets, RankPlan(plan), start, cache)
+        return Stream(tracklets, RankPlan(plan, micro), start, cache)

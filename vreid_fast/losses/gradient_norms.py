@@ -32,5 +32,5 @@ def _norm(loss: Tensor, parameters: list[Tensor]) -> Tensor:
     if loss.requires_grad and parameters:
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     reached = [gradient for gradient in gradients if gradient is not None]
-    ranks.reduce_gradients(reached)
+    ranks.average(reached)
     return torch.nn.utils.get_total_norm(reached) if reached else torch.zeros_like(loss.detach())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .stochastic_depth import settled
+from .whole_batch import whole_batches
 
 Statistics = dict[str, Tensor]
 """Buffers of a network's batch norms, by name."""
@@ -136,15 +137,15 @@ class _Average:
 
 @contextmanager
 def _averaging(network: nn.Module) -> Iterator[_Average]:
-    """The batch norms, in training mode but of the whole depth, set to average over all batches; momenta and mode come
-    back afterwards."""
+    """The batch norms, in training mode but of the whole depth, each of the whole batch, set to average over all
+    batches; what they were comes back afterwards."""
     norms = _norms(network)
     momenta, was_training = [norm.momentum for norm in norms.values()], network.training
     network.train()
     average = _Average(norms)
     hooks = [norm.register_forward_pre_hook(average.before(name)) for name, norm in norms.items()]
     try:
-        with settled(network):
+        with settled(network), whole_batches(network):
             yield average
     finally:
         for hook, norm, momentum in zip(hooks, norms.values(), momenta, strict=True):

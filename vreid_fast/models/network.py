@@ -35,8 +35,8 @@ class NetworkOutput(NamedTuple):
     """Of networks with several necks and classifiers, each of which has losses of its own."""
     projected: Tensor | None = None
     """(B, T, D) for `info_nce`, of networks that have a projection, in training."""
-    scores: Tensor | None = None
-    """(B, B) of each pair of the batch, of networks that compare pairs and have no use for the others."""
+    maps: Tensor | None = None
+    """(B, C, h, w) of networks that score pairs, by `pair_score`, and have no use for the others."""
 
 
 class VideoNetwork(nn.Module):
@@ -162,6 +162,10 @@ class VideoNetwork(nn.Module):
 
     def compare(self, query: Tensor, gallery: Tensor) -> Tensor:
         """What `finish` leaves of Q and G tracklets -> how alike they are, (Q, G), of a network that compares pairs."""
+        raise NotImplementedError
+
+    def pair_score(self, query_maps: Tensor, gallery_maps: Tensor) -> Tensor:
+        """Maps (Q, C, h, w) and (G, C, h, w) -> how alike they are, (Q, G), of a network that compares pairs."""
         raise NotImplementedError
 
     def compare_frames(self, frames: int) -> None:

@@ -126,7 +126,7 @@ class QAConv(VideoNetwork):
     def forward(self, clips: Tensor) -> NetworkOutput:
         maps = self.maps(clips)
         pooled = maps.mean((2, 3))
-        return NetworkOutput(pooled[:, None], pooled, pooled[:, :0], scores=self.pair_score(maps, maps))
+        return NetworkOutput(pooled[:, None], pooled, pooled[:, :0], maps=maps)
 
     def compare_frames(self, frames: int) -> None:
         """From now on tracklets stand for so many maps at test, of one clip of as many frames each, and their score is

@@ -5,6 +5,8 @@ torch's SyncBatchNorm wants a GPU; this is of any device, and its layers are tho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vreid_fast import ranks
+
+from .matcher import Matcher
 
 Norm = nn.modules.batchnorm._BatchNorm
 
@@ -40,12 +44,30 @@ class WholeBatchNorm(Norm):
 
 
 def over_whole_batch(network: nn.Module) -> nn.Module:
-    """Make the network's batch norms, in place, those of the whole batch; with one process they stay as they are."""
+    """Make the network's batch norms, in place, those of the whole batch; with one process they stay as they are, as do
+    those of a `Matcher`, which is given the whole batch."""
     if ranks.several():
-        for module in network.modules():
-            if isinstance(module, Norm):
-                module.__class__ = WholeBatchNorm  # who holds the layer holds it still
+        for module in _of_slices(network):
+            module.__class__ = WholeBatchNorm  # who holds the layer holds it still
     return network
+
+
+@contextmanager
+def whole_batches(network: nn.Module) -> Iterator[None]:
+    """Within, the network's batch norms are those of the whole batch."""
+    before = {module: module.__class__ for module in _of_slices(network)}
+    over_whole_batch(network)
+    try:
+        yield
+    finally:
+        for module, kind in before.items():
+            module.__class__ = kind
+
+
+def _of_slices(network: nn.Module) -> list[Norm]:
+    """Batch norms that each rank gives its slice."""
+    after = {norm for module in network.modules() if isinstance(module, Matcher) for norm in module.modules()}
+    return [module for module in network.modules() if isinstance(module, Norm) and module not in after]
 
 
 def normalised(neck: Norm, rows: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from .compute import Compute
 from .graph import make_graph
 from .learner import Learner
 from .methods import METHODS, make_consistency
+from .micro_batches import MicroBatches
 from .network_checks import check_matching, check_sampler, check_test_clips, compare_by
 from .profile import Profile
 from .session import Session
@@ -73,7 +74,8 @@ def initial_network(config: Config, identities: int) -> tuple[VideoNetwork, list
         network.trunk.recompute = True
     compare_by(config, network)
     notes = load_weights(network, knobs.network, knobs.weights, knobs.drop_classifier) if knobs.weights else []
-    over_whole_batch(network)
+    if config.device.batch_norm == "sync":
+        over_whole_batch(network)
     return network, notes
 
 
@@ -158,7 +160,8 @@ def make_batches(config: Config, domains: Domains, precision: Precision, per_cam
         domains, reading_options(config, precision), frames=config.clip.frames, people=batch.people,
         per_person=batch.per_person, target_batch=batch.target_batch, flip=batch.flip, erase=batch.erase,
         pad=batch.pad, seed=config.run.seed, cache=config.loading.cache, rule=config.clip.train_clips,
-        stride=config.clip.stride, once=batch.per_epoch == "people", graph=batch.per_epoch == "graph",
+        stride=config.clip.stride, micro=batch.accumulate, once=batch.per_epoch == "people",
+        graph=batch.per_epoch == "graph",
         one_camera=per_camera and METHODS[config.stages.method].one_camera,
     )  # fmt: skip
 
@@ -211,16 +214,18 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
     adversarial = config.adversarial
     if not METHODS[config.stages.method].adversarial:
         adversarial = replace(adversarial, l1s=0.0, l2s=0.0, l3s=0.0)
-    profile = Profile(session.folder, config.run.profile if ranks.first() else 0, session.learner.device)
+    device = session.learner.device
+    profile = Profile(session.folder, config.run.profile if ranks.first() else 0, device)
     compute = Compute(
         session.learner, session.precision, labels, config.identity, adversarial,
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
+        micro=MicroBatches(config.batch.accumulate),
     )  # fmt: skip
     return Steps(
         session, compute, config.stages, config.schedule, adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
-        graph=None if ranks.several() else make_graph(config.device.graph, session.learner.device),
+        graph=None if ranks.several() or config.batch.accumulate > 1 else make_graph(config.device.graph, device),
     )  # fmt: skip
 
 

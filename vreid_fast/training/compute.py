@@ -6,9 +6,9 @@ moments, teacher, memory) they change in place: a step can be recorded and repla
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -19,10 +19,12 @@ from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs
 from vreid_fast.device import Precision
 from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce, score_triplet
 from vreid_fast.models import NetworkOutput
+from vreid_fast.models.running_statistics import statistics_of_slices
 
 from .adversarial import Drawn, domain_losses
 from .learner import Adaptation, Learner
 from .logbook import Scalars
+from .micro_batches import MicroBatches
 from .profile import Profile
 
 Terms = dict[str, Tensor]
@@ -33,7 +35,7 @@ class SourceInputs(NamedTuple):
     """Of a step on the source alone."""
 
     clips: Tensor
-    """(B / ranks, T, 3, H, W), of this rank."""
+    """(B / ranks, T, 3, H, W), of this rank, see `MicroBatches`."""
     tracklets: Tensor
     """(B,) rows of the source's tracklets, of the whole batch."""
 
@@ -79,6 +81,7 @@ class Compute:
     per_person: int
     """K, tracklets a person in a source batch."""
     profile: Profile
+    micro: MicroBatches
 
     def source(self, inputs: SourceInputs, norms: bool = False) -> Computed:
         """A step on the labelled source alone.
@@ -88,7 +91,7 @@ class Compute:
         """
         factors, part = self._factors(), self.profile.part
         with part("student"), self.precision.cast():
-            output = ranks.gather(self.learner.student(inputs.clips))
+            output = self.micro(self.learner.student, inputs.clips, self.learner.student)
         with part("losses"):
             losses, facts = self._identity_losses(output, inputs.tracklets)
             loss = weighted(losses, factors)
@@ -110,10 +113,10 @@ class Compute:
         teacher, consistency, part = adaptation.teacher, adaptation.consistency, self.profile.part
         # Source and target go forward apart, so that each is normalised by its own batch statistics.
         with part("student"), self.precision.cast():
-            of_source = ranks.gather(self._of_source(adaptation, inputs.source_clips))
-            of_target = ranks.gather(self.learner.student(inputs.student_view))
+            of_source = self._of_source(adaptation, inputs.source_clips)
+            of_target = self.micro(self.learner.student, inputs.student_view, self.learner.student)
         with part("teacher"), self.precision.cast():
-            of_teacher = ranks.gather(teacher(inputs.teacher_view))
+            of_teacher = self.micro(teacher, inputs.teacher_view, teacher.network)
 
         with part("losses"):
             identity, of_clothes = self._identity_losses(of_source, inputs.source_tracklets)
@@ -148,9 +151,10 @@ class Compute:
         return Computed({**losses, "total": loss}, scalars, watched)
 
     def _of_source(self, adaptation: Adaptation, clips: Tensor) -> NetworkOutput:
-        if adaptation.source_norms is None:
-            return self.learner.student(clips)
-        return adaptation.source_norms(self.learner.student, clips)
+        student, norms = self.learner.student, adaptation.source_norms
+        if norms is None:
+            return self.micro(student, clips, student)
+        return self.micro(partial(norms, student), clips, norms, student)
 
     def _factors(self) -> dict[str, float]:
         """Of the losses on the source."""
@@ -169,8 +173,10 @@ class Compute:
             losses["cross_entropy"] = _sum(
                 cross_entropy(with_margin(one.logits, labels), labels, knobs.smoothing) for one in streams
             )
-        if knobs.triplet and output.scores is not None:
-            losses["triplet"] = score_triplet(output.scores, labels, knobs.margin)
+        if knobs.triplet and output.maps is not None:
+            with self.precision.cast():
+                scores = self.learner.student.pair_score(output.maps, output.maps)
+            losses["triplet"] = score_triplet(scores, labels, knobs.margin)
         elif knobs.triplet:
             losses["triplet"] = _sum(
                 batch_hard_triplet(one.clip, labels, knobs.margin, knobs.triplet_distance) for one in streams
@@ -183,7 +189,10 @@ class Compute:
         return losses, facts
 
     def _gradient_step(self, loss: Tensor) -> Tensor:
-        return self.precision.step(loss, self.learner.optimiser, self.clip_gradient, self.profile.part)
+        norm = self.precision.step(loss, self.learner.optimiser, self.clip_gradient, self.profile.part)
+        # Behind the backward pass, which wants the statistics of the forward one to be as it left them.
+        ranks.average(statistics_of_slices(self.learner.normed()))
+        return norm
 
     def _gradient_norms(self, losses: Terms, weights: Mapping[str, float | Tensor]) -> Scalars:
         """Weighted gradient norms at the backbone by loss."""
@@ -198,7 +207,7 @@ def weighted(losses: Terms, factors: dict[str, float]) -> Tensor:
 
 def _sum(losses: Iterable[Tensor]) -> Tensor:
     """As it is where there is one."""
-    return functools.reduce(torch.add, losses)
+    return reduce(torch.add, losses)
 
 
 def _single(share: float | Tensor) -> float | Tensor:

@@ -24,6 +24,7 @@ from vreid_fast.losses import (
     compactness_loss,
     disagreement,
 )
+from vreid_fast.models.whole_batch import whole_batches
 
 from .teacher import MeanTeacher
 
@@ -145,7 +146,7 @@ class PaperConsistency(Consistency):
         """One pass over the target, so that the first clustering sees nearly all of it; here student = teacher."""
         if self.memory is None:
             return
-        with self.batches.statistics() as loader:
+        with self.batches.statistics() as loader, whole_batches(teacher.network):
             for (batch,) in loader:
                 with self.precision.cast():
                     tracklets, features = ranks.gather((batch.tracklets, teacher(batch.clips)))

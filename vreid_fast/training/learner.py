@@ -128,6 +128,12 @@ class Learner:
         """Student and, where there is one, teacher."""
         return {"student": self.student, **({"teacher": self.adaptation.teacher.network} if self.adaptation else {})}
 
+    def normed(self) -> Iterator[torch.nn.Module]:
+        """What has batch norms that training moves: student, teacher, and those of the source."""
+        yield from self.networks().values()
+        if self.adaptation is not None and self.adaptation.source_norms is not None:
+            yield self.adaptation.source_norms
+
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """All that learns, and the buffers of the networks, by name."""
         modules: dict[str, torch.nn.Module] = dict(self.networks())

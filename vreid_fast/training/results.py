@@ -38,9 +38,9 @@ def environment(session: Session, loader: Loader) -> dict[str, str]:
     }
 
 
-def greet(session: Session, domains: Domains, loader: Loader) -> dict[str, str]:
-    """Print what the run uses; returns it for the report."""
-    used = environment(session, loader)
+def greet(session: Session, domains: Domains, loader: Loader, more: dict[str, str]) -> dict[str, str]:
+    """Print what the run uses, and `more` of it; returns it for the report."""
+    used = environment(session, loader) | more
     for name, value in used.items():
         say(f"{name:>10}  {value}")
     for name, data in (("source", domains.source_data), ("target", domains.target_data)):

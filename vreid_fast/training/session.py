@@ -20,6 +20,7 @@ from . import checkpoint
 from .checkpoint_checks import ENTRIES, NEWER, check_state, check_there, reading
 from .learner import Learner
 from .logbook import Logbook, Scalars
+from .rank_agreement import different
 from .resume import DATA
 
 
@@ -86,7 +87,7 @@ class Session:
                 f"--resume {self.folder} scores what is in {self.last}"
             ) from None
         if isinstance(error, ranks.Lost):
-            raise ranks.Lost(f"{error}; {self.kept()}") from error
+            raise ranks.Lost(f"after step {self.learner.step}: {error}; {self.kept()}") from error
         if isinstance(error, OSError):
             raise Failed(f"{of_disk(error)}; {self.kept()}") from error
 
@@ -190,7 +191,7 @@ class Session:
         Raises:
             Failed: the processes of the run, which compute the same, have come apart.
         """
-        if name := ranks.different(self.learner.state_dict()):
+        if name := different(self.learner.state_dict()):
             raise Failed(
                 f"step {self.learner.step}: {name} is not the same in all processes of this run; {self.kept()}"
             )

@@ -50,7 +50,7 @@ class Steps:
 
     def source(self, batch: Batch) -> None:
         """On the labelled source alone: the first stage, and the second of `source` and `bn_adapt`."""
-        inputs = SourceInputs(batch.clips, ranks.gather(batch.tracklets))
+        inputs = SourceInputs(batch.clips, ranks.gather(batch.tracklets, self.compute.micro.count))
         with self._within_float32():
             schedules: Scalars = {"learning_rate": self._set_learning_rate()}
             if self._norms_are_due():
@@ -80,7 +80,7 @@ class Steps:
             adaptation.consistency.before_step(step, adaptation.teacher)
         learner.reversal.fill_(knobs.reversal * reversal_strength(step / steps))
         ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
-        sources, targets = ranks.gather((source.tracklets, target.tracklets))
+        sources, targets = ranks.gather((source.tracklets, target.tracklets), self.compute.micro.count)
         drawn = draw(
             len(sources) + len(targets), knobs.combined_groups, knobs.combined_sizes,
             np.random.default_rng((self.seed, step)), learner.device,

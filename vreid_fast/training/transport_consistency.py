@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vreid_fast import ranks
 from vreid_fast.config.knobs import ClusterKnobs, TransportKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
+from vreid_fast.device import wide
 from vreid_fast.errors import InputError
 from vreid_fast.kernels import kmeans
 from vreid_fast.losses import cluster_facts, cross_entropy, soft_triplet, transport_plan
@@ -92,7 +95,8 @@ class TransportConsistency(Consistency):
         for group, (head, labels) in enumerate(zip(self.heads, self.group_labels, strict=True)):
             assert isinstance(head, nn.Linear)
             if anew:
-                found = kmeans(features, head.out_features, restarts=self.restarts, seed=step + group)
+                find = partial(kmeans, features, head.out_features, restarts=self.restarts, seed=step + group)
+                found = ranks.of_first(find, features.device)
                 head.weight.copy_(F.normalize(found.centroids, dim=1))
                 labels.copy_(found.labels)
             else:
@@ -114,7 +118,7 @@ class TransportConsistency(Consistency):
     def losses(
         self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
     ) -> tuple[Terms, Terms]:
-        features, losses = student.float(), {}
+        features, losses = wide(student), {}
         labels = self.group_labels[:, tracklets]
         if "transport" in self.factors:
             groups = len(self.heads) if self.knobs.transport_over == "all" else 1

@@ -99,16 +99,17 @@ class TrainPlan(Sequence[list[ClipRequest]]):
 
 
 class RankPlan(Sequence[list[ClipRequest]]):
-    """What this rank reads of a plan's batches: its slice of each, which the ranks' number divides."""
+    """What this rank reads of a plan's batches: its slice of each, which the ranks' number divides; of `micro`
+    micro-batches see `ranks.part`."""
 
-    def __init__(self, plan: Sequence[list[ClipRequest]]):
-        self._plan = plan
+    def __init__(self, plan: Sequence[list[ClipRequest]], micro: int = 1):
+        self._plan, self._micro = plan, micro
 
     def __len__(self) -> int:
         return len(self._plan)
 
     def __getitem__(self, step: int) -> list[ClipRequest]:
-        return ranks.part(self._plan[step])
+        return ranks.part(self._plan[step], self._micro)
 
 
 class TestPlan(Sequence[list[ClipRequest]]):
