@@ -115,6 +115,13 @@ def _fastest(device: torch.device) -> tuple[str, str]:
     return "fp32", "this CPU has no bf16 in hardware"
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that this process sees, each as CUDA_VISIBLE_DEVICES names it."""
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return (named or [str(number) for number in range(count)])[:count]
+
+
 def describe(device: torch.device) -> str:
     """A device in words, for logs and reports."""
     if device.type == "cuda":

@@ -3,13 +3,17 @@
 import fcntl
 import os
 import signal
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
+import torch
 from fake_training import calls, install
 
 from vreid_fast.errors import Stopped
+from vreid_fast.ladder.__main__ import gpus_for
 from vreid_fast.ladder.cells import CellFailed, plan_cells, run_cells
 from vreid_fast.ladder.rows import configure, read_table
 from vreid_fast.training.run_folder import RunFolder
@@ -173,3 +177,37 @@ def test_a_locked_cell_is_not_begun(plan, fake):
         fcntl.flock(log, fcntl.LOCK_EX)
         assert start.start() is None
     assert start.start().wait() == 0
+
+
+def test_each_cell_has_a_gpu_of_its_own_and_is_one_process(plan, monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert gpus_for(jobs=1) == [] and gpus_for(jobs=3) == ["4", "6"]
+    seen = []
+
+    class Training:
+        """Ends after those that were begun before it."""
+
+        returncode = 0
+
+        def __init__(self, command, env, **_):
+            self.folder, self.left = Path(command[-1]).with_suffix(""), 3 + len(seen)
+            assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID"} & set(env)
+            seen.append((self.folder.name, env["CUDA_VISIBLE_DEVICES"]))
+
+        def poll(self):
+            self.left -= 1
+            if self.left:
+                return None
+            self.folder.mkdir()
+            (self.folder / "result.json").write_text("{}")
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Training)
+    # Two begin; the first that ends leaves its GPU to the next one.
+    cells = plan("rows: {a: {method: source}, b: {l1s: 0}, c: {l2s: 0}}", seeds=(0, 1), jobs=2)
+    run_cells(cells, 2, lambda cell: None, print, gpus_for(jobs=2))
+    assert [gpu for _, gpu in seen] == ["4", "6"] * (len(cells) // 2)
+    assert {name for name, _ in seen} == {"start", "a", "b", "c"}

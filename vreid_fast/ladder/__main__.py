@@ -49,7 +49,7 @@ def ladder(arguments: argparse.Namespace, words: list[str], command: str) -> Non
         if left:
             check_data(left)
             note_machine(run, machine(base))
-            run_cells(left, arguments.jobs, Progress(cells, arguments.jobs), say)
+            run_cells(left, arguments.jobs, Progress(cells, arguments.jobs), say, gpus_for(arguments.jobs))
     except Stopped:
         done = sum(cell.finished for cell in cells)
         raise Stopped(f"stopped with {done} of {len(cells)} cells finished; the same command goes on") from None
@@ -90,6 +90,14 @@ def machine(config: Config) -> str:
         f"{describe(device)}, {Precision(config.device.precision, device).name}, torch {torch.__version__}, "
         f"Python {platform.python_version()}, vreid-fast {__version__}"
     )
+
+
+def gpus_for(jobs: int) -> list[str]:
+    """The GPUs that cells are spread over, where several run at once and there are several."""
+    from vreid_fast.device import visible_gpus
+
+    gpus = visible_gpus() if jobs > 1 else []
+    return gpus if len(gpus) > 1 else []
 
 
 class Progress:
@@ -165,7 +173,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--seeds", type=int, default=3, help="how many, of people and of training (default 3)")
     parser.add_argument("--first_seed", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--run", default="runs/ladder", help="folder of all cells and of the tables")
-    parser.add_argument("--jobs", type=int, default=1, help="cells at once; they share the cores (default 1)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="cells at once; they share the cores, and each has one GPU (default 1)"
+    )
     parser.add_argument("--rows", default="", help="a,b,c: these rows alone, and those that they begin from")
     return parser.parse_known_args(underscored(argv))
 

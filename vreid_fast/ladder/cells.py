@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,11 @@ from vreid_fast.training.run_folder import is_held
 from .rows import Table
 
 LOG_LINES = 12
+OF_ONE_OF_SEVERAL = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR",
+    "MASTER_PORT",
+)  # fmt: skip
+"""Variables that torchrun tells a process its place by."""
 
 
 class CellFailed(Failed):
@@ -57,8 +62,11 @@ class Cell:
     def result(self) -> dict:
         return json.loads((self.folder / "result.json").read_text())
 
-    def start(self) -> subprocess.Popen | None:
+    def start(self, gpu: str | None = None) -> subprocess.Popen | None:
         """Begin its training, or go on from its last checkpoint; None while another process is at it.
+
+        Args:
+            gpu: that it sees alone, as of `device.visible_gpus`; None = all that this process does.
 
         The training holds a lock on its log. So it is not begun twice, even when the ladder that began it was killed.
         """
@@ -79,8 +87,18 @@ class Cell:
             # In a session of its own: Ctrl-C in the terminal reaches it once only, through the ladder.
             return subprocess.Popen(
                 [sys.executable, "-m", "vreid_fast.train", *words], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, "TQDM_DISABLE": "1"},
+                stderr=subprocess.STDOUT, start_new_session=True, env=_environment(gpu),
             )  # fmt: skip
+
+
+def _environment(gpu: str | None) -> dict[str, str]:
+    """Of a training that is one process, whatever the ladder was started by."""
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in OF_ONE_OF_SEVERAL and not name.startswith("TORCHELASTIC_")
+    }
+    return {**own, "TQDM_DISABLE": "1", **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
 
 
 def plan_cells(table: Table, configs: dict[str, Config], run: Path, seeds: Iterable[int], jobs: int) -> list[Cell]:
@@ -110,10 +128,18 @@ def plan_cells(table: Table, configs: dict[str, Config], run: Path, seeds: Itera
     return cells
 
 
-def run_cells(cells: Iterable[Cell], jobs: int, told: Callable[[Cell], None], say: Callable[[str], None]) -> None:
+def run_cells(
+    cells: Iterable[Cell],
+    jobs: int,
+    told: Callable[[Cell], None],
+    say: Callable[[str], None],
+    gpus: Sequence[str] = (),
+) -> None:
     """Train the cells that are not finished, `jobs` at once, each after the one that it begins from.
 
     Args:
+        gpus: those of `device.visible_gpus`, of which each cell sees one, that with the fewest cells; none = all cells
+            see what this process does.
         told: called with each cell when it is finished.
         say: called with what else the user should know.
 
@@ -123,6 +149,8 @@ def run_cells(cells: Iterable[Cell], jobs: int, told: Callable[[Cell], None], sa
     """
     waiting = [cell for cell in cells if not cell.finished]
     running: list[tuple[Cell, subprocess.Popen]] = []
+    taken: dict[Path, str | None] = {}
+    """The GPU of each cell that runs, by its folder."""
     elsewhere: set[Path] = set()
     with StopRequest() as stop:
         try:
@@ -132,8 +160,10 @@ def run_cells(cells: Iterable[Cell], jobs: int, told: Callable[[Cell], None], sa
                         waiting.remove(cell)
                         told(cell)
                     elif len(running) < jobs:
-                        if process := cell.start():
+                        gpu = min(gpus, key=list(taken.values()).count, default=None)
+                        if process := cell.start(gpu):
                             waiting.remove(cell)
+                            taken[cell.folder] = gpu
                             running.append((cell, process))
                         elif cell.folder not in elsewhere:
                             elsewhere.add(cell.folder)
@@ -143,6 +173,7 @@ def run_cells(cells: Iterable[Cell], jobs: int, told: Callable[[Cell], None], sa
                 time.sleep(0.05)
                 for cell, process in [(cell, process) for cell, process in running if process.poll() is not None]:
                     running.remove((cell, process))
+                    del taken[cell.folder]
                     if process.returncode or not cell.finished:
                         raise CellFailed(
                             f"seed {cell.seed}, row {cell.row}: failed (exit {process.returncode}); the end of "
