@@ -85,7 +85,7 @@ def test_an_error_of_a_file_names_it(capsys):
     assert capsys.readouterr().err == "error: /x/a \\x1b[2J.jpg: Input/output error\n"
 
 
-@pytest.mark.parametrize("module", ["ladder.__main__", "data.__main__", "extract"])
+@pytest.mark.parametrize("module", ["ladder.__main__", "data.__main__", "export"])
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_several_processes_are_refused_by_the_first_of_them(module, rank, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from full_disk import largest_file
 from media import write_images
+from ranked import run
 from small_runs import flags, write_people
 
 from vreid_fast import extract as command
@@ -42,6 +43,18 @@ def vectors_of(run, spec, with_statistics=False, **changes):
     tracklets = list({id(t): t for t in (*data.train, *data.query, *data.gallery)}.values())
     protocol = make_protocol(config, reading_options(config, precision))
     return tracklets, embed(network, tracklets, protocol, precision, statistics if with_statistics else None).numpy()
+
+
+def test_several_processes_write_what_one_does(data, paper_run, tmp_path):
+    assert main(words(paper_run, data["target"], tmp_path / "one", "--shard", 7)) == 0
+    left = run(
+        2, ["vreid_fast.extract", *words(paper_run, data["target"], tmp_path / "two", "--shard", 7)], script="-m"
+    )
+    assert [one.code for one in left] == [0, 0], [one.err for one in left]
+    assert "24 vectors of" in left[0].out and left[1].out == ""
+    one, two = (read_features(tmp_path / name) for name in ("one", "two"))
+    np.testing.assert_allclose(two.vectors(), one.vectors(), rtol=1e-5, atol=1e-5)
+    assert two.rows == one.rows and two.facts == one.facts
 
 
 @pytest.mark.parametrize("format", ["safetensors", "npz"])

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from . import ranks
 from .data import read_dataset
 from .data.commands.options import add_option, add_scenes, number
 from .data.reading.bad_frames import POLICIES
@@ -29,6 +30,7 @@ from .report import bad_frames_list
 from .terminal import progress_bar, say
 from .training.build import load_network, make_protocol, reading_options
 from .training.network_checks import check_test_clips, check_vectors
+from .training.rank_agreement import check_same
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,11 +64,11 @@ def main(argv: list[str] | None = None) -> int:
         words = [with_home(word) for word in (sys.argv[1:] if argv is None else argv)]
         extract(make_parser().parse_args(words))
 
-    return exit_code(work)
+    return exit_code(work, together=ranks)
 
 
 def extract(arguments: argparse.Namespace) -> None:
-    """Embed the tracklets of a data set shard by shard."""
+    """Embed the tracklets of a data set shard by shard; of several processes the first writes."""
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
     check_vectors(network, "extract")
     config = config.replace(
@@ -102,21 +104,30 @@ def extract(arguments: argparse.Namespace) -> None:
         "dtype": arguments.dtype, "format": arguments.format, "table_sha256": _digest(rows),
     }  # fmt: skip
     writer = FeatureWriter(Path(arguments.out), facts, rows, f"tracklets.{arguments.table}")
-    started, missing = time.perf_counter(), writer.missing()
+    check_same({"words, checkpoint or data": facts})
+    started, missing = time.perf_counter(), ranks.of_first(writer.begin)
     wanted = sum(map(len, missing))
     if wanted < len(rows):
         say(f"note: {len(rows) - wanted:,} of {len(rows):,} tracklets are there already")
     network = network.to(precision.device)
-    with progress_bar(total=wanted, unit="tracklet", dynamic_ncols=True, disable=None) as bar:
+    with progress_bar(
+        total=wanted, unit="tracklet", dynamic_ncols=True, disable=None if ranks.first() else True
+    ) as bar:
         for shard in missing:
             try:
                 vectors = embed(
-                    network, [tracklets[row] for row in shard], protocol, precision, statistics, progress=bar.update
+                    network,
+                    [tracklets[row] for row in shard],
+                    protocol,
+                    precision,
+                    statistics,
+                    progress=lambda clips: bar.update(ranks.whole(clips)),
                 )
             except Diverged as error:
                 raise Diverged(f"checkpoint {arguments.checkpoint}, {arguments.network}: {error}") from None
-            writer.write(shard, vectors)
-    writer.finish()
+            ranks.of_first(partial(writer.write, shard, vectors))
+    ranks.of_first(writer.finish)
+    reading.bad_frames.meet()
     print(bad_frames_list(reading.bad_frames.report()), end="")
     seconds = time.perf_counter() - started
     say(f"{arguments.out}: {len(rows):,} vectors of {network.width}, {wanted:,} made in {seconds:.1f} s")

@@ -25,20 +25,24 @@ class FeatureWriter:
 
     Args:
         facts: of extract.json, with rows, width, shard, format and dtype.
-
-    Raises:
-        InputError: the folder holds something else, or features that something else made.
     """
 
     def __init__(self, folder: Path, facts: dict, rows: Sequence[Row], table: str):
-        self._folder, self._facts, self._rows = folder, facts, list(rows)
-        _check(folder, facts)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / DESCRIPTION, json.dumps(facts, indent=1) + "\n")
-        _write_table(self._rows, folder / table)
+        self._folder, self._facts, self._rows, self._table = folder, facts, list(rows), table
 
-    def missing(self) -> list[range]:
-        """The rows of each shard that is not there yet."""
+    def begin(self) -> list[range]:
+        """Make the folder where it is not there yet, and write what its vectors are of.
+
+        Returns:
+            The rows of each shard that is not there yet.
+
+        Raises:
+            InputError: the folder holds something else, or features that something else made.
+        """
+        _check(self._folder, self._facts)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_text(self._folder / DESCRIPTION, json.dumps(self._facts, indent=1) + "\n")
+        _write_table(self._rows, self._folder / self._table)
         starts = range(0, len(self._rows), self._facts["shard"])
         shards = [range(first, min(first + self._facts["shard"], len(self._rows))) for first in starts]
         return [rows for rows in shards if not self._path(rows).exists()]
