@@ -16,6 +16,7 @@ import bench_kmeans
 import bench_kmeans_assign
 import bench_loader
 import bench_rank
+import bench_ranks
 import bench_step
 import bench_temporal_pool
 from failures import attempt, exit_status
@@ -31,6 +32,7 @@ BENCHMARKS = (
     bench_gather_clips,
     bench_loader,
     bench_rank,
+    bench_ranks,
     bench_step,
 )
 
