@@ -28,10 +28,11 @@ KNOBS = {
     "clothes_scale": 16.0, "clothes_epsilon": 0.1, "clothes_lr": 0.001, "clothes_momentum": 0.0, "l1s": 1.0, "l2s": 1.0,
     "l3s": 1.0, "reversal": 0.5, "combined_groups": 16,
     "combined_sizes": (2, 4, 8), "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "cluster_by": "auto", "clusters": 0,
-    "cluster_over": "memory", "cluster_every": 0, "cluster_restarts": 4, "cluster_temperature": 0.1,
-    "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0, "proxy_temperature": 0.1, "proxy_negatives": 50,
-    "proxy_momentum": 0.2, "transport": 1.0, "transport_triplet": 1.0, "transport_over": "first",
-    "transport_groups": (0.8, 0.93, 1.07), "transport_power": 25.0, "transport_rounds": 1, "ema_decay": 0.99,
+    "cluster_over": "memory", "cluster_every": 0, "cluster_restarts": 4, "cluster_neighbours": 0,
+    "cluster_temperature": 0.1, "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0,
+    "proxy_temperature": 0.1, "proxy_negatives": 50, "proxy_momentum": 0.2, "transport": 1.0, "transport_triplet": 1.0,
+    "transport_over": "first", "transport_groups": (0.8, 0.93, 1.07), "transport_power": 25.0, "transport_rounds": 1,
+    "ema_decay": 0.99,
     "method": "paper", "statistics": "auto", "select": "last",
     "select_every": 50, "seed": 0, "start": None, "stages": "both", "source_steps": 300, "adapt_steps": 200,
     "optimiser": "adam", "momentum": 0.9, "source_lr": 0.001, "adapt_lr": 0.002, "trunk_lr": 1.0,
@@ -67,6 +68,7 @@ OTHER_TYPES = {
 LEAST = {
     "height": 16, "width": 8, "frames": 1, "people": 2, "per_person": 2, "target_batch": 2, "accumulate": 1, "pad": 0,
     "loader_threads": 1, "domain_width": 1, "clusters": 0, "cluster_every": 0, "cluster_restarts": 1,
+    "cluster_neighbours": 0,
     "source_steps": 1, "adapt_steps": 0, "warmup_steps": 0, "weight_decay": 0, "clip_gradient": 0, "threads": 0,
     "log_every": 1, "checkpoint_every": 1, "test_batch": 1, "bn_batches": 0, "combined_groups": 1,
     "cross_entropy": 0, "triplet": 0, "l1s": 0, "l2s": 0, "l3s": 0, "l1c": 0, "l2c": 0, "reversal": 0, "margin": 0,
@@ -86,7 +88,7 @@ GROUPS = Config.groups()
 
 
 def test_every_knob_has_its_default_and_its_place_in_files():
-    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 113
+    assert list(Config().knobs().items()) == list(KNOBS.items()) and len(KNOBS) == 114
     assert list(yaml.safe_load(Config().to_yaml())) == list(KNOBS) == WRITTEN
 
 

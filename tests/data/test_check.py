@@ -50,6 +50,7 @@ def test_a_good_set_is_counted_and_read_whole(people, tmp_path, capsys, monkeypa
     assert "tracklets of camera  train  query  gallery\n0                        6      6        6\n" in said
     assert f"contact sheet: {tmp_path}/contact_sheet.png" in said
     assert Image.open("contact_sheet.png").format == "PNG"
+    assert "note: as --target: cameras with fewer than 12 tracklets count as one" in said and ": 0, 1; name" in said
 
 
 def test_names_that_move_the_cursor_or_are_long_stand_each_on_a_line(people, tmp_path):

@@ -61,6 +61,21 @@ def test_all_test_clips_hold_every_frame(batch):
         assert (own == all_frames(length, 4)).all()
 
 
+@pytest.mark.parametrize("mode", ["even", "all"])
+def test_halves_share_the_middle_frame_of_an_odd_number_alone(mode):
+    for tracklet, length in enumerate(lengths := [1, 2, 7, 8]):
+        first, second = (
+            {frame for step in TestPlan(lengths, 2, mode=mode, half=half) for request in step
+             if request.tracklet == tracklet for frame in request.frames.tolist()}
+            for half in (0, 1)
+        )  # fmt: skip
+        middle = (length + 1) // 2
+        assert first <= set(range(middle)) and second <= set(range(length - middle, length))
+        assert mode == "even" or (len(first), len(second)) == (middle, middle)
+    with pytest.raises(IndexError):
+        TestPlan(lengths, 2, half=1)[1]
+
+
 def test_plans_end_where_they_end():
     for plan in (train_plan(), TestPlan(LENGTHS, 4), TestPlan([], 4)):
         for step in (len(plan), -1):

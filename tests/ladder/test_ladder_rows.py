@@ -56,6 +56,7 @@ def test_the_differences_are_those_of_the_paper():
 def test_plus_is_taken_apart_one_part_at_a_time():
     configs = knobs_of(read_table("4"), [])
     assert configs["plus"].cluster_by == "auto" and configs["plus_kmeans"].cluster_by == "kmeans"
+    assert (configs["plus"].cluster_neighbours, configs["plus_lists_of_2"].cluster_neighbours) == (0, 2)
     apart = {name: vars(config) for name, config in configs.items() if name.startswith("plus_without")}
     changed = {
         name: {knob for knob, value in knobs.items() if value != getattr(configs["plus"], knob)} - {"run", "start"}

@@ -102,6 +102,11 @@ def test_two_tracklets_and_one(cameras):
     assert cluster(torch.eye(2)[:1], None if cameras is None else cameras[:1]).tolist() == [-1]
 
 
+def test_lists_of_more_than_there_are_hold_all():
+    features, _, camera = people(count=5, cameras=2)
+    assert torch.equal(cluster(features, camera, listed=10**12), cluster(features, camera, listed=19))
+
+
 def test_unknown_cameras_are_one():
     features, _, camera = people()
     assert torch.equal(cluster(features, None), cluster(features, torch.zeros_like(camera)))

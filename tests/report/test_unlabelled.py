@@ -68,7 +68,11 @@ def test_queries_are_spread_over_clusters():
 def test_clusters_are_shown_by_spread_members():
     labels = torch.tensor([0] * 30 + [1] * 3 + [-1] * 5 + [2])
     sheets = pick_clusters(labels, tracklets([1] * 20 + [2] * 19), read_frames=read)
-    assert [(sheet.size, sheet.cameras, len(sheet.items)) for sheet in sheets] == [(30, 2, 10), (3, 1, 3)]
+    assert [(sheet.title, sheet.size, sheet.cameras, len(sheet.items)) for sheet in sheets] == [
+        ("30 tracklets", 30, 2, 10), ("3 tracklets", 3, 1, 3), ("In no cluster: 5", 5, 1, 5)
+    ]  # fmt: skip
+    assert shown(image for image, _ in sheets[2].items) == [33, 34, 35, 36, 37]
+    assert [sheet.size for sheet in pick_clusters(labels, tracklets([1] * 39), most=1, read_frames=read)] == [30, 5]
     assert shown(image for image, _ in sheets[1].items) == [30, 31, 32]
     assert shown(image for image, _ in sheets[0].items)[::9] == [0, 29]
     assert pick_clusters(None, [], read_frames=read) == []

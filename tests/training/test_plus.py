@@ -63,6 +63,8 @@ def test_steps_log_the_proxies_their_clusters_weights_and_gradients(run, plus):
     for row in rows:
         assert 0 < row["unseen_pair_precision"] <= 1 and 0 < row["unseen_pair_recall"] <= 1
         assert row["clusters"] >= 2 and row["clusters"] * row["cluster_size_smallest"] + row["outliers"] <= 24
+    page = (run / "report.html").read_text()
+    assert "Clusters of the target" in page and ("In no cluster: " in page) == (rows[-1]["outliers"] > 0)
     with_norms = [row for row in rows if "gradient_norms" in row]
     assert [row["step"] for row in with_norms] == [6, 8]
     assert all(with_norms[-1]["gradient_norms"][name] > 0 for name in ("cross_entropy", "l1s", "l2s", "l3s", "proxy"))
@@ -105,6 +107,16 @@ def test_resume_is_bit_for_bit(run, plus, pair, tmp_path, stop_after, interrupt_
     assert logged(folder) == logged(run)
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (folder, run))
     assert states_equal(one["student"], other["student"]) and states_equal(one["memory"], other["memory"])
+
+
+def test_choosing_the_length_of_lists_changes_nothing_but_the_length(run, plus, pair, tmp_path):
+    if plus is not PLUS:
+        pytest.skip("k-means has no lists")
+    listed = int(torch.load(run / "last.pt", weights_only=True)["memory"]["listed"])
+    train(knobs(pair, tmp_path / "run", **plus, cluster_neighbours=listed))
+    one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, tmp_path / "run"))
+    assert listed >= 1 and states_equal(one["student"], other["student"])
+    assert states_equal(one["memory"], other["memory"])
 
 
 @pytest.mark.parametrize("target, word", [("blind", "not known"), ("one", "one only"), ("visits", "one only")])

@@ -10,6 +10,7 @@ from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs, ProxyKnobs
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError
+from vreid_fast.losses import choose_list_size
 from vreid_fast.models import build
 from vreid_fast.training import proxy_consistency
 from vreid_fast.training.consistency import Consistency, PaperConsistency, count_clusters
@@ -53,10 +54,13 @@ def paper(target, network, clusters=None, **knobs):
     return PaperConsistency(ConsistencyKnobs(**knobs), clusters, target.batches, precision, network.width, CPU)
 
 
-def plus(target, network, embed=None, by="kmeans", identities=None, **knobs):
+def plus(target, network, embed=None, by="kmeans", identities=None, listed=2, **knobs):
     embed = embed or (lambda network: network(target.views[0]).clip.detach())
-    clusters = ClusterKnobs(clusters=3, cluster_restarts=2, cluster_by=by)
-    return ProxyConsistency(ProxyKnobs(**knobs), clusters, target.batches, embed, network.width, CPU, identities)
+    clusters = ClusterKnobs(clusters=3, cluster_restarts=2, cluster_by=by, cluster_neighbours=listed)
+    return ProxyConsistency(
+        ProxyKnobs(**knobs), clusters, target.batches, lambda network, halves: [embed(network) for _ in halves],
+        network.width, CPU, identities,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -184,6 +188,9 @@ def test_what_the_target_does_to_the_clusters_is_told(target):
     assert ProxyConsistency.notes(ClusterKnobs(), domains, 4) == []
     (note,) = ProxyConsistency.notes(ClusterKnobs(clusters=7), domains, 4)
     assert note == "--clusters 7 is for --cluster_by kmeans; neighbours need no number"
+    (note,) = ProxyConsistency.notes(ClusterKnobs(cluster_neighbours=3, cluster_by="kmeans"), domains, 4)
+    assert note == "--cluster_neighbours 3 is for --cluster_by neighbours"
+    assert ProxyConsistency.notes(ClusterKnobs(cluster_neighbours=3), domains, 4) == []
     with pytest.raises(InputError, match="--cluster_by neighbours is for --method plus; --method paper has k-means"):
         PaperConsistency.notes(ClusterKnobs(cluster_by="neighbours"), domains, 4)
     blind = SimpleNamespace(target_tracklets=range(6), cameras=lambda: None)
@@ -208,7 +215,7 @@ def test_each_pass_tells_of_its_clusters_and_of_the_pass_before(network, crowd):
     consistency = showing(crowd, network, FOUR, SHIFTED, identities=identities)
     assert facts_of(consistency, network, crowd) == {
         "clusters": 4, "cluster_size_smallest": 6, "cluster_size_median": 6, "cluster_size_largest": 6,
-        "cameras_per_cluster": 2, "outliers": 0, "pairs_kept": 0, "clusters_stayed": 0,
+        "cameras_per_cluster": 2, "outliers": 0, "pairs_kept": 0, "clusters_stayed": 0, "neighbours": 2,
         "unseen_pair_precision": 1, "unseen_pair_recall": 1,
     }  # fmt: skip
     facts = facts_of(consistency, network, crowd)
@@ -254,8 +261,8 @@ def test_where_no_clusters_are_found_those_before_stay_and_the_log_says_so(
 
 
 def test_where_the_first_pass_finds_none_the_loss_waits_for_the_next(network, crowd, capsys):
-    consistency, first = showing(crowd, network, FOUR), [torch.ones(24, network.width)]
-    consistency.embed = lambda teacher, then=consistency.embed: first.pop() if first else then(teacher)
+    consistency, first = showing(crowd, network, FOUR), [[torch.ones(24, network.width)]]
+    consistency.embed = lambda *given, then=consistency.embed: first.pop() if first else then(*given)
     facts = facts_of(consistency, network, crowd)
     assert (facts["clusters"], facts["outliers"], facts["clusters_stayed"]) == (0, 24, 1)
     assert "are in one; the proxies' loss waits for the next pass" in capsys.readouterr().err
@@ -268,10 +275,52 @@ def test_where_the_first_pass_finds_none_the_loss_waits_for_the_next(network, cr
 
 
 def test_a_state_of_an_earlier_version_has_its_facts_found_again(network, crowd):
-    one, other = showing(crowd, network, FOUR), plus(crowd, network)
+    one, other = showing(crowd, network, FOUR), plus(crowd, network, by="neighbours")
     wanted = facts_of(one, network, crowd)
-    other.load_state_dict({name: value for name, value in one.state_dict().items() if name != "facts"})
-    assert dict(zip(other.names, other.facts.tolist())) == wanted
+    older = {name: value for name, value in one.state_dict().items() if name not in ("facts", "listed")}
+    for facts in ({}, {"facts": torch.zeros(8)}):  # without any, and with those that there were before lists had sizes
+        other.facts.zero_()
+        other.load_state_dict({**older, **facts})
+        assert dict(zip(other.names, other.facts.tolist())) == wanted
+
+
+def halves_of(people, noise, width=32):
+    """Features (24, width) of two halves of tracklets that show these people."""
+    generator = torch.Generator().manual_seed(1)
+    whole = torch.randn(24, width, generator=generator)[people]
+    return [whole + noise * torch.randn(24, width, generator=generator) for _ in range(2)]
+
+
+def test_the_first_pass_chooses_the_size_of_lists_and_the_others_keep_it(network, crowd, capsys):
+    """Two tracklets of a person before each camera, and halves that tell no other."""
+    people = [row // 4 for row in range(24)]
+    shown, asked = halves_of(people, 0.3, network.width), []
+
+    def embed(_, halves):
+        asked.append(tuple(halves))
+        return [shown[half or 0] for half in halves]
+
+    def choosing():
+        consistency = plus(crowd, network, by="neighbours", listed=0)
+        consistency.embed = embed
+        return consistency
+
+    one, other = choosing(), choosing()
+    facts = [facts_of(one, network, crowd) for _ in range(2)]
+    assert asked == [(None, 0, 1), (None,)] and facts[0]["neighbours"] == facts[1]["neighbours"] == one.listed
+    (line,) = capsys.readouterr().err.splitlines()
+    wanted = choose_list_size(shown, CAMERAS.repeat(4))
+    assert wanted.size == one.listed and line.startswith(f"note: clusters by lists of {one.listed} of each camera")
+    assert line.endswith(f": {', '.join(f'{size}: {part:.2f}' for size, part in wanted.agreement.items())}")
+    other.load_state_dict(one.state_dict())
+    facts_of(other, network, crowd)
+    assert other.listed == one.listed and asked[2:] == [(None,)], "a run that is gone on with keeps it too"
+    for bad in (torch.tensor([1, 2]), torch.tensor(-1)):
+        with pytest.raises(ValueError, match="listed"):
+            choosing().load_state_dict({**one.state_dict(), "listed": bad})
+    older = choosing()
+    older.load_state_dict({name: value for name, value in one.state_dict().items() if name != "listed"})
+    assert older.listed == 2, "lists of a run that is older than the choice"
 
 
 def test_a_method_is_a_class_with_this_interface():

@@ -21,7 +21,8 @@ WRITTEN = """
     cross_entropy smoothing triplet triplet_distance margin info_nce info_nce_temperature clothes clothes_by
     clothes_start clothes_scale clothes_epsilon clothes_lr clothes_momentum l1s l2s l3s reversal combined_groups
     combined_sizes l1c l2c loss_weights cluster_by clusters cluster_over cluster_every cluster_restarts
-    cluster_temperature camera_aware consistency_ramp proxy proxy_temperature proxy_negatives proxy_momentum
+    cluster_neighbours cluster_temperature camera_aware consistency_ramp proxy proxy_temperature proxy_negatives
+    proxy_momentum
     transport transport_triplet transport_over transport_groups transport_power transport_rounds ema_decay method
     statistics select select_every seed start stages source_steps adapt_steps optimiser momentum source_lr adapt_lr
     trunk_lr head_lr schedule drops drop_to warmup_steps weight_decay clip_gradient precision device threads graph

@@ -244,6 +244,9 @@ class ClusterKnobs(KnobGroup):
     """Steps between two clusterings of the memory; 0 = one pass over the target."""
     cluster_restarts: int = fixed(4, at_least(1))
     """Restarts of k-means; the one of lowest inertia is kept."""
+    cluster_neighbours: int = fixed(0, at_least(0))
+    """Neighbours that a tracklet lists of each camera (plus); 0 = chosen before adaptation, by how well clusters of the
+    first and of the second halves of all tracklets agree."""
     camera_aware: bool = fixed(True)
     """Assign to clusters after standardising features per camera, where the target's cameras are known."""
 

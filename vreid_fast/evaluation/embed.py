@@ -50,11 +50,14 @@ def embed(
     precision: Precision,
     statistics: CameraStatistics | None = None,
     progress: Callable[[int], object] | None = None,
+    half: int | None = None,
 ) -> Tensor:
     """The vectors (N, D) of tracklets, float32 on the CPU: the mean over the frames of a tracklet's test clips of what
     `network.describe` says of each clip, as `network.finish` leaves it.
 
     Each rank embeds its share of them, and has the vectors of all.
+
+    With `half` 0 or 1 they are those of the first or the second half of each tracklet.
 
     `progress` is called with the number of clips of each batch that was given to the device.
 
@@ -76,7 +79,7 @@ def embed(
         chosen = [tracklets[row] for row in here]
         plan = TestPlan(
             [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips,
-            stride=protocol.stride,
+            stride=protocol.stride, half=half,
         )  # fmt: skip
         own = statistics.get(camera) if statistics and camera is not None else None
         with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:

@@ -8,6 +8,7 @@ from .domain import clip_domain_loss, draw_groups, frame_domain_loss
 from .gradient_norms import gradient_norms
 from .identity import batch_hard_triplet, cross_entropy, soft_triplet
 from .info_nce import info_nce
+from .list_size import ListSize, choose_list_size
 from .proxies import CameraProxies
 from .scores import score_triplet
 from .transport import transport_plan
@@ -18,9 +19,11 @@ __all__ = [
     "ClothesClassifier",
     "ClothesMemory",
     "FeatureMemory",
+    "ListSize",
     "LossWeights",
     "assignment_loss",
     "batch_hard_triplet",
+    "choose_list_size",
     "clip_domain_loss",
     "clothes_adversarial_loss",
     "clothes_cosines",

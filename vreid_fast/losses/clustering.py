@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,12 @@ from .neighbours import common_neighbours, nearest
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-LISTED, EXPANDED, CUT = 2, 1, 0.75
-"""Neighbours listed of each camera and how many of them describe a tracklet too; where clusters are cut apart."""
+LISTED, CUT = 2, 0.75
+"""Neighbours listed of each camera where nothing else is said, half of which describe a tracklet too; where clusters
+are cut apart."""
 
 
-def cluster(features: Tensor, cameras: Tensor | None, cut: float = CUT) -> Tensor:
+def cluster(features: Tensor, cameras: Tensor | None, listed: int = LISTED, cut: float = CUT) -> Tensor:
     """Clusters of tracklets by average linkage of the Jaccard distances of their neighbours.
 
     The order of the tracklets does not matter: they are taken in one that follows from their numbers. Tracklets of
@@ -27,16 +29,33 @@ def cluster(features: Tensor, cameras: Tensor | None, cut: float = CUT) -> Tenso
     Args:
         features: (N, D), on any device.
         cameras: (N,) int64; None = they are not known, and count as one.
+        listed: neighbours of each camera in the list of a tracklet, at least 1.
         cut: mean distance at which two clusters are two people, of 0 (the same neighbours) to 1 (none in common).
 
     Returns:
         (N,) int64 on the CPU, numbered in the order of the tracklets; -1 of those that are in none, being alone.
     """
-    known = torch.zeros(len(features), dtype=torch.int64) if cameras is None else cameras.cpu()
-    first, same = _distinct(features.cpu().numpy(), known.numpy())
-    lists = nearest(features[torch.from_numpy(first).to(features.device)], known[first], max(LISTED, EXPANDED))
-    found = average_linkage(common_neighbours(lists, LISTED, EXPANDED), cut)[same]
-    return torch.from_numpy(_numbered(found))
+    return Listing(features, cameras, listed).clusters(listed, [cut])[0]
+
+
+class Listing:
+    """The nearest tracklets of each, from which clusters by shorter lists and other cuts are found too.
+
+    Args:
+        features, cameras: as of `cluster`.
+        most: neighbours of each camera that are listed.
+    """
+
+    def __init__(self, features: Tensor, cameras: Tensor | None, most: int):
+        known = torch.zeros(len(features), dtype=torch.int64) if cameras is None else cameras.cpu()
+        first, self.same = _distinct(features.cpu().numpy(), known.numpy())
+        others = max(len(first) - 1, 1)
+        self.lists = nearest(features[torch.from_numpy(first).to(features.device)], known[first], min(most, others))
+
+    def clusters(self, listed: int, cuts: Sequence[float]) -> list[Tensor]:
+        """Labels as of `cluster`, for each cut."""
+        shared = common_neighbours(self.lists, listed, listed // 2)
+        return [torch.from_numpy(_numbered(average_linkage(shared, cut)[self.same])) for cut in cuts]
 
 
 def _distinct(features: np.ndarray, cameras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

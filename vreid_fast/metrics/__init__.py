@@ -2,7 +2,7 @@
 
 from .camera import camera_standardise
 from .distance import pairwise_distances
-from .pairs import PairAgreement, pair_agreement
+from .pairs import PairAgreement, adjusted_rand, pair_agreement
 from .rank import Labels, rank_distances, rank_metrics, rank_queries, relevance
 from .rerank import rerank
 from .temporal import temporal_lift
@@ -10,6 +10,7 @@ from .temporal import temporal_lift
 __all__ = [
     "Labels",
     "PairAgreement",
+    "adjusted_rand",
     "camera_standardise",
     "pair_agreement",
     "pairwise_distances",

@@ -27,9 +27,27 @@ def pair_agreement(found: Tensor, truth: Tensor) -> PairAgreement:
     known = truth >= 0
     found, truth = found[known], truth[known]
     inside = found >= 0
-    _, of_both = torch.stack([found[inside], truth[inside]]).unique(dim=1, return_counts=True)
-    both, of_found, of_truth = (
-        int((counts * (counts - 1) // 2).sum())
-        for counts in (of_both, *(part.unique(return_counts=True)[1] for part in (found[inside], truth)))
-    )
-    return PairAgreement(both / max(of_found, 1), both / max(of_truth, 1))
+    both = _pairs(torch.stack([found[inside], truth[inside]]))
+    return PairAgreement(both / max(_pairs(found[inside]), 1), both / max(_pairs(truth), 1))
+
+
+def adjusted_rand(one: Tensor, other: Tensor) -> float:
+    """How far two partitions agree beyond chance: 1 = they are the same, 0 = as much as by chance; 0 where chance
+    alone decides, as where both are one heap or no pair at all.
+
+    Hubert and Arabie, "Comparing partitions", 1985.
+
+    Args:
+        one, other: (N,) integers, clusters; below 0 = in none, so in no pair.
+    """
+    both = _pairs(torch.stack([one, other])[:, (one >= 0) & (other >= 0)])
+    of_one, of_other = _pairs(one[one >= 0]), _pairs(other[other >= 0])
+    chance = of_one * of_other / max(len(one) * (len(one) - 1) // 2, 1)
+    most = (of_one + of_other) / 2
+    return (both - chance) / (most - chance) if most > chance else 0.0
+
+
+def _pairs(labels: Tensor) -> int:
+    """Pairs of columns of the labels (N,) or (2, N) that are the same."""
+    counts = labels.unique(dim=-1, return_counts=True)[1]
+    return int((counts * (counts - 1) // 2).sum())

@@ -1,4 +1,4 @@
-"""What there is to see of a target without labels: who looks like whom, and clusters. Nothing is right or wrong."""
+"""What there is to see without labels: who looks like whom, clusters, what is in none. Nothing is right or wrong."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vreid_fast.metrics import pairwise_distances
 from .ranked import RankedItem, RankedQuery, query_frames
 
 LISTS, DEPTH = 8, 10
-SHEETS, MEMBERS = 8, 10
-"""Clusters shown, and tracklets of each."""
+MEMBERS = 10
+"""Tracklets shown of a cluster."""
 
 ReadFrames = Callable[[Any, np.ndarray], Sequence[np.ndarray]]
 """(tracklet, frame indices) -> that many images (H, W, 3) uint8."""
@@ -24,8 +24,9 @@ ReadFrames = Callable[[Any, np.ndarray], Sequence[np.ndarray]]
 
 @dataclass(frozen=True)
 class ClusterSheet:
-    """Some tracklets of a cluster, each by an image and a label."""
+    """Some tracklets of a cluster, or of those that are in none, each by an image and a label."""
 
+    title: str
     size: int
     cameras: int | None
     """How many see it, where that is known."""
@@ -70,20 +71,27 @@ def pick_nearest(
     return lists
 
 
-def pick_clusters(labels: Tensor | None, tracklets: Sequence, *, read_frames: ReadFrames) -> list[ClusterSheet]:
-    """Clusters of two or more, spread evenly from the largest to the smallest, with tracklets spread over each."""
+def pick_clusters(
+    labels: Tensor | None, tracklets: Sequence, *, most: int = 8, read_frames: ReadFrames
+) -> list[ClusterSheet]:
+    """Up to `most` clusters of two or more, spread evenly from the largest to the smallest, with tracklets spread over
+    each; behind them the tracklets that are in none, where there are such."""
     groups = _groups(labels)
-    sheets = []
-    for rows in (groups[place] for place in _spread(len(groups), SHEETS)):
-        cameras = [tracklets[row].camera for row in rows]
-        shown = [tracklets[rows[place]] for place in _spread(len(rows), MEMBERS)]
-        sheets.append(
-            ClusterSheet(
-                len(rows), None if None in cameras else len(set(cameras)),
-                [(_middle(tracklet, read_frames), _label(tracklet)) for tracklet in shown],
-            )
-        )  # fmt: skip
+    sheets = [
+        _sheet(f"{len(rows)} tracklets", rows, tracklets, read_frames)
+        for rows in (groups[place] for place in _spread(len(groups), most))
+    ]
+    alone = [] if labels is None else torch.nonzero(labels.cpu() < 0)[:, 0].tolist()
+    if alone:
+        sheets.append(_sheet(f"In no cluster: {len(alone)}", alone, tracklets, read_frames))
     return sheets
+
+
+def _sheet(title: str, rows: list[int], tracklets: Sequence, read_frames: ReadFrames) -> ClusterSheet:
+    cameras = [tracklets[row].camera for row in rows]
+    shown = [tracklets[rows[place]] for place in _spread(len(rows), MEMBERS)]
+    items = [(_middle(tracklet, read_frames), _label(tracklet)) for tracklet in shown]
+    return ClusterSheet(title, len(rows), None if None in cameras else len(set(cameras)), items)
 
 
 def _groups(labels: Tensor | None) -> list[list[int]]:

@@ -15,9 +15,8 @@ from vreid_fast.config.knobs import ClusterKnobs, ProxyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
 from vreid_fast.kernels import kmeans
-from vreid_fast.losses import CameraProxies, cluster, cluster_facts
+from vreid_fast.losses import CameraProxies, choose_list_size, cluster, cluster_facts, clustering
 from vreid_fast.metrics import pair_agreement
-from vreid_fast.models import VideoNetwork
 
 from .checkpoint_checks import check_state
 from .consistency import Consistency, Terms
@@ -28,6 +27,8 @@ FACTS = (
     "outliers", "pairs_kept", "clusters_stayed",
 )  # fmt: skip
 """What is told of the clusters of a pass; see `report.words`."""
+LISTED = ("neighbours",)
+"""What is told beside of those that were found by neighbours."""
 UNSEEN = ("unseen_pair_precision", "unseen_pair_recall")
 """What is told beside, where the target has labels, which nothing learns from."""
 
@@ -36,7 +37,8 @@ class ProxyConsistency(Consistency):
     """The camera proxies of `plus`, over clusters of the target as the teacher embeds it once a pass.
 
     Args:
-        embed: a network -> (N, D) vectors of the target's tracklets, as at test.
+        embed: a network -> a list of the (N, D) vectors of the target's tracklets, as at test, one for each of
+            `halves`: 0, 1 = of the first or the second half of each, None = of the whole.
         width: D.
         identities: (N,) int64 of the target's tracklets, -1 = unknown; clusters are compared with them for the log
             alone. None = they have none.
@@ -47,7 +49,7 @@ class ProxyConsistency(Consistency):
         knobs: ProxyKnobs,
         clusters: ClusterKnobs,
         batches: Batches,
-        embed: Callable[[VideoNetwork], Tensor],
+        embed: Callable[..., list[Tensor]],
         width: int,
         device: torch.device,
         identities: Tensor | None = None,
@@ -56,7 +58,9 @@ class ProxyConsistency(Consistency):
         self.counted = clusters.cluster_by == "kmeans"
         self.temperature, self.negatives = knobs.proxy_temperature, knobs.proxy_negatives
         self.embed, self.device, self.identities = embed, device, identities
-        self.names = FACTS if identities is None else (*FACTS, *UNSEEN)
+        self.listed = torch.tensor(clusters.cluster_neighbours)
+        """Neighbours in the list of a tracklet, on the CPU; 0 = the first clustering is to choose."""
+        self.names = (*FACTS, *(() if self.counted else LISTED), *(() if identities is None else UNSEEN))
         self.facts = torch.zeros(len(self.names), device=device)
         """Of the last pass, by `names`; a recorded step reads them where they are."""
         self.proxies: CameraProxies | None = None
@@ -65,16 +69,23 @@ class ProxyConsistency(Consistency):
 
     @staticmethod
     def notes(clusters: ClusterKnobs, domains: Domains, target_batch: int) -> list[str]:
-        if clusters.cluster_by == "kmeans" or not clusters.clusters:
-            return Consistency.notes(clusters, domains, target_batch)
-        note = f"--clusters {clusters.clusters} is for --cluster_by kmeans; neighbours need no number"
-        return [*Consistency.notes(replace(clusters, clusters=0), domains, target_batch), note]
+        if clusters.cluster_by == "kmeans":
+            listed = clusters.cluster_neighbours
+            ignored = f"--cluster_neighbours {listed} is for --cluster_by neighbours" if listed else None
+        else:
+            count, clusters = clusters.clusters, replace(clusters, clusters=0)
+            ignored = f"--clusters {count} is for --cluster_by kmeans; neighbours need no number" if count else None
+        return [*Consistency.notes(clusters, domains, target_batch), *([ignored] if ignored else [])]
 
     def before_step(self, step: int, teacher: MeanTeacher) -> None:
         """Once a pass: embed the whole target and cluster it anew."""
         if self.proxies is None or (step % self.every and self.proxies.labels is not None):
             return
-        features = self.embed(teacher.network).to(self.device)
+        choose = not self.listed and not self.counted
+        features, *halves = self.embed(teacher.network, (None, 0, 1) if choose else (None,))
+        if choose:
+            self._choose(halves)
+        features = features.to(self.device)
         self.proxies.write(torch.arange(len(features), device=self.device), features)
         before = None if self.proxies.labels is None else self.proxies.labels.clone().cpu()  # its memory is used again
         labels, clusters = self._find(self.proxies.features, step)
@@ -95,8 +106,23 @@ class ProxyConsistency(Consistency):
             count = min(self.clusters, len(features))
             found = ranks.of_first(lambda: kmeans(features, count, restarts=self.restarts, seed=step), features.device)
             return found.labels, count
-        labels = ranks.of_first(lambda: cluster(features, self.cameras))
+        labels = ranks.of_first(lambda: cluster(features, self.cameras, int(self.listed)))
         return labels, int(labels.max()) + 1
+
+    def _choose(self, halves: list[Tensor]) -> None:
+        """Once, before anything is learned of clusters: a network that has learned them would agree with itself."""
+        first, second = (half.to(self.device) for half in halves)
+
+        def find() -> Tensor:
+            found = choose_list_size((first, second), self.cameras)
+            agree = ", ".join(f"{size}: {part:.2f}" for size, part in found.agreement.items())
+            tqdm.write(
+                f"note: clusters by lists of {found.size} of each camera; so far do those of the first and of the "
+                f"second halves of all tracklets agree, by length of the lists: {agree}", file=sys.stderr,
+            )  # fmt: skip
+            return torch.tensor(found.size)
+
+        self.listed.copy_(ranks.of_first(find))
 
     def _tell(self, proxies: CameraProxies, before: Tensor | None, stays: bool) -> None:
         """Put down what there is to say of the clusters; `before` are those of the pass before."""
@@ -107,6 +133,7 @@ class ProxyConsistency(Consistency):
             "outliers": (labels < 0).sum(),
             "pairs_kept": 0.0 if before is None else pair_agreement(labels, before).recall,
             "clusters_stayed": float(stays),
+            "neighbours": float(self.listed),
         }
         put_down(self.facts, self.names, found, labels, self.identities)
 
@@ -127,16 +154,29 @@ class ProxyConsistency(Consistency):
         return None if self.proxies is None else self.proxies.labels
 
     def state_dict(self) -> dict | None:
-        return None if self.proxies is None else {**self.proxies.state_dict(), "facts": self.facts}
+        return None if self.proxies is None else {
+            **self.proxies.state_dict(), "facts": self.facts, "listed": self.listed
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        """Take it back; of an earlier version, without facts, they are found again, but for `pairs_kept`."""
+        """Take it back; of an earlier version, without facts, they are found again, but for `pairs_kept`.
+
+        Raises:
+            ValueError: it is of other tracklets, cameras or features, or holds what cannot be.
+        """
         if self.proxies is None:
             return
         own = dict(state)
-        facts = own.pop("facts", None)
+        facts, listed = own.pop("facts", None), own.pop("listed", None)
         self.proxies.load_state_dict(own)
-        if facts is not None:
+        if listed is not None:
+            check_state("proxies", {"listed": listed}, {"listed": self.listed})
+            if listed < 0:
+                raise ValueError(f"proxies: listed is {int(listed)}, wanted a number from 0")
+            self.listed.copy_(listed)
+        elif self.proxies.labels is not None and not self.listed:
+            self.listed.fill_(clustering.LISTED)  # as it was before it was chosen
+        if facts is not None and listed is not None:
             check_state("proxies", {"facts": facts}, {"facts": self.facts})
             self.facts.copy_(facts)
         elif self.proxies.labels is not None:

@@ -73,15 +73,14 @@ def write_results(
         "clips_per_second": round(log.clips_per_second(), 1),
     }
     bad_frames = test.protocol.reading.bad_frames
+    adaptation, tracklets, read = session.learner.adaptation, test.data.train, bad_frames.read
+    labels = None if adaptation is None else adaptation.consistency.labels
     if test.scored:
-        ranked = pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=bad_frames.read)
-        sheets = []
+        ranked = pick_ranked(test.distances(), test.data.query, test.data.gallery, read_frames=read)
     else:
         assert test.train is not None, "the caller embeds the training tracklets"
-        adaptation, tracklets, read = session.learner.adaptation, test.data.train, bad_frames.read
-        labels = None if adaptation is None else adaptation.consistency.labels
         ranked = pick_nearest(test.train, tracklets, labels, distance=test.protocol.distance, read_frames=read)
-        sheets = pick_clusters(labels, tracklets, read_frames=read)
+    sheets = pick_clusters(labels, tracklets, most=3 if test.scored else 8, read_frames=read)
     write_report(
         folder / "report.html", title=f"{data.source} → {data.target}", config=session.config, environment=used,
         history=read_history(folder / "metrics.jsonl"), result=result, ranked=ranked,

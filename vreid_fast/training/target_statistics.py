@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from vreid_fast.data.batches import Batches
@@ -47,13 +49,21 @@ def _check(statistics: Statistics, of: str) -> None:
 
 
 def embed_target(
-    network: VideoNetwork, batches: Batches, protocol: Protocol, precision: Precision, per_camera: bool
-) -> Tensor:
-    """The vectors (N, D) of the unlabelled target as at test, float32 on the CPU.
+    network: VideoNetwork,
+    halves: Sequence[int | None] = (None,),
+    *,
+    batches: Batches,
+    protocol: Protocol,
+    precision: Precision,
+    per_camera: bool,
+) -> list[Tensor]:
+    """The vectors (N, D) of the unlabelled target as at test, float32 on the CPU: for each of `halves` those of that
+    half of each tracklet, None = of the whole.
 
     With batch-norm statistics measured on it: of each camera, or of the whole, which the network then keeps.
     """
     statistics = measure_cameras(network, batches, precision) if per_camera else None
     if not per_camera:
         adopt_target_statistics(network, batches, precision)
-    return embed(network, batches.domains.target_tracklets, protocol, precision, statistics)
+    tracklets = batches.domains.target_tracklets
+    return [embed(network, tracklets, protocol, precision, statistics, half=half) for half in halves]

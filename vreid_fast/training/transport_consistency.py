@@ -44,7 +44,7 @@ class TransportConsistency(Consistency):
     """Cross-entropy and triplet losses of the target's transported labels.
 
     Args:
-        embed: a network -> (N, D) vectors of the target's tracklets, as at test.
+        embed: a network -> a list of the (N, D) vectors of the target's tracklets, as at test.
         width: D.
         steps: of adaptation, over which the rounds are spread.
         identities: (N,) int64 of the target's tracklets, -1 = unknown; labels are compared with them for the log
@@ -56,7 +56,7 @@ class TransportConsistency(Consistency):
         knobs: TransportKnobs,
         clusters: ClusterKnobs,
         batches: Batches,
-        embed: Callable[[VideoNetwork], Tensor],
+        embed: Callable[[VideoNetwork], list[Tensor]],
         width: int,
         steps: int,
         device: torch.device,
@@ -90,7 +90,7 @@ class TransportConsistency(Consistency):
         anew = step % self.round == 0 or not begun
         if not self.factors or not (anew or step % self.every == 0):
             return
-        features = F.normalize(self.embed(teacher.network).to(self.device), dim=1)
+        features = F.normalize(self.embed(teacher.network)[0].to(self.device), dim=1)
         before = self.group_labels[0].cpu() if begun else None
         for group, (head, labels) in enumerate(zip(self.heads, self.group_labels, strict=True)):
             assert isinstance(head, nn.Linear)

@@ -18,6 +18,7 @@ from vreid_fast.files import JSON, PNG, check_writable
 from vreid_fast.terminal import end_with_reader, progress_bar, say
 
 from .. import read_dataset
+from ..cameras import notes_on_cameras
 from ..checks import notes_on_scores, why_no_source, why_no_target, why_unreadable, why_unscored
 from ..scenes import find_scenes
 from ..table import aligned
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.spec, split=arguments.split, keep_unreadable=True, **reading_options(arguments)
     )  # fmt: skip
     tracklets, scenes = distinct(data), find_scenes(data)
-    for note in (*data.notes, *scenes.notes(data.name), *notes_on_scores(data)):
+    pooled = [f"as --target: {note}" for note in notes_on_cameras([tracklet.camera for tracklet in data.train])]
+    for note in (*data.notes, *scenes.notes(data.name), *notes_on_scores(data), *pooled):
         say(f"note: {note}")
     say(data.name)
     print(f"{data.table()}\n\n{aligned(camera_rows(data))}\n")

@@ -124,13 +124,16 @@ class TestPlan(Sequence[list[ClipRequest]]):
         mode: "even", "chunks" = one clip a tracklet, of evenly spaced frames; "all" = clips that hold every frame,
             spread over the tracklet; "contiguous", "completed", "begin", "dense", "interleaved": see `clips`.
         stride: of "begin" and "interleaved".
+        half: 0 or 1, of the first or the second half of each tracklet alone, in which both have the middle frame of an
+            odd number; None = of the whole.
     """
 
     __test__ = False  # no test case, whatever its name
 
     def __init__(
-        self, lengths: Sequence[int], frames: int, *, batch: int = 64, mode: ClipRule = "even", stride: int = 8
-    ):
+        self, lengths: Sequence[int], frames: int, *, batch: int = 64, mode: ClipRule = "even", stride: int = 8,
+        half: int | None = None,
+    ):  # fmt: skip
         if mode not in get_args(ClipRule):
             raise ValueError(f"TestPlan: mode must be one of {', '.join(get_args(ClipRule))}, got {mode!r}")
         rules: dict[str, Callable[[int], Sequence[np.ndarray]]] = {
@@ -143,6 +146,10 @@ class TestPlan(Sequence[list[ClipRequest]]):
             "dense": lambda length: dense_frames(length, frames),
             "interleaved": lambda length: interleaved_frames(length, frames, stride),
         }
+        whole = lengths
+        if half is not None:
+            lengths = [(length + 1) // 2 for length in whole]
+        self._first = [length - part if half else 0 for length, part in zip(whole, lengths, strict=True)]
         self._lengths, self._clips = lengths, lru_cache(maxsize=2)(rules[mode])
         held = {length: np.array([len(clip) for clip in self._clips(length)]) for length in sorted(set(lengths))}
         counts = [len(held[length]) for length in lengths]
@@ -164,6 +171,6 @@ class TestPlan(Sequence[list[ClipRequest]]):
         if not 0 <= step < len(self):
             raise IndexError(f"plan: step must be 0 to {len(self) - 1}, got {step}")
         return [
-            ClipRequest(int(tracklet), self._clips(self._lengths[tracklet])[number])
+            ClipRequest(int(tracklet), self._first[tracklet] + self._clips(self._lengths[tracklet])[number])
             for tracklet, number in zip(self._tracklets[self._batches[step]], self._numbers[self._batches[step]])
         ]

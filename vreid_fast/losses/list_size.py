@@ -1,0 +1,51 @@
+"""How many neighbours a tracklet should list, told by the halves of all tracklets.
+
+The two halves of one are one person. So clusters of the first halves alone and of the second halves alone should be
+the same clusters. With lists that are too short people fall apart, and with lists that are too long they are mixed, in
+one way among the first halves and in another among the second.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from vreid_fast.metrics import adjusted_rand
+
+from .clustering import CUT, Listing
+
+SIZES = (1, 2, 3, 4, 6, 8, 12)
+"""Neighbours of each camera that are tried, in this order."""
+CUTS = (CUT - 0.1, CUT, CUT + 0.1)
+"""Agreement is a mean over these, so that it hangs less on a single merge."""
+GAIN = 0.04
+"""What longer lists must add to the agreement: people who are mixed stay mixed, those in two parts may still meet."""
+
+
+class ListSize(NamedTuple):
+    size: int
+    """The smallest whose clusters agree as well as the best do, but for `GAIN`."""
+    agreement: dict[int, float]
+    """Of each size that was tried, up to the first that agrees less than the one before: adjusted Rand index of the
+    clusters of the two halves."""
+
+
+def choose_list_size(halves: tuple[Tensor, Tensor], cameras: Tensor | None) -> ListSize:
+    """The length of lists for `cluster`.
+
+    Args:
+        halves: (N, D) features of the first and of the second half of each tracklet, on any device.
+        cameras: (N,) int64; None = they are not known, and count as one.
+    """
+    listings = [Listing(features, cameras, SIZES[-1]) for features in halves]
+    agreement: dict[int, float] = {}
+    before = -1.0
+    for size in SIZES:
+        pairs = zip(*(listing.clusters(size, CUTS) for listing in listings), strict=True)
+        agreement[size] = sum(adjusted_rand(one, other) for one, other in pairs) / len(CUTS)
+        if agreement[size] < before:
+            break
+        before = agreement[size]
+    enough = max(agreement.values()) - GAIN
+    return ListSize(min(size for size, found in agreement.items() if found >= enough), agreement)
