@@ -32,7 +32,7 @@ def people(count=20, cameras=3, each=2, noise=0.4, seed=0, width=16):
 def test_average_linkage_is_scipys(seed, cut):
     rng = np.random.default_rng(seed)
     similar = np.triu(rng.random((70, 70)) * (rng.random((70, 70)) < 0.15), 1)
-    found = average_linkage(csr_array(similar), cut)
+    (found,) = average_linkage(csr_array(similar), [cut])
     tree = linkage(squareform(1 - (similar + similar.T) - np.eye(70)), "average")
     wanted = fcluster(tree, np.nextafter(cut, 0), "distance")
     assert np.array_equal(together(found), together(wanted)) and 1 < len(set(found)) < 70
@@ -42,14 +42,23 @@ def test_equal_similarities_end_and_leave_no_two_clusters_that_belong_together()
     for seed in range(20):
         rng = np.random.default_rng(seed)
         similar = np.triu(rng.choice([0, 0, 0, 0.5, 1.0], (40, 40)), 1)
-        labels, both = average_linkage(csr_array(similar), 0.75), similar + similar.T
+        (labels,), both = average_linkage(csr_array(similar), [0.75]), similar + similar.T
         for one in set(labels):
             for other in set(labels) - {one}:
                 assert both[labels == one][:, labels == other].mean() <= 0.25
 
 
+def test_several_cuts_are_each_alone():
+    rng = np.random.default_rng(0)
+    similar = csr_array(np.triu(rng.random((200, 200)) * (rng.random((200, 200)) < 0.1), 1))
+    cuts = (0.5, 0.65, 0.75, 0.85)
+    for found, cut in zip(average_linkage(similar, cuts), cuts, strict=True):
+        assert np.array_equal(together(found), together(average_linkage(similar, [cut])[0]))
+
+
 def test_nothing_in_common_is_no_cluster():
-    assert average_linkage(csr_array((4, 4)), 0.75).tolist() == [0, 1, 2, 3]
+    (labels,) = average_linkage(csr_array((4, 4)), [0.75])
+    assert labels.tolist() == [0, 1, 2, 3]
 
 
 def test_people_are_found_without_their_number():

@@ -55,7 +55,7 @@ class Listing:
     def clusters(self, listed: int, cuts: Sequence[float]) -> list[Tensor]:
         """Labels as of `cluster`, for each cut."""
         shared = common_neighbours(self.lists, listed, listed // 2)
-        return [torch.from_numpy(_numbered(average_linkage(shared, cut)[self.same])) for cut in cuts]
+        return [torch.from_numpy(_numbered(found[self.same])) for found in average_linkage(shared, cuts)]
 
 
 def _distinct(features: np.ndarray, cameras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,8 +68,8 @@ def _distinct(features: np.ndarray, cameras: np.ndarray) -> tuple[np.ndarray, np
     return first, same
 
 
-def average_linkage(similarities: csr_array, cut: float) -> np.ndarray:
-    """Labels (N,) of agglomerative clustering by average linkage, cut where the mean distance reaches `cut`.
+def average_linkage(similarities: csr_array, cuts: Sequence[float]) -> list[np.ndarray]:
+    """Labels (N,) of agglomerative clustering by average linkage, for each cut: a mean distance that ends it.
 
     In each round all pairs of clusters that are each other's nearest are merged. With average linkage this gives the
     same clusters as one merge after the other (Sumengen et al., 2021), and all that is kept are pairs of clusters
@@ -77,21 +77,23 @@ def average_linkage(similarities: csr_array, cut: float) -> np.ndarray:
 
     Args:
         similarities: (N, N) sparse, above the diagonal: 1 - distance; what is not there is at a distance of 1.
-        cut: above 0, at most 1.
+        cuts: rising, above 0, at most 1; one goes on where the one before ended.
     """
     from scipy.sparse import coo_array, triu
 
+    found: list[np.ndarray] = []
     labels = np.arange(similarities.shape[0])
     sizes = np.ones(len(labels))
     sums = similarities
-    while True:
+    while len(found) < len(cuts):
         both = (sums + sums.T).tocsr()  # the same numbers on both sides of the diagonal
         both.sort_indices()
         rows = np.repeat(np.arange(len(sizes)), np.diff(both.indptr))
-        closest = _first_of_largest(both.data / (sizes[rows] * sizes[both.indices]), both, 1 - cut)
+        closest = _first_of_largest(both.data / (sizes[rows] * sizes[both.indices]), both, 1 - cuts[len(found)])
         joined = np.flatnonzero((closest > np.arange(len(sizes))) & (closest[closest] == np.arange(len(sizes))))
         if not len(joined):
-            return labels
+            found.append(labels)
+            continue
         root = np.arange(len(sizes))
         root[closest[joined]] = joined
         kept, merged = np.unique(root, return_inverse=True)
@@ -99,6 +101,7 @@ def average_linkage(similarities: csr_array, cut: float) -> np.ndarray:
         sums = (triu(whole, k=1) + triu(whole.T, k=1)).tocsr()
         sizes = np.bincount(merged, weights=sizes)
         labels = merged[labels]
+    return found
 
 
 def _first_of_largest(scores: np.ndarray, matrix: csr_array, least: float) -> np.ndarray:
