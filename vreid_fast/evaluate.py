@@ -10,7 +10,7 @@ from typing import get_args
 
 from . import ranks
 from .config import Config, underscored
-from .config.knobs import DataKnobs
+from .config.groups import DataKnobs
 from .data import read_dataset
 from .data.checks import notes_on_scores, why_unscored
 from .data.formats.tables import integer

@@ -11,7 +11,7 @@ from hostile_checkpoints import mutated
 from small_runs import TINY
 
 from vreid_fast.config import Config
-from vreid_fast.config.knobs import ClusterKnobs, ProxyKnobs, RunKnobs, StageKnobs
+from vreid_fast.config.groups import ClusterKnobs, ProxyKnobs, RunKnobs, StageKnobs
 from vreid_fast.data.fingerprint import SUBSETS
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError

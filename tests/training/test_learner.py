@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs
+from vreid_fast.config.groups import ClusterKnobs, ConsistencyKnobs
 from vreid_fast.models import build
 from vreid_fast.training.consistency import PaperConsistency
 from vreid_fast.training.learner import Learner

@@ -9,7 +9,7 @@ import torch
 from full_disk import largest_file
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import RunKnobs, StageKnobs
+from vreid_fast.config.groups import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged, Failed, InputError, Stopped
 from vreid_fast.models import build

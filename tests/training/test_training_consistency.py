@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs, ProxyKnobs
+from vreid_fast.config.groups import ClusterKnobs, ConsistencyKnobs, ProxyKnobs
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.device import Precision
 from vreid_fast.errors import InputError

@@ -38,6 +38,10 @@ def between(least: float, most: float) -> Bound:
     return Bound(lambda value: least <= value <= most, f"between {least} and {most}")
 
 
+POSITIVE = Bound(lambda parts: parts and min(parts) >= 1, "positive numbers")
+"""Of several numbers."""
+
+
 def _all(holds: Callable[[Any], bool], kind: type) -> Callable[[Any], bool]:
     """Whether it holds for a value, or each of several, of this kind."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vreid_fast.config.knobs import ClothesKnobs
+from vreid_fast.config.groups import ClothesKnobs
 from vreid_fast.device import wide
 from vreid_fast.losses import (
     ClothesClassifier,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import AdversarialKnobs, IdentityKnobs
+from vreid_fast.config.groups import AdversarialKnobs, IdentityKnobs
 from vreid_fast.device import Precision
 from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce, score_triplet
 from vreid_fast.models import NetworkOutput

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import ClusterKnobs, ConsistencyKnobs
+from vreid_fast.config.groups import ClusterKnobs, ConsistencyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
 from vreid_fast.device import Precision

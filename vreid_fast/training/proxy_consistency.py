@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import ClusterKnobs, ProxyKnobs
+from vreid_fast.config.groups import ClusterKnobs, ProxyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
 from vreid_fast.kernels import kmeans

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vreid_fast.config.knobs import DataKnobs
+from vreid_fast.config.groups import DataKnobs
 from vreid_fast.data.domains import Domains
 from vreid_fast.data.reading.loader import Loader
 from vreid_fast.device import describe

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import RunKnobs, StageKnobs
+from vreid_fast.config.groups import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged, Failed, Stopped, of_disk
 from vreid_fast.interrupt import StopRequest

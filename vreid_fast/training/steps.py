@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import AdversarialKnobs, ScheduleKnobs, StageKnobs
+from vreid_fast.config.groups import AdversarialKnobs, ScheduleKnobs, StageKnobs
 from vreid_fast.data.reading.loader import Batch
 from vreid_fast.device import to_device
 from vreid_fast.models import reversal_strength

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vreid_fast import ranks
-from vreid_fast.config.knobs import ClusterKnobs, TransportKnobs
+from vreid_fast.config.groups import ClusterKnobs, TransportKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
 from vreid_fast.device import wide
