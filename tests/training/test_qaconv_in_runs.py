@@ -65,7 +65,7 @@ def test_a_run_is_gone_on_from_and_the_second_stage_begins_with_it(data, run, tm
         ({"statistics": "target"}, "--statistics target: .* set --statistics auto"),
         ({"cross_entropy": 1.0}, "--cross_entropy 1.0: .* set --cross_entropy 0"),
         ({"info_nce": 0.1}, "--info_nce 0.1: .* set --info_nce 0"),
-        ({"compare": "frames", "test_clips": "all"}, "--test_clips all: .* set --test_clips even or begin"),
+        ({"compare": "frames", "test_clips": "all"}, "--test_clips all: .* set --test_clips even, chunks or begin"),
         ({"compare": "frames", "network": "small", "trunk": "full"}, "--compare frames: network small"),
         ({"distance": "dot"}, "--distance dot: .* leave it out"),
     ],
