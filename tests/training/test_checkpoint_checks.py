@@ -75,7 +75,11 @@ def proxies():
     domains = SimpleNamespace(target_tracklets=range(6), cameras=lambda: CAMERAS)
     batches = SimpleNamespace(domains=domains, target_pass=lambda: 2, target_batch=6)
     clusters = ClusterKnobs(cluster_by="kmeans", clusters=2)
-    return ProxyConsistency(ProxyKnobs(), clusters, batches, lambda _: torch.randn(6, 2), 2, torch.device("cpu"))
+
+    def embed(_, halves):
+        return [torch.randn(6, 2) for _ in halves]
+
+    return ProxyConsistency(ProxyKnobs(), clusters, batches, embed, 2, torch.device("cpu"))
 
 
 def session_of(folder, learner):
@@ -267,6 +271,8 @@ def test_the_proxies_of_plus_are_looked_at_too(tmp_path):
         ({"present": None}, "present is missing"),
         ({"facts": torch.zeros(3)}, "facts has shape"),
         ({"facts": torch.full((8,), math.nan)}, "facts holds 8 NaN"),
+        ({"listed": torch.tensor(-1)}, "listed is -1, wanted a number from 0"),
+        ({"listed": torch.zeros(2, dtype=torch.int64)}, "listed has shape"),
     ):
         torch.save({**state, "memory": state["memory"] | change}, tmp_path / "last.pt")
         with pytest.raises(InputError, match=wanted):

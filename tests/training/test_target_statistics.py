@@ -46,9 +46,12 @@ def test_the_target_is_embedded_as_at_test(scene, per_camera):
     network, batches, protocol = scene
     plain = embed(network, batches.domains.target_tracklets, protocol, CPU)
     before = neck(network)
-    found = embed_target(network, batches, protocol, CPU, per_camera)
+    found, first, second = embed_target(
+        network, (None, 0, 1), batches=batches, protocol=protocol, precision=CPU, per_camera=per_camera
+    )
     assert found.shape == (len(batches.domains.target_tracklets), network.width) and not torch.allclose(found, plain)
     assert torch.equal(neck(network), before) == per_camera
     statistics = measure_cameras(network, batches, CPU) if per_camera else None
     again = embed(network, batches.domains.target_tracklets, protocol, CPU, statistics)
     torch.testing.assert_close(found, again)
+    assert first.shape == second.shape == found.shape and not torch.allclose(first, second)
