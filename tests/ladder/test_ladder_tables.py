@@ -83,7 +83,7 @@ def test_only_seeds_that_both_have_are_compared():
     [
         ([1.0, 1.1, 0.9], "higher"),
         ([-1.0, -1.1, -0.9], "lower"),
-        ([1.0, 1.1], "higher, a hint: two seeds agree by chance"),
+        ([1.0, 1.1], "higher, a hint: two seeds can agree by chance"),
         ([1.0, -1.0, 0.5], "not shown: the interval covers zero"),
         ([0.0, 0.0], "not shown: the interval covers zero"),
         ([4.0], "one seed: no interval"),

@@ -53,5 +53,5 @@ class Paired:
         low, high = self.interval
         if low <= 0 <= high:
             return "not shown: the interval covers zero"
-        hint = ", a hint: two seeds agree by chance" if self.seeds == 2 else ""
+        hint = ", a hint: two seeds can agree by chance" if self.seeds == 2 else ""
         return ("higher" if low > 0 else "lower") + hint
