@@ -108,12 +108,13 @@ def test_micro_batches_are_cut_and_put_together_in_the_order_of_the_batch(monkey
     monkeypatch.setattr(ranks, "_rank", 1)
 
     def all_gather(parts, _):
-        for one, values in zip(parts, slices, strict=True):
-            one.copy_(torch.tensor(values))
+        for one, values in zip(parts, slices, strict=True):  # both tensors, as bytes
+            kinds = (torch.bfloat16, torch.float64)
+            one.copy_(torch.cat([torch.tensor(values).to(kind).view(torch.uint8) for kind in kinds]))
 
     monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
-    whole = ranks.gather(own, 2)
-    assert whole.tolist() == batch
+    rough, whole = ranks.gather((own.detach().bfloat16(), own), 2)
+    assert rough.tolist() == whole.tolist() == batch
     (whole * torch.arange(12)).sum().backward()
     assert own.grad.tolist() == [3 * one for one in slices[1]]  # times the ranks, see `average`
 
