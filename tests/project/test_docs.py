@@ -101,7 +101,8 @@ def commands() -> list[tuple[str, str]]:
     found = []
     for block in BLOCKS:
         if block.language in SHELL:
-            found += [(str(block), line) for line in block.text.replace("\\\n", " ").splitlines()]
+            lines = re.sub(r"(?m)^docker run .* vreid-fast ", "python -m ", block.text.replace("\\\n", " "))
+            found += [(str(block), line) for line in lines.splitlines()]
     found += [(str(line), span) for line, span in SPANS if re.search(r"-m vreid_fast\.\w+ .|^make train ", span)]
     return [(where, line) for where, line in found if re.search(r"vreid_fast\.\w|^make |^\S*python ", line)]
 
@@ -333,7 +334,7 @@ def options() -> set[str]:
 
 
 def test_options_in_backticks_exist():
-    of_others = ("pip ", "python ", ".venv", "make ", "torchrun ")
+    of_others = ("pip ", "python ", ".venv", "make ", "torchrun ", "docker ")
     named = [
         (str(line), option)
         for line, span in SPANS

@@ -21,8 +21,7 @@ def read(name: str) -> dict:
 
 @pytest.fixture
 def job():
-    (job,) = yaml.safe_load(WORKFLOW.read_text())["jobs"].values()
-    return job
+    return yaml.safe_load(WORKFLOW.read_text())["jobs"]["check"]
 
 
 def test_workflow_runs_what_a_change_must_pass(job):
@@ -34,6 +33,30 @@ def test_workflow_runs_what_a_change_must_pass(job):
     assert job["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
     python = next(step for step in job["steps"] if "setup-python" in step.get("uses", ""))
     assert python["with"]["python-version"] == "${{ matrix.python }}"
+
+
+def test_image_is_built_of_what_a_source_distribution_carries():
+    """What the Dockerfile copies is there, is not ignored, and is all of MANIFEST.in."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert all((ROOT / name).exists() for name in copied)
+    assert {f"!{name}" for name in copied} == {
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")
+    }
+    carried = {"setup.py", "pyproject.toml", "MANIFEST.in", "constraints.txt"}
+    for line in (ROOT / "MANIFEST.in").read_text().splitlines():
+        word, *names = line.split()
+        carried |= set(names[:1] if word == "recursive-include" else names)
+    assert copied == carried
+
+
+def test_image_is_built_and_run_as_the_documents_say():
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["image"]["steps"]
+    build, train = (step["run"] for step in steps if "run" in step)
+    text = (ROOT / "docs" / "install.md").read_text()
+    assert build in text
+    assert train.startswith("docker run --rm vreid-fast vreid_fast.train --run runs/demo")
+    assert "vreid-fast vreid_fast.train --run runs/demo" in text
 
 
 def test_versions_begin_with_the_oldest_that_setup_allows():
