@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .counter_random import random_bits
-from .gradient_reversal import gradient_reversal
 from .temporal_pool import mean_over_frames
 
 
@@ -43,19 +42,27 @@ def combined_regression_reference(
     means = clips.to(accumulate)
     if clips.dim() == 3:
         means = mean_over_frames(means, lengths)[1]
-    present = (groups >= 0) & (groups < clips.shape[0]) if padded else None
+    index = groups
+    sizes: int | Tensor = groups.shape[1]
+    present: Tensor | None = None
+    if padded:
+        present = (groups >= 0) & (groups < clips.shape[0])
+        index = torch.where(present, groups, 0)
+        sizes = present.sum(1, keepdim=True).clamp(min=1)
 
     def mean_of(rows: Tensor) -> Tensor:
-        if present is None:
-            return F.embedding(groups, rows).mean(1)  # on a CPU its gradient is the soonest of all ways to index
-        members = torch.where(present[..., None], F.embedding(torch.where(present, groups, 0), rows), 0.0)
-        return members.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+        members = F.embedding(index, rows)  # on a CPU its gradient is the soonest of all ways to index
+        if present is not None:
+            members = torch.where(present[..., None], members, 0.0)
+        return members.sum(1) / sizes
 
     combined = mean_of(means).to(clips.dtype)
     both = torch.arange(2, device=domains.device)  # source, target
     shares = mean_of((domains[:, None] == both).to(accumulate))
 
-    features = gradient_reversal(combined.to(accumulate), strength)
+    features = combined.to(accumulate)
+    # The value of features with the gradient -strength: the bracket is zero with gradient -1.
+    features = torch.addcmul(features, strength.detach() + 1, features.detach() - features)
     hidden = F.relu(F.linear(features, weight1.to(accumulate), bias1.to(accumulate)))
     if dropout:
         unit = torch.arange(hidden.shape[1], device=clips.device)
