@@ -96,9 +96,11 @@ def evaluate(arguments: Namespace) -> dict:
     if arguments.rerank and arguments.distance == "dot":
         raise InputError("--rerank: it wants --distance cosine or euclidean, got dot; leave one of the two out")
     network, config, statistics = load_network(arguments.checkpoint, arguments.network)
-    if network.compares_pairs and (arguments.rerank or arguments.distance != "cosine"):
-        came = "--rerank" if arguments.rerank else f"--distance {arguments.distance}"
-        raise InputError(f"{came}: network {config.network.network} scores pairs itself, by no vectors; leave it out")
+    if network.compares_pairs and arguments.distance != "cosine":
+        raise InputError(
+            f"--distance {arguments.distance}: network {config.network.network} scores pairs itself, by no vectors; "
+            "leave it out"
+        )
     config = config.replace(test_clips=arguments.clips, test_frames=arguments.frames, distance=arguments.distance)
     config = config.replace(compare=arguments.compare or config.test.compare)
     check_test_clips(config, network)
@@ -166,7 +168,7 @@ def evaluate_split(
     reading.bad_frames.meet()
     print(bad_frames_list(reading.bad_frames.report()), end="")
     if arguments.rerank:
-        scores[f"{arguments.network}_rerank"] = evaluation.reranked_scores()
+        scores[f"{arguments.network}_rerank"] = evaluation.reranked_scores(network)
     if data.train and (camera := evaluation.camera_scores()):
         scores[f"{arguments.network}_camera"] = camera
     return scores | evaluation.clothes_scores(arguments.network)

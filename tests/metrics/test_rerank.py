@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vreid_fast.metrics import rerank
+from vreid_fast.metrics import rerank, rerank_distances
 
 
 @pytest.mark.parametrize("case", ["s0", "s1", "k2_1", "lam0", "lam1"])
@@ -50,6 +50,35 @@ def test_equals_the_definition(k1, k2, share):
     features = rng.permutation(features)
     ours = rerank(features[:12], features[12:], k1, k2, share)
     assert np.abs(ours.numpy() - dense(features, 12, k1, k2, share)).max() < 1e-6
+
+
+@pytest.mark.parametrize("block", [7, 2048])
+@pytest.mark.parametrize("queries", [1, 12])
+def test_distances_give_what_their_features_give(queries, block, monkeypatch):
+    monkeypatch.setattr(sys.modules["vreid_fast.metrics.rerank"], "_BLOCK", block)
+    features = torch.randn(45, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    squared = torch.cdist(features, features).square() + torch.eye(45)  # the diagonal is not read
+    parts = squared[:queries, queries:], squared[:queries, :queries], squared[queries:, queries:]
+    wanted = rerank(features[:queries], features[queries:], k1=6, k2=3)
+    assert (rerank_distances(*parts, k1=6, k2=3) - wanted).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said"),
+    [
+        (((2, 3), (3, 3), (3, 3)), r"query_query must be \(2, 2\), got \(3, 3\); query_gallery is \(2, 3\)"),
+        (((2, 3), (2, 2), (3, 2)), r"gallery_gallery must be \(3, 3\), got \(3, 2\)"),
+    ],
+)
+def test_distances_that_do_not_fit_are_refused(shapes, said):
+    with pytest.raises(ValueError, match=said):
+        rerank_distances(*map(torch.ones, shapes))
+
+
+def test_distances_below_nothing_and_none_at_all():
+    with pytest.raises(ValueError, match="distances must be 0 or more, got -1; add to them"):
+        rerank_distances(-torch.ones(2, 3), torch.ones(2, 2), torch.ones(3, 3))
+    assert rerank_distances(torch.ones(0, 3), torch.ones(0, 0), torch.ones(3, 3)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("queries", [3, 4, 9])

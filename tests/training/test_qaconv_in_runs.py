@@ -77,12 +77,18 @@ def test_what_it_has_not_is_one_line(data, tmp_path, capsys, changes, said):
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
+def test_pairs_are_reranked(data, run, tmp_path, capsys):
+    words = ["--checkpoint", f"{run}/last.pt", "--data", data["target"], "--rerank", "--json", str(tmp_path / "s.json")]
+    assert evaluate(words) == 0
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert 0 < scores["student_rerank"]["map"] <= 100 and scores["student_rerank"] != scores["student"]
+
+
 def test_vectors_of_it_are_refused(data, run, tmp_path, capsys):
     checkpoint, target = ["--checkpoint", f"{run}/last.pt"], ["--data", data["target"]]
     for command, words in (
         (extract, [*checkpoint, *target, "--out", str(tmp_path / "features")]),
         (export, [*checkpoint, "--out", str(tmp_path / "model.onnx")]),
-        (evaluate, [*checkpoint, *target, "--rerank"]),
         (evaluate, [*checkpoint, *target, "--distance", "euclidean"]),
     ):
         capsys.readouterr()

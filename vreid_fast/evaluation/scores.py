@@ -14,7 +14,14 @@ from vreid_fast.data.cameras import pool_cameras
 from vreid_fast.data.checks import why_unscored
 from vreid_fast.data.tracklets import all_known
 from vreid_fast.device import Precision
-from vreid_fast.metrics import camera_standardise, pairwise_distances, rank_distances, rank_metrics, rerank
+from vreid_fast.metrics import (
+    camera_standardise,
+    pairwise_distances,
+    rank_distances,
+    rank_metrics,
+    rerank,
+    rerank_distances,
+)
 from vreid_fast.models import CameraStatistics, VideoNetwork
 
 from .clothes import clothes_of, clothes_protocols
@@ -74,14 +81,21 @@ class Evaluation:
         protocols = clothes_protocols(self.data)[0] if self.scored else []
         return {f"{name}_{protocol}": self._rank(self.query, self.gallery, protocol) for protocol in protocols}
 
-    def reranked_scores(self) -> dict:
-        """Scores after `rerank`, of unit vectors where the distance is the cosine."""
-        query, gallery = self.query, self.gallery
-        if self.protocol.distance == "cosine":
-            query, gallery = normalize(query, dim=1), normalize(gallery, dim=1)
-        data = self.data
+    def reranked_scores(self, network: VideoNetwork) -> dict:
+        """Scores after `rerank`, of unit vectors where the distance is the cosine; `network` is the one of these, which
+        is asked for more pairs where it compares pairs."""
+        query, gallery, data = self.query, self.gallery, self.data
+        if self.pairs is not None:
+            known = self.pairs, pair_distances(network, query, query), pair_distances(network, gallery, gallery)
+            least = min(float(part.min()) for part in known)  # minus scores have no zero of their own
+            between, queries, items = (part - least for part in known)
+            distances = rerank_distances(between, queries, items)
+        elif self.protocol.distance == "cosine":
+            distances = rerank(normalize(query, dim=1), normalize(gallery, dim=1))
+        else:
+            distances = rerank(query, gallery)
         scores = rank_distances(
-            rerank(query, gallery), [t.identity for t in data.query], _cameras(data.query),
+            distances, [t.identity for t in data.query], _cameras(data.query),
             [t.identity for t in data.gallery], _cameras(data.gallery),
         )  # fmt: skip
         return _rounded(scores)

@@ -4,7 +4,7 @@ from .camera import camera_standardise
 from .distance import pairwise_distances
 from .pairs import PairAgreement, adjusted_rand, pair_agreement
 from .rank import Labels, rank_distances, rank_metrics, rank_queries, relevance
-from .rerank import rerank
+from .rerank import rerank, rerank_distances
 from .temporal import temporal_lift
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "rank_queries",
     "relevance",
     "rerank",
+    "rerank_distances",
     "temporal_lift",
 ]
