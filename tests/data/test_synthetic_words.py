@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from vreid_fast.data.formats.folder import read_folder
+from vreid_fast.data.overlaps import overlapping
 from vreid_fast.data.synthetic import read_synthetic
 from vreid_fast.data.synthetic.person import GARMENTS, draw_person, dressed_as
-from vreid_fast.data.synthetic.rows import rows_of
+from vreid_fast.data.synthetic.rows import rows_of, seen_at
 from vreid_fast.data.synthetic.style import STYLES
 from vreid_fast.data.synthetic.walk import FRAMES, random
 from vreid_fast.errors import InputError
@@ -100,6 +101,28 @@ def test_data_sets_with_outfits_have_both_protocols_and_read_back_as_folders(tmp
         assert sorted(facts[0]) == sorted(facts[1])
 
 
+@pytest.mark.parametrize("words", [(), ("six",), ("once",)])
+def test_nobody_is_before_a_camera_twice_at_once(words):
+    rows = rows_of(REAL, words=words)
+    sightings = seen_at(rows, seed=3)
+    assert {sightings[row.path].last_frame - sightings[row.path].first_frame + 1 for row in rows} == {FRAMES}
+    pairs = overlapping([sightings[row.path] for row in rows], [row.camera for row in rows])
+    others = np.bincount(pairs.ravel(), minlength=len(rows))
+    assert 3.5 < others.mean() <= 4 == others.max()
+    for one, other in pairs:
+        assert rows[one].identity != rows[other].identity and rows[one].camera == rows[other].camera
+        assert (rows[one].split == "train") == (rows[other].split == "train")
+    assert seen_at(rows, seed=3) == sightings != seen_at(rows, seed=4)
+
+
+def test_times_change_nothing_that_is_seen(tmp_path):
+    timed = read_synthetic("real+timed", cache=tmp_path, people=2)
+    plain = read_synthetic("real", cache=tmp_path, people=2)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert [list(t.frames) for t in timed.train] == [list(t.frames) for t in plain.train]
+    assert all(t.sighting for t in timed.train) and not any(t.sighting for t in plain.train)
+
+
 def test_words_may_stand_in_any_order(tmp_path):
     one = read_synthetic("pair+single+outfits", cache=tmp_path, people=2)
     other = read_synthetic("pair+outfits+single", cache=tmp_path, people=2)
@@ -111,7 +134,10 @@ def test_words_may_stand_in_any_order(tmp_path):
 @pytest.mark.parametrize(
     "style, message",
     [
-        ("real+hats", "synthetic:real\\+hats: unknown word 'hats'; each of outfits, single, six, once, switched may"),
+        (
+            "real+hats",
+            "synthetic:real\\+hats: unknown word 'hats'; each of outfits, single, six, once, timed, switched may",
+        ),
         ("real+once+once", "synthetic:real\\+once\\+once: 'once' is there twice; each of"),
         ("real+", "unknown word ''"),
         ("real+single+six", "synthetic:real\\+single\\+six: single and six contradict each other; leave one out"),

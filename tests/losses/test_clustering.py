@@ -71,6 +71,22 @@ def test_people_are_found_without_their_number():
     assert first == sorted(first)
 
 
+def test_tracklets_of_two_people_are_kept_apart_however_alike():
+    features, person, camera = people(count=10, noise=0.1)
+    features[6:12] = features[:6] + 1e-3 * torch.randn(6, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(*cluster(features, camera)[:12].view(2, 6)), "twins"
+    seen_at_once = np.array([(here, 6 + there) for here in range(6) for there in range(6) if here // 2 == there // 2])
+    labels = cluster(features, camera, apart=seen_at_once)
+    assert not (labels[seen_at_once[:, 0]] == labels[seen_at_once[:, 1]]).any()
+    assert pair_agreement(labels[12:], person[12:]) == (1, 1), "of the others nothing changes"
+
+
+def test_one_pair_that_is_wrong_does_not_split_a_person():
+    features, person, camera = people(count=10, each=4, noise=0.1)
+    labels = cluster(features, camera, 4, apart=np.array([(0, 1)]))
+    assert pair_agreement(labels, person).precision == 1 and (labels[:12] == labels[0]).sum() == 12
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_the_tracklets_does_not_matter(seed):
     features, _, camera = people(noise=0.9, seed=seed)

@@ -11,13 +11,17 @@ from vreid_fast.losses import neighbours
 from vreid_fast.losses.neighbours import common_neighbours, mutual, nearest
 
 
-def dense_lists(features, cameras, k):
+def dense_lists(features, cameras, k, apart=()):
     """bool (N, N): row i names its k nearest of each camera; of equal ones the earlier."""
     similar = cosines(features)
     found = np.zeros(similar.shape, bool)
     for row, scores in enumerate(similar):
         for camera in set(cameras):
-            others = [other for other in range(len(scores)) if cameras[other] == camera and other != row]
+            others = [
+                other
+                for other in range(len(scores))
+                if cameras[other] == camera and other != row and (row, other) not in apart and (other, row) not in apart
+            ]
             found[row, sorted(others, key=lambda other: (-scores[other], other))[:k]] = True
     return found
 
@@ -92,6 +96,19 @@ def test_lists_are_those_of_the_definition(case, k, block):
         lists.cosines[there], cosines(features.numpy())[rows[there], lists.rows[there]], atol=1e-6
     )
     assert np.all(np.diff(lists.cosines, axis=2)[there[:, :, 1:]] <= 0), "the nearest first"
+
+
+@pytest.mark.parametrize("block", [4, 4096])
+@pytest.mark.parametrize("case", ["random", "ties", "one camera"])
+def test_pairs_of_two_people_are_in_no_list_of_each_other(case, block):
+    features, cameras = given(case)
+    apart = np.random.default_rng(0).integers(0, len(features), (3 * len(features), 2))
+    lists = nearest(features, cameras, 3, block, apart)
+    found = np.zeros((len(features), len(features)), bool)
+    for row, columns in enumerate(lists.rows.reshape(len(features), -1)):
+        found[row, columns[columns >= 0]] = True
+    wanted = dense_lists(features.numpy(), cameras.tolist(), 3, set(map(tuple, apart.tolist())))
+    assert np.array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("k", [1, 3])

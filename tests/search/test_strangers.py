@@ -5,7 +5,7 @@ import pytest
 
 from vreid_fast.extraction.features import Row
 from vreid_fast.search import strangers
-from vreid_fast.search.strangers import overlapping, share_as_alike, similarities
+from vreid_fast.search.strangers import share_as_alike, similarities, two_people
 
 
 def rows(*seen):
@@ -17,12 +17,12 @@ def test_pairs_overlap_in_one_recording_of_one_camera():
         (1, "a", 0, 10), (1, "a", 10, 20), (1, "a", 5, 30), (1, "b", 0, 30), (2, "a", 0, 30), (1, "a", 31, 40),
         (None, "a", 0, 40), (1, "", 0, 40), (1, "a", None, None),
     )  # fmt: skip
-    assert sorted(map(tuple, map(sorted, overlapping(seen, [0] * len(seen)).tolist()))) == [(0, 1), (0, 2), (1, 2)]
+    assert sorted(map(tuple, map(sorted, two_people(seen, [0] * len(seen)).tolist()))) == [(0, 1), (0, 2), (1, 2)]
 
 
 def test_recordings_of_one_name_in_other_data_are_others():
     seen = rows((1, "a", 0, 10), (1, "a", 0, 10), (1, "a", 5, 10))
-    assert overlapping(seen, [0, 1, 1]).tolist() == [[1, 2]]
+    assert two_people(seen, [0, 1, 1]).tolist() == [[1, 2]]
 
 
 def test_pairs_are_those_of_every_pair():
@@ -35,12 +35,12 @@ def test_pairs_are_those_of_every_pair():
         for b in seen
         if a.row < b.row and a.first_frame <= b.last_frame and b.first_frame <= a.last_frame
     }
-    assert {tuple(sorted(pair)) for pair in overlapping(seen, [0] * len(seen)).tolist()} == wanted
+    assert {tuple(sorted(pair)) for pair in two_people(seen, [0] * len(seen)).tolist()} == wanted
 
 
 def test_many_pairs_are_thinned_out(monkeypatch):
     monkeypatch.setattr(strangers, "MOST", 50)
-    assert len(overlapping(rows(*((1, "a", 0, 9) for _ in range(40))), [0] * 40)) == 50
+    assert len(two_people(rows(*((1, "a", 0, 9) for _ in range(40))), [0] * 40)) == 50
 
 
 def test_cosines_of_pairs_ascend():

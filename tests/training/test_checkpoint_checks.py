@@ -5,6 +5,7 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hostile_checkpoints import mutated
@@ -72,7 +73,9 @@ def memory():
 
 def proxies():
     """With an embedding that is noise."""
-    domains = SimpleNamespace(target_tracklets=range(6), cameras=lambda: CAMERAS)
+    domains = SimpleNamespace(
+        target_tracklets=range(6), cameras=lambda: CAMERAS, overlaps=lambda: np.zeros((0, 2), np.int64)
+    )
     batches = SimpleNamespace(domains=domains, target_pass=lambda: 2, target_batch=6)
     clusters = ClusterKnobs(cluster_by="kmeans", clusters=2)
 

@@ -3,6 +3,7 @@
 import inspect
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,12 +38,16 @@ def network():
     return build("small", identities=4, frames=2).train()
 
 
+def no_pairs():
+    return np.zeros((0, 2), np.int64)
+
+
 @pytest.fixture
 def target():
     """Six tracklets in two views, and what the objects need of the loaders."""
     torch.manual_seed(1)
     views = torch.randn(6, 2, 3, 32, 16), torch.randn(6, 2, 3, 32, 16)
-    domains = SimpleNamespace(target_tracklets=range(6), cameras=lambda: CAMERAS)
+    domains = SimpleNamespace(target_tracklets=range(6), cameras=lambda: CAMERAS, overlaps=no_pairs)
     passes = Statistics([(Batch((views[0],), torch.arange(6)),)])
     batches = SimpleNamespace(domains=domains, target_pass=lambda: 2, target_batch=6, statistics=lambda: passes)
     return SimpleNamespace(views=views, rows=torch.arange(6), batches=batches)
@@ -66,7 +71,7 @@ def plus(target, network, embed=None, by="kmeans", identities=None, listed=2, **
 @pytest.fixture
 def crowd(target):
     """24 tracklets of two cameras; a batch is the first six of them."""
-    domains = SimpleNamespace(target_tracklets=range(24), cameras=lambda: CAMERAS.repeat(4))
+    domains = SimpleNamespace(target_tracklets=range(24), cameras=lambda: CAMERAS.repeat(4), overlaps=no_pairs)
     batches = SimpleNamespace(domains=domains, target_pass=lambda: 2, target_batch=6)
     return SimpleNamespace(views=target.views, rows=target.rows, batches=batches)
 
@@ -191,6 +196,10 @@ def test_what_the_target_does_to_the_clusters_is_told(target):
     (note,) = ProxyConsistency.notes(ClusterKnobs(cluster_neighbours=3, cluster_by="kmeans"), domains, 4)
     assert note == "--cluster_neighbours 3 is for --cluster_by neighbours"
     assert ProxyConsistency.notes(ClusterKnobs(cluster_neighbours=3), domains, 4) == []
+    domains.overlaps = lambda: np.zeros((1234, 2), np.int64)
+    assert ProxyConsistency.notes(ClusterKnobs(), domains, 4) == [
+        "1,234 pairs of the target's tracklets were before one camera at once: two people each"
+    ]
     with pytest.raises(InputError, match="--cluster_by neighbours is for --method plus; --method paper has k-means"):
         PaperConsistency.notes(ClusterKnobs(cluster_by="neighbours"), domains, 4)
     blind = SimpleNamespace(target_tracklets=range(6), cameras=lambda: None)
@@ -225,11 +234,21 @@ def test_each_pass_tells_of_its_clusters_and_of_the_pass_before(network, crowd):
     assert facts["unseen_pair_recall"] == pytest.approx(21 / 51)
 
 
+def test_tracklets_that_were_seen_at_once_are_kept_apart_and_counted(network, crowd):
+    crowd.batches.domains.overlaps = lambda: np.array([(0, 1), (6, 18)])  # of one person's looks, and of two
+    facts = facts_of(showing(crowd, network, FOUR), network, crowd)
+    assert facts["overlaps_met"] == 0.5 and list(facts)[-1] == "overlaps_met"
+    crowd.batches.domains.overlaps = lambda: np.array([(0, place) for place in range(1, 6)])
+    consistency = showing(crowd, network, FOUR)
+    assert facts_of(consistency, network, crowd)["overlaps_met"] == 0
+    assert consistency.labels[0] == -1 and consistency.labels[1:6].unique().tolist() == [0]
+
+
 def test_a_number_of_clusters_that_changes_needs_no_more_room(network, crowd, monkeypatch):
     consistency = showing(crowd, network, *[FOUR] * 3)
     places = set()
     for people in (FOUR, TWO, FOUR):
-        monkeypatch.setattr(proxy_consistency, "cluster", lambda *_, found=people: torch.tensor(found))
+        monkeypatch.setattr(proxy_consistency, "cluster", lambda *_, found=people, **__: torch.tensor(found))
         assert facts_of(consistency, network, crowd)["clusters"] == len(set(people))
         places.add(tuple(tensor.data_ptr() for tensor in consistency.state_dict().values()))
     assert len(places) == 1, "a recorded step goes on"
@@ -249,7 +268,7 @@ def test_where_no_clusters_are_found_those_before_stay_and_the_log_says_so(
     assert capsys.readouterr().err == ""
     with monkeypatch.context() as patch:
         labels = torch.tensor([0] * 20 + [-1] * 4) if found else torch.full((24,), -1)
-        patch.setattr(proxy_consistency, "cluster", lambda *_: labels)
+        patch.setattr(proxy_consistency, "cluster", lambda *_, **__: labels)
         facts = facts_of(consistency, network, crowd)
     assert (facts["clusters_stayed"], facts["clusters"], facts["pairs_kept"]) == (1, 4, 1)
     for name in ("labels", "proxies", "present"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from vreid_fast.errors import InputError
 from . import read_dataset
 from .cameras import notes_on_cameras, pool_cameras
 from .checks import notes_on_scores, why_no_source, why_no_target
+from .overlaps import overlapping
 from .scenes import find_scenes
 from .tracklets import Dataset, Tracklet, all_known, identity_labels
 
@@ -106,6 +108,11 @@ class Domains:
         """(N,) cameras of the target's training tracklets, or None where one of them is unknown."""
         cameras = all_known(tracklet.camera for tracklet in self.target_tracklets)
         return None if cameras is None else torch.tensor(cameras)
+
+    def overlaps(self) -> np.ndarray:
+        """(P, 2) int64 pairs of the target's training tracklets that one camera saw at the same time: two people."""
+        own = self.target_data.train
+        return overlapping([tracklet.sighting for tracklet in own], [tracklet.camera for tracklet in own])
 
     def hidden_identities(self) -> Tensor | None:
         """(N,) identities of the target's training tracklets, -1 where unknown, or None where all are. For what is

@@ -1,7 +1,7 @@
 """The losses of arXiv 2402.02108, each a function with its equation number, and others with their source."""
 
 from .clothes import ClothesClassifier, ClothesMemory, clothes_adversarial_loss, clothes_cosines, clothes_cross_entropy
-from .cluster_facts import cluster_facts
+from .cluster_facts import cluster_facts, overlaps_met
 from .clustering import cluster
 from .consistency import FeatureMemory, assignment_loss, cluster_batch, compactness_loss, disagreement
 from .domain import clip_domain_loss, draw_groups, frame_domain_loss
@@ -38,6 +38,7 @@ __all__ = [
     "frame_domain_loss",
     "gradient_norms",
     "info_nce",
+    "overlaps_met",
     "score_triplet",
     "soft_triplet",
     "transport_plan",

@@ -47,6 +47,12 @@ def cluster_facts(labels: Tensor, clusters: int, cameras: Tensor | None = None) 
     return found
 
 
+def overlaps_met(labels: Tensor, apart: Tensor) -> Tensor:
+    """Share of pairs (P, 2) of two people that are in one cluster (labels (N,), -1 = in none); 0 where P is 0."""
+    one, other = labels[apart].unbind(1)
+    return ((one == other) & (one >= 0)).sum() / max(len(apart), 1)
+
+
 def kept(place: Tensor | None, values: Tensor) -> Tensor:
     """The values, in the memory of `place` where they fit: what was recorded of it (a CUDA graph) then reads them."""
     return values if place is None or place.shape != values.shape else place.copy_(values)

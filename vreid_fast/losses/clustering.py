@@ -20,7 +20,9 @@ LISTED, CUT = 2, 0.75
 are cut apart."""
 
 
-def cluster(features: Tensor, cameras: Tensor | None, listed: int = LISTED, cut: float = CUT) -> Tensor:
+def cluster(
+    features: Tensor, cameras: Tensor | None, listed: int = LISTED, cut: float = CUT, apart: np.ndarray | None = None
+) -> Tensor:
     """Clusters of tracklets by average linkage of the Jaccard distances of their neighbours.
 
     The order of the tracklets does not matter: they are taken in one that follows from their numbers. Tracklets of
@@ -31,31 +33,49 @@ def cluster(features: Tensor, cameras: Tensor | None, listed: int = LISTED, cut:
         cameras: (N,) int64; None = they are not known, and count as one.
         listed: neighbours of each camera in the list of a tracklet, at least 1.
         cut: mean distance at which two clusters are two people, of 0 (the same neighbours) to 1 (none in common).
+        apart: (P, 2) int64 pairs of tracklets that are two people, as `overlapping` finds them: they are at a distance
+            of 2. So two clusters still meet where nearly all else says that they are one person, as where a detector
+            saw somebody twice. None = none is known.
 
     Returns:
         (N,) int64 on the CPU, numbered in the order of the tracklets; -1 of those that are in none, being alone.
     """
-    return Listing(features, cameras, listed).clusters(listed, [cut])[0]
+    return Listing(features, cameras, listed, apart).clusters(listed, [cut])[0]
 
 
 class Listing:
     """The nearest tracklets of each, from which clusters by shorter lists and other cuts are found too.
 
     Args:
-        features, cameras: as of `cluster`.
+        features, cameras, apart: as of `cluster`.
         most: neighbours of each camera that are listed.
     """
 
-    def __init__(self, features: Tensor, cameras: Tensor | None, most: int):
+    def __init__(self, features: Tensor, cameras: Tensor | None, most: int, apart: np.ndarray | None = None):
         known = torch.zeros(len(features), dtype=torch.int64) if cameras is None else cameras.cpu()
         first, self.same = _distinct(features.cpu().numpy(), known.numpy())
+        self.apart = np.zeros((0, 2), np.int64)
+        if apart is not None:
+            self.apart = np.unique(np.sort(self.same[apart], axis=1), axis=0)
+            self.apart = self.apart[self.apart[:, 0] < self.apart[:, 1]]  # but for those that count as one
         others = max(len(first) - 1, 1)
-        self.lists = nearest(features[torch.from_numpy(first).to(features.device)], known[first], min(most, others))
+        chosen = features[torch.from_numpy(first).to(features.device)]
+        self.lists = nearest(chosen, known[first], min(most, others), apart=self.apart)
 
     def clusters(self, listed: int, cuts: Sequence[float]) -> list[Tensor]:
         """Labels as of `cluster`, for each cut."""
-        shared = common_neighbours(self.lists, listed, listed // 2)
+        shared = with_strangers(common_neighbours(self.lists, listed, listed // 2), self.apart)
         return [torch.from_numpy(_numbered(found[self.same])) for found in average_linkage(shared, cuts)]
+
+
+def with_strangers(similarities: csr_array, apart: np.ndarray) -> csr_array:
+    """The similarities (N, N), above the diagonal, with -1 at pairs (P, 2) of two people, the lower number first."""
+    from scipy.sparse import coo_array
+
+    if not len(apart):
+        return similarities
+    theirs = coo_array((np.ones(len(apart)), tuple(apart.T)), shape=similarities.shape).tocsr()
+    return (similarities - similarities.multiply(theirs) - theirs).tocsr()
 
 
 def _distinct(features: np.ndarray, cameras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from vreid_fast.metrics import adjusted_rand
@@ -31,14 +32,17 @@ class ListSize(NamedTuple):
     clusters of the two halves."""
 
 
-def choose_list_size(halves: tuple[Tensor, Tensor], cameras: Tensor | None) -> ListSize:
+def choose_list_size(
+    halves: tuple[Tensor, Tensor], cameras: Tensor | None, apart: np.ndarray | None = None
+) -> ListSize:
     """The length of lists for `cluster`.
 
     Args:
         halves: (N, D) features of the first and of the second half of each tracklet, on any device.
         cameras: (N,) int64; None = they are not known, and count as one.
+        apart: (P, 2) int64 pairs that are two people, as of `cluster`.
     """
-    listings = [Listing(features, cameras, SIZES[-1]) for features in halves]
+    listings = [Listing(features, cameras, SIZES[-1], apart) for features in halves]
     agreement: dict[int, float] = {}
     before = -1.0
     for size in SIZES:

@@ -34,13 +34,16 @@ class Lists(NamedTuple):
 
 
 @torch.no_grad()
-def nearest(features: Tensor, cameras: Tensor | None, k: int, block: int = BLOCK) -> Lists:
+def nearest(
+    features: Tensor, cameras: Tensor | None, k: int, block: int = BLOCK, apart: np.ndarray | None = None
+) -> Lists:
     """The k nearest of each camera to each tracklet by cosine, itself left out; the earlier one where two are as near.
 
     Args:
         features: (N, D), on any device.
         cameras: (N,) int64; None = they are not known, and count as one.
         block: tracklets in a block.
+        apart: (P, 2) int64 pairs that are two people: neither is in the other's list. None = none is known.
     """
     count, device = len(features), features.device
     if cameras is None:
@@ -50,6 +53,8 @@ def nearest(features: Tensor, cameras: Tensor | None, k: int, block: int = BLOCK
     sorted_features = F.normalize(wide(features[places]), dim=1)
     cosines = torch.full((count, len(known), k), -torch.inf, device=device)
     rows = torch.full((count, len(known), k), -1, dtype=torch.int64, device=device)
+    back = torch.empty_like(places).index_copy_(0, places, torch.arange(count, device=device))
+    strangers = back.cpu()[_both_ways(apart)]
     ends = counts.cumsum(0).tolist()
     blocks = [
         (camera, slice(start, min(start + block, end)))
@@ -69,14 +74,27 @@ def nearest(features: Tensor, cameras: Tensor | None, k: int, block: int = BLOCK
     for first, (camera, here) in enumerate(blocks):
         for other, there in blocks[first:]:
             scores = sorted_features[here] @ sorted_features[there].T
+            scores[_within(strangers, here, there)] = -torch.inf
             if here == there:
                 scores.fill_diagonal_(-torch.inf)
             else:
                 keep(there, camera, scores.T.clone(memory_format=torch.contiguous_format), here.start)
             keep(here, other, scores, there.start)
     rows = torch.where(cosines > -torch.inf, places[rows.clamp_min(0)], -1)
-    back = torch.empty_like(places).index_copy_(0, places, torch.arange(count, device=device))
     return Lists(rows[back].cpu().numpy(), cosines[back].cpu().numpy())
+
+
+def _both_ways(pairs: np.ndarray | None) -> Tensor:
+    """(P, 2) -> (2 P, 2) int64: each pair and the same turned round."""
+    found = torch.from_numpy(np.zeros((0, 2), np.int64) if pairs is None else pairs)
+    return torch.cat([found, found.flip(1)])
+
+
+def _within(pairs: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+    """Those of the pairs (P, 2) that lie in a block, as places in it."""
+    starts, ends = torch.tensor([rows.start, columns.start]), torch.tensor([rows.stop, columns.stop])
+    one, other = (pairs[((pairs >= starts) & (pairs < ends)).all(1)] - starts).unbind(1)
+    return one, other
 
 
 def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -63,6 +63,7 @@ CLUSTERS = {
     "outliers": "Tracklets in no cluster",
     "pairs_kept": "Pairs kept from the pass before",
     "clusters_stayed": "1 = no clusters found, those before stay",
+    "overlaps_met": "Pairs seen at once that are in one cluster",
     "neighbours": "Neighbours in a list of each camera",
     "unseen_pair_precision": "Pairs that are one person (labels unseen by training)",
     "unseen_pair_recall": "Pairs of a person in one cluster (labels unseen by training)",

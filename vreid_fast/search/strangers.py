@@ -6,45 +6,35 @@ somebody else. They are of one camera each, and answers are of two: it is a guid
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vreid_fast.data.overlaps import overlapping
 from vreid_fast.extraction.features import Row
 
 MOST = 20_000
 """Pairs that are kept."""
 
 
-def overlapping(rows: Sequence[Row], sources: Sequence[int]) -> np.ndarray:
+def two_people(rows: Sequence[Row], sources: Sequence[int]) -> np.ndarray:
     """(P, 2) rows of pairs that one camera saw at the same time, in one recording; at most `MOST` of them.
 
     Args:
         sources: (N,) the data that each row is of: another day's recording may have the same name.
     """
-    recordings: dict[tuple, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.camera is not None and row.video and row.first_frame is not None and row.last_frame is not None:
-            recordings[sources[row.row], row.camera, row.video].append(row)
-    pairs = []
-    for own in recordings.values():
-        there: list[Row] = []
-        for row in sorted(own, key=lambda row: (row.first_frame, row.row)):
-            there = [other for other in there if other.last_frame >= row.first_frame]
-            pairs += [(other.row, row.row) for other in there]
-            there.append(row)
-    chosen = np.array(pairs, np.int64).reshape(-1, 2)
-    if len(chosen) > MOST:
-        chosen = chosen[np.sort(np.random.default_rng(0).choice(len(chosen), MOST, replace=False))]
-    return chosen
+    cameras = [None if row.camera is None else (sources[row.row], row.camera) for row in rows]
+    pairs = np.array([row.row for row in rows], np.int64)[overlapping(rows, cameras)]
+    if len(pairs) > MOST:
+        pairs = pairs[np.sort(np.random.default_rng(0).choice(len(pairs), MOST, replace=False))]
+    return pairs
 
 
 def similarities(
     rows: Sequence[Row], sources: Sequence[int], vectors: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """(P,) cosines of the pairs that are two people, ascending; `vectors` gives the (n, D) unit vectors of rows."""
-    pairs = overlapping(rows, sources)
+    pairs = two_people(rows, sources)
     found = [
         np.einsum("nd,nd->n", vectors(part[:, 0]), vectors(part[:, 1]))
         for part in np.array_split(pairs, max(1, len(pairs) // 1000))

@@ -15,7 +15,7 @@ from vreid_fast.config.groups import ClusterKnobs, ProxyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
 from vreid_fast.kernels import kmeans
-from vreid_fast.losses import CameraProxies, choose_list_size, cluster, cluster_facts, clustering
+from vreid_fast.losses import CameraProxies, choose_list_size, cluster, cluster_facts, clustering, overlaps_met
 from vreid_fast.metrics import pair_agreement
 
 from .checkpoint_checks import check_state
@@ -29,6 +29,8 @@ FACTS = (
 """What is told of the clusters of a pass; see `report.words`."""
 LISTED = ("neighbours",)
 """What is told beside of those that were found by neighbours."""
+MET = ("overlaps_met",)
+"""What is told beside where tracklets overlap in time."""
 UNSEEN = ("unseen_pair_precision", "unseen_pair_recall")
 """What is told beside, where the target has labels, which nothing learns from."""
 
@@ -58,9 +60,14 @@ class ProxyConsistency(Consistency):
         self.counted = clusters.cluster_by == "kmeans"
         self.temperature, self.negatives = knobs.proxy_temperature, knobs.proxy_negatives
         self.embed, self.device, self.identities = embed, device, identities
+        self.apart = torch.from_numpy(batches.domains.overlaps())
+        """(P, 2) pairs of tracklets that are two people."""
         self.listed = torch.tensor(clusters.cluster_neighbours)
         """Neighbours in the list of a tracklet, on the CPU; 0 = the first clustering is to choose."""
-        self.names = (*FACTS, *(() if self.counted else LISTED), *(() if identities is None else UNSEEN))
+        self.names = (
+            *FACTS, *(() if self.counted else LISTED), *(MET if len(self.apart) else ()),
+            *(() if identities is None else UNSEEN),
+        )  # fmt: skip
         self.facts = torch.zeros(len(self.names), device=device)
         """Of the last pass, by `names`; a recorded step reads them where they are."""
         self.proxies: CameraProxies | None = None
@@ -75,7 +82,10 @@ class ProxyConsistency(Consistency):
         else:
             count, clusters = clusters.clusters, replace(clusters, clusters=0)
             ignored = f"--clusters {count} is for --cluster_by kmeans; neighbours need no number" if count else None
-        return [*Consistency.notes(clusters, domains, target_batch), *([ignored] if ignored else [])]
+        notes = [*Consistency.notes(clusters, domains, target_batch), *([ignored] if ignored else [])]
+        if clusters.cluster_by != "kmeans" and (pairs := len(domains.overlaps())):
+            notes.append(f"{pairs:,} pairs of the target's tracklets were before one camera at once: two people each")
+        return notes
 
     def before_step(self, step: int, teacher: MeanTeacher) -> None:
         """Once a pass: embed the whole target and cluster it anew."""
@@ -106,7 +116,7 @@ class ProxyConsistency(Consistency):
             count = min(self.clusters, len(features))
             found = ranks.of_first(lambda: kmeans(features, count, restarts=self.restarts, seed=step), features.device)
             return found.labels, count
-        labels = ranks.of_first(lambda: cluster(features, self.cameras, int(self.listed)))
+        labels = ranks.of_first(lambda: cluster(features, self.cameras, int(self.listed), apart=self.apart.numpy()))
         return labels, int(labels.max()) + 1
 
     def _choose(self, halves: list[Tensor]) -> None:
@@ -114,7 +124,7 @@ class ProxyConsistency(Consistency):
         first, second = (half.to(self.device) for half in halves)
 
         def find() -> Tensor:
-            found = choose_list_size((first, second), self.cameras)
+            found = choose_list_size((first, second), self.cameras, self.apart.numpy())
             agree = ", ".join(f"{size}: {part:.2f}" for size, part in found.agreement.items())
             tqdm.write(
                 f"note: clusters by lists of {found.size} of each camera; so far do those of the first and of the "
@@ -134,6 +144,7 @@ class ProxyConsistency(Consistency):
             "pairs_kept": 0.0 if before is None else pair_agreement(labels, before).recall,
             "clusters_stayed": float(stays),
             "neighbours": float(self.listed),
+            "overlaps_met": overlaps_met(labels, self.apart),
         }
         put_down(self.facts, self.names, found, labels, self.identities)
 

@@ -20,7 +20,7 @@ from vreid_fast.terminal import progress_bar
 
 from ..tracklets import Dataset, FramePaths, Tracklet
 from .cache import cache_folder, cached_tree
-from .rows import WORDS, Row, rows_of
+from .rows import WORDS, Row, rows_of, seen_at
 from .style import STYLES
 from .walk import FRAMES, film
 
@@ -63,14 +63,17 @@ def read_synthetic(
         raise InputError(f"synthetic:{whole}: single and six contradict each other; leave one out")
     rows = rows_of(STYLES[style], people, words)
     trained = people or STYLES[style].people
-    kind = "+".join((style, *sorted(words)))
+    kind = "+".join((style, *sorted(set(words) - {"timed"})))  # the pictures are the same
+    seen = seen_at(rows, seed) if "timed" in words else {}
     folder = cache_folder(cache) / f"synthetic-{kind}-seed{seed}-people{trained}-v{VERSION}"
     cached_tree(folder, rows, lambda building: _render(building, style, seed, rows))
 
     subsets: dict[str, list[Tracklet]] = {"train": [], "query": [], "gallery": []}
     for row in rows:
         frames = FramePaths(folder / row.path, FRAME_NAMES)
-        tracklet = Tracklet(frames, identity=row.identity, camera=row.camera, clothes=row.clothes)
+        tracklet = Tracklet(
+            frames, identity=row.identity, camera=row.camera, clothes=row.clothes, sighting=seen.get(row.path)
+        )
         for subset in row.split.split("|"):
             subsets[subset].append(tracklet)
     return Dataset("synthetic" if whole == "source" else f"synthetic:{whole}", **subsets)

@@ -1,8 +1,12 @@
 """Which tracklets an embedded data set has: who is seen where, how often, and in what."""
 
-from collections.abc import Collection
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..sighting import Sighting
 from .style import Style
 from .walk import FRAMES
 
@@ -12,6 +16,7 @@ WORDS = {
     "single": "one tracklet of each person and camera in place of two",
     "six": "six of them",
     "once": "of every fifth person to train on there is one tracklet alone",
+    "timed": "when each tracklet was seen is known, and with whom at the same time",
     "switched": "every tenth tracklet to train on shows another person from its middle on, as where a tracker fails",
 }
 """What may follow a style."""
@@ -55,3 +60,25 @@ def rows_of(style: Style, people: int | None = None, words: Collection[str] = ()
                 then=identity % trained + 1 if switched else None,
             ))  # fmt: skip
     return rows
+
+
+def seen_at(rows: Sequence[Row], seed: int) -> dict[str, Sighting]:
+    """Where in its camera's recording each tracklet is, by its path: up to four others are there too, and a person
+    never twice. Those to train on have a recording of their own."""
+    recordings: dict[tuple[bool, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        recordings[row.split == "train", row.camera].append(row)
+    found = {}
+    for (trained, camera), own in recordings.items():
+        order = np.random.default_rng([seed, trained, camera]).permutation(len(own))
+        rounds: Counter[int] = Counter()
+        queue = []
+        for number in order:
+            queue.append((rounds[own[number].identity], own[number]))
+            rounds[own[number].identity] += 1
+        begins, before = 0, 0
+        for number, row in sorted(queue, key=lambda one: one[0]):  # everybody once, then everybody once more
+            begins, before = begins + (FRAMES if number > before else FRAMES // 3), number
+            video = f"{'train' if trained else 'test'}-camera{camera}"
+            found[row.path] = Sighting(video, begins, begins + row.frames - 1)
+    return found
