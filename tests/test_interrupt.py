@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -71,6 +72,26 @@ def test_a_handler_of_another_gets_the_second(monkeypatch):
             assert got == ["theirs"]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_what_comes_with_the_first_is_no_second(monkeypatch):
+    """As where a scheduler signals a rank and torchrun, which passes it on."""
+    with StopRequest(echo=60.0) as stop:
+        for number in (*SIGNALS, *SIGNALS):
+            send(number)
+        assert stop
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGTERM)
+
+
+def test_where_nothing_is_lost_it_ends_at_once_until_there_is_something_again():
+    with StopRequest() as stop:
+        stop.at_once()
+        stop.after_step()
+        send(signal.SIGTERM)
+        assert stop
 
 
 def test_outside_the_main_thread_it_leaves_the_handlers_alone():

@@ -13,11 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from vreid_fast import ranks
+from vreid_fast.data.reading.memory import shared_memory
 from vreid_fast.data.sampling.plans import RankPlan
 from vreid_fast.errors import exit_code
 from vreid_fast.kernels import FusedBatchNorm
 from vreid_fast.losses import batch_hard_triplet
 from vreid_fast.models.whole_batch import normalised, over_whole_batch
+from vreid_fast.rank_store import RankStore
 from vreid_fast.training.rank_agreement import different
 
 
@@ -60,7 +62,11 @@ def compute():
     again = different(network.state_dict())
     scored = network.eval()(images[0])[0]
     numbers = {"steps": found, "running": dict(network.state_dict()), "scored": scored, "sums": ranks.add_up(sums)}
-    return {**numbers, "first": shared}, (apart, again, ranks.anyone(not ranks.first()))
+    memory = shared_memory(9)
+    for one in ranks.share(range(9)):
+        memory[one] = one
+    ranks.anyone(False)  # all have written
+    return {**numbers, "first": shared, "memory": torch.tensor(memory)}, (apart, again, ranks.anyone(not ranks.first()))
 
 
 def test_slices_give_what_the_whole_batch_gives(tmp_path):
@@ -126,6 +132,23 @@ def test_one_process_is_left_as_it_is():
     assert ranks.gather((values, None)) == (values, None)
     assert ranks.part(range(4)) == ranks.share(range(4)) == [0, 1, 2, 3]
     assert ranks.of_all("me") == ["me"] and ranks.local() == (0, 1) and not ranks.restarted()
+
+
+def test_ranks_that_are_started_again_go_on_with_what_those_before_had_begun(monkeypatch):
+    found = torch.distributed.HashStore()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    monkeypatch.setattr(ranks, "_store", RankStore(found, 0, 2, start=1))
+    assert not ranks.restarted(), "what is in the folder is of another run"
+    RankStore(found, 0, 2, start=0).begin()
+    assert ranks.restarted()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert not ranks.restarted()
+
+
+def test_who_does_not_come_is_named():
+    found = torch.distributed.HashStore()
+    RankStore(found, 2, 3, start=0).meet(0.0)
+    assert RankStore(found, 0, 3, start=0).meet(0.05) == [1] and RankStore(found, 0, 3, start=1).meet(0.0) == [1, 2]
 
 
 def lose(number):

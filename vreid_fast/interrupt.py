@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -81,9 +83,14 @@ class StopRequest:
     """`with StopRequest() as stop: ... if stop: save and leave`. Outside the main thread it is never set.
 
     The second signal raises KeyboardInterrupt, or does what was set for it before.
+
+    Args:
+        echo: seconds within which others are taken for the first one. A scheduler signals all processes of a job, and
+            torchrun, which is one of them, passes it on.
     """
 
-    def __init__(self):
+    def __init__(self, echo: float = 0.0):
+        self.echo = echo
         self.requested = False
         self.immediate = False
         """Nothing is lost by leaving: the first request raises KeyboardInterrupt too."""
@@ -103,6 +110,10 @@ class StopRequest:
         self.immediate = True
         self.check()
 
+    def after_step(self) -> None:
+        """From here on a request waits for `if stop` again."""
+        self.immediate = False
+
     def check(self) -> None:
         """Raise KeyboardInterrupt where a request should have done so, but was caught on the way."""
         if self.immediate and self.requested:
@@ -110,8 +121,9 @@ class StopRequest:
 
     def _note(self, *_) -> None:
         self.requested = True
+        over = time.monotonic() + self.echo
         for number, handler in self.previous.items():
-            signal.signal(number, _second(handler))
+            signal.signal(number, _second(handler, over))
         self.check()
 
     def __bool__(self) -> bool:
@@ -124,6 +136,17 @@ def _set_back(handlers: dict[int, Any]) -> None:
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _second(handler: Any) -> Any:
-    """For the second signal: by default SIGTERM would leave no time to remove what is half written."""
-    return handler if callable(handler) and not isinstance(handler, signal.Handlers) else signal.default_int_handler
+def _second(handler: Any, over: float) -> Any:
+    """For the second signal: by default SIGTERM would leave no time to remove what is half written.
+
+    Args:
+        over: time from which on a signal is no echo of the first.
+    """
+    known = callable(handler) and not isinstance(handler, signal.Handlers)
+    act: Callable = handler if known else signal.default_int_handler
+
+    def second(number: int, frame: FrameType | None) -> None:
+        if time.monotonic() >= over:
+            act(number, frame)
+
+    return second

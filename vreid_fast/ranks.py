@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,10 +19,9 @@ import torch
 from torch import Tensor
 
 from .errors import Failed, InputError
+from .rank_store import RankStore
 
 T = TypeVar("T")
-PATIENCE = timedelta(seconds=10)
-"""How long a rank waits for another's last words."""
 LATEST = 600
 """Seconds that a rank waits for the others, unless `wait_at_most` says more or less."""
 FEW = 4096
@@ -32,8 +30,7 @@ LINE = "torchrun --nproc-per-node N -m vreid_fast.train -- --run DIR"
 
 _rank, _size = 0, 1
 _patience = f"{LATEST} s"
-_store: Any = None
-"""Where ranks leave words for each other, beside the collectives."""
+_store: RankStore | None = None
 
 
 class Lost(Failed):
@@ -56,8 +53,14 @@ def local() -> tuple[int, int]:
 
 
 def restarted() -> bool:
-    """Whether torchrun started the ranks anew, after one of them had failed."""
-    return several() and _number("TORCHELASTIC_RESTART_COUNT", 0) > 0
+    """Whether torchrun started the ranks anew, after one of them had failed, and these had `begun`."""
+    return _store is not None and _starts() > 0 and _store.begun()
+
+
+def begun() -> None:
+    """From now on there is something that ranks which are started anew can go on with."""
+    if _store is not None:
+        _store.begin()
 
 
 @contextmanager
@@ -87,7 +90,8 @@ def joined() -> Iterator[None]:
 
 def _join() -> None:
     global _rank, _size, _store
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    names = "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"
+    missing = [name for name in names if name not in os.environ]
     if missing:
         size = os.environ["WORLD_SIZE"]
         raise InputError(
@@ -97,14 +101,15 @@ def _join() -> None:
     import torch.distributed
 
     found, rank, size = next(torch.distributed.rendezvous("env://"))
-    # After a restart torchrun's store may still have the addresses of those who are gone.
-    store = torch.distributed.PrefixStore(f"start_{_number('TORCHELASTIC_RESTART_COUNT', 0)}", found)
+    store = RankStore(found, rank, size, _starts())
+    if late := store.meet(LATEST):
+        raise Lost(_absent(late, size, f"{LATEST} s"))
     # Tensors of either kind of device have a library of their own; words and flags are on the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(
-        backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=LATEST)
+        backend, store=store.of_start, rank=rank, world_size=size, timeout=timedelta(seconds=LATEST)
     )
-    _store, _rank, _size = torch.distributed.PrefixStore("last_words", store), rank, size
+    _store, _rank, _size = store, rank, size
 
 
 def wait_at_most(seconds: int) -> None:
@@ -125,15 +130,8 @@ def one_voice() -> Iterator[bool]:
     if _store is None:
         yield _number("RANK", 0) == 0 or _number("WORLD_SIZE", 1) <= 1
         return
-    mine = True
-    with suppress(RuntimeError):  # of a store that has ended with its rank
-        mine = _store.add("speaker", 1) == 1
-        if not mine:
-            _store.wait(["said"], PATIENCE)
-    yield mine
-    if mine:
-        with suppress(RuntimeError):
-            _store.set("said", "")
+    with _store.one_voice() as mine:
+        yield mine
 
 
 def whole(count: int) -> int:
@@ -237,6 +235,11 @@ def of_first(work: Callable[[], T], device: torch.device | str = "cpu") -> T:
     return result
 
 
+def of_first_here(value: T) -> T:
+    """The value of the first rank of this machine."""
+    return of_all(value)[_rank - local()[0]]
+
+
 def of_all(value: T) -> list[T]:
     """The value of each rank."""
     if not several():
@@ -290,29 +293,21 @@ def _call(collective: Callable, *arguments: Any, **options: Any) -> Any:
     try:
         return collective(*arguments, **options)
     except RuntimeError as error:
-        if late := _late("timed out" in str(error).lower()):
-            who = " and ".join(map(str, late))
-            raise Lost(f"process {who} of 0 to {_size - 1} did not come within {_patience}") from error
+        assert _store is not None
+        if late := _store.missed("timed out" in str(error).lower()):
+            raise Lost(_absent(late, _size, _patience)) from error
         # Of gloo, which begins with a file of its own and ends with good wishes.
         reason = next(iter(str(error).splitlines()), "").split("] ", 1)[-1].split(". ")[0]
         raise Lost(f"another of the {_size} processes of this run ended ({reason})") from error
 
 
-def _late(timed_out: bool) -> list[int]:
-    """Ranks that others have waited for too long, as far as is known.
+def _absent(late: list[int], size: int, patience: str) -> str:
+    return f"process {' and '.join(map(str, late))} of 0 to {size - 1} did not come within {patience}"
 
-    The first whose time is out breaks the connections of all, and they come here. So who does not come is late.
-    """
-    with suppress(RuntimeError):  # of a store that has ended with its rank
-        _store.set(f"here {_rank}", "")
-        if timed_out:
-            _store.set("timed out", "")
-            time.sleep(2)
-        else:
-            _store.wait(["timed out"], timedelta(seconds=1))
-            time.sleep(1)
-        return [rank for rank in range(_size) if not _store.check([f"here {rank}"])]
-    return []
+
+def _starts() -> int:
+    """How often torchrun started the ranks anew."""
+    return _number("TORCHELASTIC_RESTART_COUNT", 0)
 
 
 def _number(name: str, otherwise: int) -> int:

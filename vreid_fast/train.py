@@ -48,7 +48,8 @@ def train(config: Config, resume: bool = False) -> dict:
         Stopped: Ctrl-C or SIGTERM; the checkpoint is written.
     """
     with RunFolder(config.run.run) as folder:
-        return _train(config, folder, resume or (ranks.restarted() and (folder.path / "last.pt").exists()))
+        again = ranks.of_first(lambda: ranks.restarted() and (folder.path / "last.pt").exists())
+        return _train(config, folder, resume or again)
 
 
 def _train(config: Config, run: RunFolder, resume: bool) -> dict:
@@ -78,6 +79,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     domains.notes += [*notes, *batches.notes, *clothes_protocols(domains.target_data)[1]]
     learner.neighbours = batches.neighbours
     folder = run.path if resume else run.open()
+    ranks.begun()
     session = build.make_session(config, folder, learner, precision, domains.identities, data)
     protocol = build.make_protocol(config, batches.reading)
     steps = build.make_steps(config, session, domains.labels)
@@ -99,33 +101,44 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     def source_steps(stop: int, stage: str) -> None:
         for start, end in batches.source_pieces(learner.step, stop):
             if batches.neighbours:
-                with session.watching("student"):
+                with session.aside(), session.watching("student"):
                     measure_people(batches.neighbours, start, learner.student, batches, protocol, precision)
             with batches.source(start, end) as loader:
                 for (source,) in steps.profile.batches(loader, stage):
                     steps.source(source)
 
+    def select() -> None:
+        step = learner.step
+        if config.test.select == "authors" and step > stages.source_steps and step % config.test.select_every == 0:
+            with session.aside():
+                scores = evaluate("student", learner.student).scores()
+            session.select(scores)
+
     with session:
         if not resume:
-            session.note_scores(untrained=evaluate("untrained network", learner.student).scores())
+            with session.aside():
+                untrained = evaluate("untrained network", learner.student).scores()
+            session.note_scores(untrained=untrained)
             if stages.start:
                 session.start_from(stages.start, config.network.drop_classifier)
         with batches.source(learner.step, learner.step) as loader:
             used = greet(session, domains, loader, batch_norm_used(config))
         source_steps(stages.source_steps, "source")
         if learner.step == stages.source_steps:
-            session.check()
-            session.note_scores(source=evaluate("student", learner.student).scores())
-            session.before = torch.from_numpy(embed_domains(learner.student, domains, protocol, precision)["features"])
-            start_adaptation()
-            if learner.adaptation is not None:
-                learner.adaptation.consistency.start(learner.adaptation.teacher)
+            session.end_source()
+            with session.aside():
+                session.note_scores(source=evaluate("student", learner.student).scores())
+                features = embed_domains(learner.student, domains, protocol, precision)["features"]
+                session.before = torch.from_numpy(features)
+                start_adaptation()
+                if learner.adaptation is not None:
+                    learner.adaptation.consistency.start(learner.adaptation.teacher)
         if learner.adaptation is not None:
+            select()  # of the step that a run goes on from
             with batches.both(learner.step, session.total, done=learner.step - stages.source_steps) as loader:
                 for source, target in steps.profile.batches(loader, "adapt"):
                     steps.adapt(source, target)
-                    if config.test.select == "authors" and learner.step % config.test.select_every == 0:
-                        session.select(evaluate("student", learner.student).scores())
+                    select()
         else:
             source_steps(session.total, "adapt")
 

@@ -15,6 +15,7 @@ from vreid_fast.train import main
 from vreid_fast.training import build
 from vreid_fast.training.learner import Learner
 from vreid_fast.training.logbook import read_history
+from vreid_fast.training.neighbours import measure_people
 from vreid_fast.training.session import Session
 
 TINY = {
@@ -81,11 +82,14 @@ def real_steps(tmp_path, method, device, recordable=None, **knobs):
     learner.clothes = build.make_clothes(config, domains, learner)
     batches = build.make_batches(config, domains, precision, per_camera)
     session = build.make_session(config, tmp_path, learner, precision, domains.identities, "{}")
-    learner.step = 2
-    build.start_adaptation(config, session, batches, build.make_protocol(config, batches.reading), per_camera)
+    learner.step, protocol = 2, build.make_protocol(config, batches.reading)
+    build.start_adaptation(config, session, batches, protocol, per_camera)
+    learner.neighbours = batches.neighbours
 
     def loader(steps):
         start, end = learner.step, learner.step + steps
+        if batches.neighbours:
+            measure_people(batches.neighbours, start, learner.student, batches, protocol, precision)
         return batches.source(start, end) if learner.adaptation is None else batches.both(start, end, done=start - 2)
 
     return session, build.make_steps(config, session, domains.labels), loader

@@ -22,7 +22,7 @@ CASES = {
     "paper": ({"method": "paper", "batch_norm": "rank"}, 1),
     "depth": ({"network": "cavit", "trunk": "narrow", "width": 32, "batch_norm": "rank"}, 2),
     "glt": ({"method": "glt", "cluster_every": 2}, 2),
-    "pairs": ({"network": "qaconv", "trunk": "narrow", "cross_entropy": 0}, 1),
+    "pairs": ({"network": "qaconv", "trunk": "narrow", "cross_entropy": 0, "per_epoch": "graph"}, 1),
 }
 """Knobs, and micro-batches of each of two processes; one process has as many with `sync`, twice as many with `rank`."""
 STEPS = 2
@@ -63,7 +63,8 @@ def compute(case, accumulate, folder):
             for batch in batches:
                 (steps.adapt if learner.adaptation else steps.source)(*batch)
     running = {name: tensor for name, tensor in learner.tensors() if "running" in name or "batches" in name}
-    return {"steps": found, "running": running, "chance": torch.get_rng_state().double()}
+    near = {} if learner.neighbours is None else {"near": learner.neighbours.near}
+    return {"steps": found, "running": running, **near, "chance": torch.get_rng_state().double()}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -150,7 +151,7 @@ def test_statistics_decide_what_is_tested_and_change_no_training(pair, tmp_path)
     assert [statistics is not None for _, statistics in found.values()] == [False, False, True, False, False]
 
 
-def test_the_authors_selection_is_a_row_of_its_own(pair, tmp_path):
+def test_the_authors_selection_is_a_row_of_its_own(pair, tmp_path, interrupt_step):
     result = train(knobs(pair, tmp_path / "run", select="authors", select_every=1))
     chosen = result["student_selected"]
     assert 5 <= chosen["step"] <= 8 and "student" in result
@@ -161,6 +162,12 @@ def test_the_authors_selection_is_a_row_of_its_own(pair, tmp_path):
     ]
     assert rows[-1]["step"] == chosen["step"] and [r["rank1"] for r in rows] == sorted({r["rank1"] for r in rows})
     assert "student_selected" not in train(knobs(pair, tmp_path / "last"))
+    interrupt_step(chosen["step"])
+    with pytest.raises(Stopped):
+        train(knobs(pair, tmp_path / "stopped", select="authors", select_every=1))
+    assert train(knobs(pair, tmp_path / "stopped", select="authors", select_every=1), resume=True) == {
+        **result, "seconds": ANY, "clips_per_second": ANY
+    }  # fmt: skip
 
 
 def test_more_clusters_than_tracklets_are_cut_down_or_refused(pair, tmp_path, capsys):

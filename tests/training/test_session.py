@@ -132,6 +132,81 @@ def test_an_interrupt_of_the_scoring_that_became_another_error_is_a_stop(tmp_pat
             raise RuntimeError("of a library") from None
 
 
+def spoil(session):
+    """What scores and clusters do to a run until they are whole."""
+    session.learner.student.neck.running_mean.fill_(7.0)
+    torch.rand(3)
+
+
+def kept(session):
+    """Of last.pt: its step, whether the statistics are those of before, and the next random number."""
+    state = load(session.last)
+    torch.set_rng_state(state["random"])
+    return state["step"], not state["student"]["neck.running_mean"].eq(7.0).any(), float(torch.rand(()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_steps_ends_it_at_once_and_keeps_the_step_before(tmp_path, number):
+    with (
+        pytest.raises(Stopped, match=f"stopped at step 3 of 7; go on with --resume {tmp_path}"),
+        make(tmp_path, checkpoint_every=100) as session,
+    ):
+        advance(session, 3)
+        standing = torch.get_rng_state()
+        with session.aside():
+            spoil(session)
+            os.kill(os.getpid(), number)
+            pytest.fail("went on")
+    torch.set_rng_state(standing)
+    following = float(torch.rand(()))
+    assert kept(session) == (3, True, following)
+
+
+def test_a_signal_before_the_first_step_leaves_nothing_and_one_before_a_step_waits_for_it(tmp_path):
+    session = make(tmp_path / "one")
+    with pytest.raises(Stopped, match="stopped before the first step"), session, session.aside():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert not session.last.exists()
+    with pytest.raises(Stopped, match="stopped at step 1 of 7"), make(tmp_path / "two") as session:
+        with session.aside():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        advance(session, 1)
+    assert load(session.last)["step"] == 1
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_where_another_process_is_lost_between_steps_the_first_keeps_the_step_before(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(ranks, "first", lambda: first)
+    with (
+        pytest.raises(ranks.Lost, match=r"\(step 3\)" if first else "no checkpoint was written yet"),
+        make(tmp_path, checkpoint_every=100) as session,
+    ):
+        advance(session, 3)
+        with session.aside():
+            spoil(session)
+            raise ranks.Lost("another of the 2 processes of this run ended")
+    assert kept(session)[:2] == (3, True) if first else not session.last.exists()
+
+
+def test_an_error_between_steps_stays_what_it_is_and_keeps_nothing(tmp_path):
+    with pytest.raises(Diverged, match="features"), make(tmp_path, checkpoint_every=100) as session:
+        advance(session, 1)
+        with session.aside():
+            raise Diverged("features")
+    assert not session.last.exists()
+
+
+def test_the_end_of_the_first_stage_is_kept_once(tmp_path, monkeypatch):
+    with make(tmp_path, checkpoint_every=3) as session:
+        advance(session, 2)
+        session.end_source()
+        assert load(session.last)["step"] == 2
+        advance(session, 1)
+        monkeypatch.setattr(session, "save", lambda: pytest.fail("written a second time"))
+        session.end_source()
+
+
 def test_scores_logged_again_after_a_resume_stand_once(tmp_path):
     with make(tmp_path) as session:
         advance(session, 2)

@@ -50,13 +50,17 @@ def errors(left):
     return [line for one in left for line in one.err.splitlines() if line.startswith("error:")]
 
 
-def test_a_stop_of_one_of_four_stops_all_at_that_step_and_any_number_goes_on(alone, data, tmp_path):
+def test_a_stop_of_one_stops_all_at_that_step_or_within_clusters_before_it_and_any_number_goes_on(
+    alone, data, tmp_path
+):
     folder = tmp_path / "run"
     left = run(4, words(data, folder, method="plus", checkpoint_every=100), SIGNAL=f"1 6 {int(signal.SIGTERM)}")
     assert [one.code for one in left] == [130] * 4, [one.err for one in left]
     said = [line for one in left for line in one.out.splitlines() if "stopped" in line]
     assert said == [f"stopped at step 6 of 10; go on with --resume {folder}"]
     assert state(folder)["step"] == 6
+    left = run(2, ["--resume", folder, "--checkpoint_every", 100], SIGNAL=f"1 clusters {int(signal.SIGTERM)}")
+    assert left[1].code == 130 and state(folder)["step"] == 7, [one.err for one in left]
     [only] = run(1, ["--resume", folder])
     assert only.code == 0, only.err
     assert_same(folder, alone("plus"))
@@ -65,7 +69,7 @@ def test_a_stop_of_one_of_four_stops_all_at_that_step_and_any_number_goes_on(alo
 def test_torchrun_starts_what_was_killed_again_and_it_goes_on(alone, data, tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=1", SCRIPT, "--"]
-    words_of_run = words(data, folder, method="paper", checkpoint_every=3, log_every=1)
+    words_of_run = words(data, folder, method="paper", checkpoint_every=3, log_every=1, cache="cpu")
     own = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "SIGNAL": f"1 8 {int(signal.SIGKILL)}"}
     done = subprocess.run([*command, *words_of_run], env=own, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
@@ -86,11 +90,12 @@ def test_an_error_of_one_ends_all_and_is_said_once(data, tmp_path):
 def test_processes_that_cannot_find_each_other_say_how_to_start_them(data, tmp_path, monkeypatch, capsys):
     from vreid_fast.train import main
 
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(words(data, tmp_path / "run")) == 2
     assert capsys.readouterr().err.startswith(
-        "error: started as 2 processes (WORLD_SIZE=2) without RANK, MASTER_ADDR, MASTER_PORT, by which they find each "
-        "other; start them by torchrun: torchrun --nproc-per-node N -m vreid_fast.train -- --run DIR\n"
+        "error: started as 2 processes (WORLD_SIZE=2) without RANK, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, "
+        "MASTER_PORT, by which they find each other; start them by torchrun: torchrun --nproc-per-node N "
+        "-m vreid_fast.train -- --run DIR\n"
     )

@@ -31,7 +31,7 @@ class Recorded(Consistency):
     def __init__(self, learner):
         self.learner, self.calls = learner, []
 
-    def before_step(self, step, teacher):
+    def before_step(self, step, teacher, aside):
         self.calls.append(("before", step))
 
     def losses(self, tracklets, student, teacher, clustering=None):

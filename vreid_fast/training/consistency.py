@@ -7,6 +7,8 @@ class, a line in `methods.METHODS` and one in `methods.make_consistency`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +70,29 @@ class Consistency(ABC):
     def start(self, teacher: MeanTeacher) -> None:
         """What the first step finds; not called where a run goes on from a checkpoint."""
 
-    def before_step(self, step: int, teacher: MeanTeacher) -> None:
-        """Before the networks' forward; steps count from the start of adaptation."""
+    def before_step(
+        self, step: int, teacher: MeanTeacher, aside: Callable[[], AbstractContextManager] = nullcontext
+    ) -> None:
+        """Before the networks' forward; steps count from the start of adaptation.
+
+        Args:
+            aside: is entered around what may take long, see `Session.aside`.
+        """
+        if self.clusters_before(step):
+            with aside():
+                take = self.look(step, teacher)
+            take()
+
+    def clusters_before(self, step: int) -> bool:
+        """Whether `before_step` makes clusters in this step."""
+        return False
+
+    def look(self, step: int, teacher: MeanTeacher) -> Callable[[], None]:
+        """Find clusters of the target as the teacher sees it now; returns what takes them up.
+
+        It may be ended anywhere, and changes nothing but the teacher's batch-norm statistics.
+        """
+        raise NotImplementedError
 
     def clusters_in_losses(self, step: int) -> bool:
         """Whether `losses` makes clusters in this step, for which the host waits."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from vreid_fast import ranks
 from vreid_fast.config.groups import ClusterKnobs, ProxyKnobs
 from vreid_fast.data.batches import Batches
 from vreid_fast.data.domains import Domains
+from vreid_fast.device import wide
 from vreid_fast.kernels import kmeans
 from vreid_fast.losses import CameraProxies, choose_list_size, cluster, cluster_facts, clustering, overlaps_met
 from vreid_fast.metrics import pair_agreement
@@ -87,18 +90,24 @@ class ProxyConsistency(Consistency):
             notes.append(f"{pairs:,} pairs of the target's tracklets were before one camera at once: two people each")
         return notes
 
-    def before_step(self, step: int, teacher: MeanTeacher) -> None:
-        """Once a pass: embed the whole target and cluster it anew."""
-        if self.proxies is None or (step % self.every and self.proxies.labels is not None):
-            return
+    def clusters_before(self, step: int) -> bool:
+        """Once a pass."""
+        return self.proxies is not None and (step % self.every == 0 or self.proxies.labels is None)
+
+    def look(self, step: int, teacher: MeanTeacher) -> Callable[[], None]:
+        """Embed the whole target and cluster it."""
         choose = not self.listed and not self.counted
         features, *halves = self.embed(teacher.network, (None, 0, 1) if choose else (None,))
-        if choose:
-            self._choose(halves)
-        features = features.to(self.device)
-        self.proxies.write(torch.arange(len(features), device=self.device), features)
+        listed = self._choose(halves) if choose else int(self.listed)
+        features = F.normalize(wide(features.to(self.device)), dim=1)
+        return partial(self._take, features, *self._find(features, listed, step), listed, step)
+
+    def _take(self, features: Tensor, labels: Tensor, clusters: int, listed: int, step: int) -> None:
+        """Keep what `look` has found: features (N, D) of unit length, clusters (N,) of them and their number."""
+        assert self.proxies is not None
+        self.listed.fill_(listed)
+        self.proxies.features.copy_(features)
         before = None if self.proxies.labels is None else self.proxies.labels.clone().cpu()  # its memory is used again
-        labels, clusters = self._find(self.proxies.features, step)
         stays = clusters < 2 and not self.counted
         if not stays:
             self.proxies.represent(labels, clusters)
@@ -110,29 +119,29 @@ class ProxyConsistency(Consistency):
             tqdm.write(f"note: clusters at step {step} of adaptation: {what}; {then}", file=sys.stderr)
         self._tell(self.proxies, before, stays)
 
-    def _find(self, features: Tensor, step: int) -> tuple[Tensor, int]:
+    def _find(self, features: Tensor, listed: int, step: int) -> tuple[Tensor, int]:
         """Clusters (N,) of the features, -1 = in none, and K."""
         if self.counted:
             count = min(self.clusters, len(features))
             found = ranks.of_first(lambda: kmeans(features, count, restarts=self.restarts, seed=step), features.device)
             return found.labels, count
-        labels = ranks.of_first(lambda: cluster(features, self.cameras, int(self.listed), apart=self.apart.numpy()))
+        labels = ranks.of_first(lambda: cluster(features, self.cameras, listed, apart=self.apart.numpy()))
         return labels, int(labels.max()) + 1
 
-    def _choose(self, halves: list[Tensor]) -> None:
+    def _choose(self, halves: list[Tensor]) -> int:
         """Once, before anything is learned of clusters: a network that has learned them would agree with itself."""
         first, second = (half.to(self.device) for half in halves)
 
-        def find() -> Tensor:
+        def find() -> int:
             found = choose_list_size((first, second), self.cameras, self.apart.numpy())
             agree = ", ".join(f"{size}: {part:.2f}" for size, part in found.agreement.items())
             tqdm.write(
                 f"note: clusters by lists of {found.size} of each camera; so far do those of the first and of the "
                 f"second halves of all tracklets agree, by length of the lists: {agree}", file=sys.stderr,
             )  # fmt: skip
-            return torch.tensor(found.size)
+            return found.size
 
-        self.listed.copy_(ranks.of_first(find))
+        return ranks.of_first(find)
 
     def _tell(self, proxies: CameraProxies, before: Tensor | None, stays: bool) -> None:
         """Put down what there is to say of the clusters; `before` are those of the pass before."""

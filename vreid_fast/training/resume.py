@@ -1,15 +1,18 @@
-"""What a run goes on from: its checkpoint, if knobs and data are still those that it was made with."""
+"""What a run goes on from: its checkpoint, if knobs and data are still those that it was made with; or the student of
+another's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import nn
+
 from vreid_fast.data.fingerprint import differences
 from vreid_fast.errors import InputError
 
 from . import checkpoint
-from .checkpoint_checks import reading
+from .checkpoint_checks import check_state, check_there, reading
 
 DATA = "data"
 """Key of the fingerprint in a checkpoint."""
@@ -71,6 +74,28 @@ def check_data(folder: Path, state: Mapping, data: str) -> str | None:
             f"were, or give a new --run, whose second stage may have --start {folder / 'last.pt'}"
         )
     return None
+
+
+def take_student(path: str, network: nn.Module, signature: Mapping, drop_classifier: bool) -> None:
+    """Give a network the weights of the student in another run's checkpoint.
+
+    Args:
+        signature: what that run must share with this one.
+        drop_classifier: the network keeps its own classifier, as for another number of identities.
+
+    Raises:
+        InputError: no checkpoint, a damaged one, or one of another network or number of identities.
+    """
+    state = checkpoint.load(path)
+    wanted = {name: value for name, value in signature.items() if not (drop_classifier and name == "identities")}
+    checkpoint.check_same(path, state, **wanted)
+    check_there(path, state, "student")
+    own, student = network.state_dict(), state["student"]
+    if drop_classifier:
+        student = student | {name: value for name, value in own.items() if name.startswith("classifier.")}
+    with reading(path):
+        check_state("student", student, own)
+    network.load_state_dict(student)
 
 
 def _plain(value: object) -> object:

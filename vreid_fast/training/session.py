@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from vreid_fast import ranks
@@ -17,11 +16,15 @@ from vreid_fast.interrupt import StopRequest
 from vreid_fast.models.state import not_finite
 
 from . import checkpoint
-from .checkpoint_checks import ENTRIES, NEWER, check_state, check_there, reading
+from .checkpoint_checks import ENTRIES, NEWER, check_there, reading
 from .learner import Learner
 from .logbook import Logbook, Scalars
 from .rank_agreement import different
-from .resume import DATA
+from .resume import DATA, take_student
+from .standing import Standing, chance, set_chance
+
+ECHO = 3.0
+"""Seconds within which torchrun passes on to each rank the signal that the rank was sent too."""
 
 
 class Session:
@@ -60,7 +63,7 @@ class Session:
         self.before: Tensor | None = None
         """(N, D) features of the report's map, before adaptation."""
         self.finished = False
-        self.stop = StopRequest()
+        self.stop = StopRequest(echo=ECHO if ranks.several() else 0.0)
         self.saved_step = 0
 
     @property
@@ -151,10 +154,49 @@ class Session:
         stopping = ranks.anyone(bool(self.stop))
         if to_save or stopping:
             self.check()
-        if stopping:
             self.save()
-            raise Stopped(f"stopped at step {learner.step} of {self.total}; go on with --resume {self.folder}")
-        if to_save:
+        if stopping:
+            raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        if not self.learner.step:
+            return Stopped("stopped before the first step; nothing was learned yet, so begin anew")
+        return Stopped(f"stopped at step {self.learner.step} of {self.total}; go on with --resume {self.folder}")
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around what may take long between two steps, as scores or clusters: a stop ends it at once, wherever each
+        rank stands in it, and the step before it is what is kept.
+
+        Within, nothing changes of what a checkpoint holds but batch-norm statistics; or this step was saved.
+
+        Raises:
+            Stopped: Ctrl-C or SIGTERM; the checkpoint is written, but before the first step.
+        """
+        before = Standing(self.learner.networks().values(), self.learner.device)
+        try:
+            self.stop.at_once()
+            yield
+            self.stop.after_step()
+            ranks.anyone(bool(self.stop))  # who has left within is missed here, and not in a step
+        except BaseException as error:
+            self.stop.after_step()
+            if not self.stop and not isinstance(error, ranks.Lost):
+                raise
+            # The others may be anywhere, so the first asks none of them.
+            if ranks.first() and self.saved_step < self.learner.step:
+                before.put_back()
+                self.check()
+                self._write(before.chance)
+            if not self.stop:
+                raise
+            raise self._stopped() from None
+
+    def end_source(self) -> None:
+        """The last step of the first stage is done: write a checkpoint, so that all that comes before the second is
+        `aside`."""
+        self.check()
+        if self.saved_step < self.learner.step:
             self.save()
 
     def end_steps(self) -> None:
@@ -195,6 +237,10 @@ class Session:
             raise Failed(
                 f"step {self.learner.step}: {name} is not the same in all processes of this run; {self.kept()}"
             )
+        ranks.of_first(lambda: self._write(chance(self.learner.device)))
+        self.saved_step = self.learner.step
+
+    def _write(self, random: dict) -> None:
         state = {
             "config": self.config,
             DATA: self.data,
@@ -202,12 +248,11 @@ class Session:
             "scores": self.scores,
             "before": self.before,
             "finished": self.finished,
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.learner.device.type == "cuda" else [],
+            **random,
             "scaler": self.precision.scaler.state_dict(),
             **self.learner.state_dict(),
         }
-        ranks.of_first(lambda: checkpoint.save(self.last, state))
+        checkpoint.save(self.last, state)
         self.saved_step = self.learner.step
 
     def start_from(self, path: str, drop_classifier: bool = False) -> None:
@@ -219,19 +264,7 @@ class Session:
         Raises:
             InputError: no checkpoint, a damaged one, or one of another network or number of identities.
         """
-        state = checkpoint.load(path)
-        wanted = dict(self.signature)
-        if drop_classifier:
-            del wanted["identities"]
-        checkpoint.check_same(path, state, **wanted)
-        check_there(path, state, "student")
-        own = self.learner.student.state_dict()
-        student = state["student"]
-        if drop_classifier:
-            student = student | {name: value for name, value in own.items() if name.startswith("classifier.")}
-        with reading(path):
-            check_state("student", student, own)
-        self.learner.student.load_state_dict(student)
+        take_student(path, self.learner.student, self.signature, drop_classifier)
         self.learner.step = self.stages.source_steps
 
     def restore(self, state: dict, start_adaptation: Callable[[], None]) -> None:
@@ -250,8 +283,6 @@ class Session:
         with reading(self.last):
             self.learner.load_state_dict(state)
             self.precision.scaler.load_state_dict(state["scaler"])
-            torch.set_rng_state(state["random"])
-            if state["random_cuda"] and self.learner.device.type == "cuda":
-                torch.cuda.set_rng_state_all(state["random_cuda"])
+            set_chance(state, self.learner.device)
         self.scores, self.before, self.finished = state["scores"], state["before"], state["finished"]
         self.saved_step = self.learner.step

@@ -77,7 +77,7 @@ class Steps:
         """What the device gets, and the schedules of this step to log. Once a pass `plus` makes its clusters here."""
         learner, knobs, (step, steps) = self.session.learner, self.adversarial, self._place()
         with self.session.watching("teacher"):
-            adaptation.consistency.before_step(step, adaptation.teacher)
+            adaptation.consistency.before_step(step, adaptation.teacher, self.session.aside)
         learner.reversal.fill_(knobs.reversal * reversal_strength(step / steps))
         ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
         sources, targets = ranks.gather((source.tracklets, target.tracklets), self.compute.micro.count)

@@ -83,24 +83,38 @@ class TransportConsistency(Consistency):
             raise InputError("--cluster_over batch is for --method paper; --method glt labels the whole target")
         return Consistency.notes(clusters, domains, target_batch)
 
+    def _begins_round(self, step: int) -> bool:
+        return step % self.round == 0 or self.labels is None
+
+    def clusters_before(self, step: int) -> bool:
+        """Once a pass."""
+        return bool(self.factors) and (self._begins_round(step) or step % self.every == 0)
+
     @torch.no_grad()
-    def before_step(self, step: int, teacher: MeanTeacher) -> None:
-        """Once a pass: embed the whole target and label it anew."""
-        begun = self.labels is not None
-        anew = step % self.round == 0 or not begun
-        if not self.factors or not (anew or step % self.every == 0):
-            return
+    def look(self, step: int, teacher: MeanTeacher) -> Callable[[], None]:
+        """Embed the whole target and label it."""
+        anew, labels, weights = self._begins_round(step), [], []
         features = F.normalize(self.embed(teacher.network)[0].to(self.device), dim=1)
-        before = self.group_labels[0].cpu() if begun else None
-        for group, (head, labels) in enumerate(zip(self.heads, self.group_labels, strict=True)):
+        for group, head in enumerate(self.heads):
             assert isinstance(head, nn.Linear)
             if anew:
                 find = partial(kmeans, features, head.out_features, restarts=self.restarts, seed=step + group)
                 found = ranks.of_first(find, features.device)
-                head.weight.copy_(F.normalize(found.centroids, dim=1))
-                labels.copy_(found.labels)
+                weights.append(F.normalize(found.centroids, dim=1))
+                labels.append(found.labels)
             else:
-                labels.copy_(transport_plan(head(features), self.knobs.transport_power).argmax(1))
+                labels.append(transport_plan(head(features), self.knobs.transport_power).argmax(1))
+        return partial(self._take, labels, weights)
+
+    @torch.no_grad()
+    def _take(self, labels: list[Tensor], weights: list[Tensor]) -> None:
+        """Keep the labels (N,) of each group, and where a round begins the weights (K, D) of its classifier."""
+        before = None if self.labels is None else self.group_labels[0].cpu()
+        for kept, found in zip(self.group_labels, labels, strict=True):
+            kept.copy_(found)
+        for head, weight in zip(self.heads, weights):
+            assert isinstance(head, nn.Linear)
+            head.weight.copy_(weight)
         self._tell(before)
 
     def _tell(self, before: Tensor | None) -> None:

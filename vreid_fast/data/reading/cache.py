@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vreid_fast import ranks
 from vreid_fast.device import to_device
 from vreid_fast.errors import InputError
 
 from ..tracklets import Tracklet
+from .memory import shared_memory
 
 KINDS = ("none", "cpu", "gpu")
 SHARE = 0.9
@@ -23,6 +23,10 @@ SHARE = 0.9
 
 class FrameCache:
     """All frames of a set of tracklets at the network's input size, filled as they are decoded.
+
+    Those on the CPU are one copy for all ranks of a machine. Two ranks may decode a frame at the same time: both write
+    the same bytes. A frame is marked as known after it is written; on a processor that reorders writes the lock of
+    Python, which a thread gives back and takes in between, keeps that order.
 
     Args:
         lengths: (N,) frames of the tracklets.
@@ -34,14 +38,12 @@ class FrameCache:
         self._first = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         """Row of the first frame of each tracklet, and the total."""
         total = int(self._first[-1])
-        self._known = np.zeros(total, dtype=bool)
         shape = (total, *size, 3)
         if device.type == "cpu":
-            # Pages that nothing was written to take no memory.
-            memory = mmap.mmap(-1, max(1, total * size[0] * size[1] * 3))
-            array = np.frombuffer(memory, dtype=np.uint8, count=total * size[0] * size[1] * 3)
-            self._frames = torch.from_numpy(array).view(shape)
+            self._known = shared_memory(total).view(bool)
+            self._frames = torch.from_numpy(shared_memory(prod(shape))).view(shape)
         else:
+            self._known = np.zeros(total, dtype=bool)
             self._frames = torch.empty(shape, dtype=torch.uint8, device=device)
         self._written: dict[int, torch.cuda.Event] = {}
         """The last store of each stream that stored: loaders have streams of their own, and may share a cache."""
@@ -81,7 +83,7 @@ class FrameCache:
 def make_caches(
     kind: str, sets: Sequence[Sequence[Tracklet]], size: tuple[int, int], device: torch.device
 ) -> list[FrameCache | None]:
-    """A cache for each set of tracklets.
+    """A cache for each set of tracklets: "cpu" has one for all ranks of a machine, "gpu" one on each GPU.
 
     Args:
         kind: "none", "cpu" or "gpu": where the frames are kept.
@@ -100,12 +102,10 @@ def make_caches(
     where = device if kind == "gpu" else torch.device("cpu")
     lengths = [[len(tracklet) for tracklet in tracklets] for tracklets in sets]
     frames = sum(map(sum, lengths))
-    copies = ranks.local()[1] if kind == "cpu" else 1  # each process of this machine fills one
-    wanted, free = copies * frames * size[0] * size[1] * 3, free_memory(where)
+    wanted, free = frames * size[0] * size[1] * 3, free_memory(where)
     if wanted > SHARE * free:
         raise InputError(
-            f"--cache {kind}: {frames:,} frames of {size[0]}x{size[1]} pixels take {wanted / 1e9:.1f} GB"
-            f"{f' in {copies} processes' if copies > 1 else ''}, "
+            f"--cache {kind}: {frames:,} frames of {size[0]}x{size[1]} pixels take {wanted / 1e9:.1f} GB, "
             f"{free / 1e9:.1f} GB are free on {where} and caches may take {SHARE:.0%} of that; "
             f"use --cache {'cpu or ' if kind == 'gpu' else ''}none, or a smaller --height and --width"
         )

@@ -1,8 +1,10 @@
-"""Host memory for batches, used again: fresh pages cost several times what it takes to fill them."""
+"""Host memory: for batches, used again, as fresh pages cost several times what it takes to fill them; and of all ranks
+of a machine together."""
 
 from __future__ import annotations
 
 import mmap
+import os
 import weakref
 from collections.abc import Sequence
 from math import prod
@@ -10,6 +12,8 @@ from math import prod
 import numpy as np
 import torch
 from torch import Tensor
+
+from vreid_fast import ranks
 
 
 class HostMemory:
@@ -29,6 +33,24 @@ class HostMemory:
         array = np.frombuffer(memory, dtype=np.uint8)
         weakref.finalize(array, free.append, memory).atexit = False
         return torch.from_numpy(array).view(dtype).view(tuple(shape))
+
+
+def shared_memory(size: int) -> np.ndarray:
+    """Zeros (size,) uint8 that all ranks of this machine see, and write, as one. All must ask for them.
+
+    Pages that nothing was written to take no memory. It has no name, and is free when the last rank has ended, however
+    that ended.
+    """
+    own = os.memfd_create("vreid_fast")
+    try:
+        os.ftruncate(own, max(1, size))
+        process, number = ranks.of_first_here((os.getpid(), own))
+        with open(f"/proc/{process}/fd/{number}", "r+b", buffering=0) as file:
+            memory = mmap.mmap(file.fileno(), max(1, size))
+        ranks.of_all(None)  # have opened it
+    finally:
+        os.close(own)
+    return np.frombuffer(memory, dtype=np.uint8, count=size)
 
 
 def _fresh(size: int) -> mmap.mmap:
