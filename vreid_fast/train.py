@@ -24,6 +24,7 @@ from .evaluation.scores import Evaluation
 from .evaluation.splits import count_splits
 from .files import write_text
 from .training import build
+from .training.asides import aside
 from .training.learner import Learner
 from .training.neighbours import measure_people
 from .training.rank_agreement import check_same
@@ -101,7 +102,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     def source_steps(stop: int, stage: str) -> None:
         for start, end in batches.source_pieces(learner.step, stop):
             if batches.neighbours:
-                with session.aside(), session.watching("student"):
+                with aside(session), session.watching("student"):
                     measure_people(batches.neighbours, start, learner.student, batches, protocol, precision)
             with batches.source(start, end) as loader:
                 for (source,) in steps.profile.batches(loader, stage):
@@ -110,13 +111,13 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
     def select() -> None:
         step = learner.step
         if config.test.select == "authors" and step > stages.source_steps and step % config.test.select_every == 0:
-            with session.aside():
+            with aside(session):
                 scores = evaluate("student", learner.student).scores()
             session.select(scores)
 
     with session:
         if not resume:
-            with session.aside():
+            with aside(session):
                 untrained = evaluate("untrained network", learner.student).scores()
             session.note_scores(untrained=untrained)
             if stages.start:
@@ -126,7 +127,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
         source_steps(stages.source_steps, "source")
         if learner.step == stages.source_steps:
             session.end_source()
-            with session.aside():
+            with aside(session):
                 session.note_scores(source=evaluate("student", learner.student).scores())
                 features = embed_domains(learner.student, domains, protocol, precision)["features"]
                 session.before = torch.from_numpy(features)

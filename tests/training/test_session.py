@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from vreid_fast.config.groups import RunKnobs, StageKnobs
 from vreid_fast.device import Precision
 from vreid_fast.errors import Diverged, Failed, InputError, Stopped
 from vreid_fast.models import build
+from vreid_fast.training import asides
+from vreid_fast.training.asides import aside
 from vreid_fast.training.checkpoint import load
 from vreid_fast.training.learner import Learner
 from vreid_fast.training.logbook import read_history
@@ -147,28 +150,29 @@ def kept(session):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_between_steps_ends_it_at_once_and_keeps_the_step_before(tmp_path, number):
+    reached = []
     with (
         pytest.raises(Stopped, match=f"stopped at step 3 of 7; go on with --resume {tmp_path}"),
         make(tmp_path, checkpoint_every=100) as session,
     ):
         advance(session, 3)
         standing = torch.get_rng_state()
-        with session.aside():
+        with aside(session):
             spoil(session)
             os.kill(os.getpid(), number)
-            pytest.fail("went on")
+            reached.append("on")
     torch.set_rng_state(standing)
     following = float(torch.rand(()))
-    assert kept(session) == (3, True, following)
+    assert kept(session) == (3, True, following) and not reached
 
 
 def test_a_signal_before_the_first_step_leaves_nothing_and_one_before_a_step_waits_for_it(tmp_path):
     session = make(tmp_path / "one")
-    with pytest.raises(Stopped, match="stopped before the first step"), session, session.aside():
+    with pytest.raises(Stopped, match="stopped before the first step"), session, aside(session):
         os.kill(os.getpid(), signal.SIGTERM)
     assert not session.last.exists()
     with pytest.raises(Stopped, match="stopped at step 1 of 7"), make(tmp_path / "two") as session:
-        with session.aside():
+        with aside(session):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         advance(session, 1)
@@ -183,7 +187,7 @@ def test_where_another_process_is_lost_between_steps_the_first_keeps_the_step_be
         make(tmp_path, checkpoint_every=100) as session,
     ):
         advance(session, 3)
-        with session.aside():
+        with aside(session):
             spoil(session)
             raise ranks.Lost("another of the 2 processes of this run ended")
     assert kept(session)[:2] == (3, True) if first else not session.last.exists()
@@ -192,9 +196,22 @@ def test_where_another_process_is_lost_between_steps_the_first_keeps_the_step_be
 def test_an_error_between_steps_stays_what_it_is_and_keeps_nothing(tmp_path):
     with pytest.raises(Diverged, match="features"), make(tmp_path, checkpoint_every=100) as session:
         advance(session, 1)
-        with session.aside():
+        with aside(session):
             raise Diverged("features")
     assert not session.last.exists()
+
+
+def test_before_what_has_once_taken_very_long_the_step_is_kept(tmp_path, monkeypatch):
+    """It may be what no stop can end, as a k-means."""
+    clock = [0.0]
+    monkeypatch.setattr(asides, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with make(tmp_path, checkpoint_every=100) as session:
+        for step, seconds in enumerate((asides.PATIENCE, 1.0, 0.0), start=1):
+            advance(session, 1)
+            with aside(session):
+                assert session.saved_step == (0 if step < 3 else 3)
+                clock[0] += seconds + (step == 2) * asides.PATIENCE
+    assert load(session.last)["step"] == 3
 
 
 def test_the_end_of_the_first_stage_is_kept_once(tmp_path, monkeypatch):

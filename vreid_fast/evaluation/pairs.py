@@ -32,7 +32,7 @@ def pair_distances(network: VideoNetwork, query: Tensor, gallery: Tensor) -> Ten
         Diverged: scores that are not finite.
     """
     device = next(network.parameters()).device
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    dtype = torch.float16 if device.type == "cuda" else torch.promote_types(query.dtype, torch.float32)
     distances = torch.empty(len(query), len(gallery))
     blocks = [
         (slice(of, of + QUERIES), slice(by, by + ITEMS))

@@ -76,7 +76,7 @@ class Consistency(ABC):
         """Before the networks' forward; steps count from the start of adaptation.
 
         Args:
-            aside: is entered around what may take long, see `Session.aside`.
+            aside: is entered around what may take long, see `asides.aside`.
         """
         if self.clusters_before(step):
             with aside():

@@ -21,7 +21,7 @@ from .learner import Learner
 from .logbook import Logbook, Scalars
 from .rank_agreement import different
 from .resume import DATA, take_student
-from .standing import Standing, chance, set_chance
+from .standing import chance, set_chance
 
 ECHO = 3.0
 """Seconds within which torchrun passes on to each rank the signal that the rank was sent too."""
@@ -65,6 +65,8 @@ class Session:
         self.finished = False
         self.stop = StopRequest(echo=ECHO if ranks.several() else 0.0)
         self.saved_step = 0
+        self.longest = 0.0
+        """Seconds of the longest work so far that was not steps, see `asides`."""
 
     @property
     def last(self) -> Path:
@@ -156,45 +158,17 @@ class Session:
             self.check()
             self.save()
         if stopping:
-            raise self._stopped()
+            raise self.stopped()
 
-    def _stopped(self) -> Stopped:
+    def stopped(self) -> Stopped:
+        """The error of a run that was asked to stop, and did so after a step."""
         if not self.learner.step:
             return Stopped("stopped before the first step; nothing was learned yet, so begin anew")
         return Stopped(f"stopped at step {self.learner.step} of {self.total}; go on with --resume {self.folder}")
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Around what may take long between two steps, as scores or clusters: a stop ends it at once, wherever each
-        rank stands in it, and the step before it is what is kept.
-
-        Within, nothing changes of what a checkpoint holds but batch-norm statistics; or this step was saved.
-
-        Raises:
-            Stopped: Ctrl-C or SIGTERM; the checkpoint is written, but before the first step.
-        """
-        before = Standing(self.learner.networks().values(), self.learner.device)
-        try:
-            self.stop.at_once()
-            yield
-            self.stop.after_step()
-            ranks.anyone(bool(self.stop))  # who has left within is missed here, and not in a step
-        except BaseException as error:
-            self.stop.after_step()
-            if not self.stop and not isinstance(error, ranks.Lost):
-                raise
-            # The others may be anywhere, so the first asks none of them.
-            if ranks.first() and self.saved_step < self.learner.step:
-                before.put_back()
-                self.check()
-                self._write(before.chance)
-            if not self.stop:
-                raise
-            raise self._stopped() from None
-
     def end_source(self) -> None:
-        """The last step of the first stage is done: write a checkpoint, so that all that comes before the second is
-        `aside`."""
+        """The last step of the first stage is done: write a checkpoint, so that what comes before the second may be
+        ended anywhere."""
         self.check()
         if self.saved_step < self.learner.step:
             self.save()
@@ -237,10 +211,11 @@ class Session:
             raise Failed(
                 f"step {self.learner.step}: {name} is not the same in all processes of this run; {self.kept()}"
             )
-        ranks.of_first(lambda: self._write(chance(self.learner.device)))
+        ranks.of_first(lambda: self.write(chance(self.learner.device)))
         self.saved_step = self.learner.step
 
-    def _write(self, random: dict) -> None:
+    def write(self, random: dict) -> None:
+        """Write last.pt without asking the other processes; `random` is what `chance` returned."""
         state = {
             "config": self.config,
             DATA: self.data,

@@ -7,7 +7,7 @@ looks at the numbers when a row is due.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from vreid_fast.device import to_device
 from vreid_fast.models import reversal_strength
 
 from .adversarial import draw
+from .asides import aside, unstoppable
 from .compute import AdaptInputs, Compute, Computed, SourceInputs
 from .graph import Inputs, StepGraph
 from .learner import Adaptation
@@ -68,7 +69,8 @@ class Steps:
             inputs, schedules = self._inputs(adaptation, source, target)
             clustering = step if adaptation.consistency.clusters_in_losses(step) else None
             if norms or clustering is not None:
-                done = self._run(partial(self.compute.adapt, norms=norms, clustering=clustering), inputs)
+                with nullcontext() if clustering is None else unstoppable(self.session):
+                    done = self._run(partial(self.compute.adapt, norms=norms, clustering=clustering), inputs)
             else:
                 done = self._replay(self.compute.adapt, inputs)
         self._after(done, schedules, len(inputs.source_tracklets) + len(inputs.target_tracklets))
@@ -77,7 +79,7 @@ class Steps:
         """What the device gets, and the schedules of this step to log. Once a pass `plus` makes its clusters here."""
         learner, knobs, (step, steps) = self.session.learner, self.adversarial, self._place()
         with self.session.watching("teacher"):
-            adaptation.consistency.before_step(step, adaptation.teacher, self.session.aside)
+            adaptation.consistency.before_step(step, adaptation.teacher, partial(aside, self.session))
         learner.reversal.fill_(knobs.reversal * reversal_strength(step / steps))
         ramp = min(1.0, (step + 1) / (self.ramp * steps)) if self.ramp else 1.0
         sources, targets = ranks.gather((source.tracklets, target.tracklets), self.compute.micro.count)
