@@ -530,6 +530,14 @@ def test_the_authors_steps_span_the_run_and_a_cosine_each_stage(data, tmp_path):
     assert rates["cosine"][:4] == rates["cosine"][4:] and rates["cosine"][0] == 1e-3 > rates["cosine"][3]
 
 
+def test_a_run_of_the_first_stage_alone_is_gone_on_with_in_its_last_scoring(data, tmp_path):
+    config = knobs(data, tmp_path / "run", stages="source", method="paper")
+    before = train(config)
+    (tmp_path / "run" / "result.json").unlink()
+    after = train(config, resume=True)
+    assert {**after, "seconds": 0, "clips_per_second": 0} == {**before, "seconds": 0, "clips_per_second": 0}
+
+
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"student": {"map": "x"}}', '{"student": {"map": [1]}}'])
 def test_a_damaged_result_of_a_finished_run_is_named(tmp_path, content):
     (tmp_path / "result.json").write_text(content)

@@ -125,7 +125,7 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
         with batches.source(learner.step, learner.step) as loader:
             used = greet(session, domains, loader, batch_norm_used(config))
         source_steps(stages.source_steps, "source")
-        if learner.step == stages.source_steps:
+        if learner.step == stages.source_steps and session.before is None:
             session.end_source()
             with aside(session):
                 session.note_scores(source=evaluate("student", learner.student).scores())

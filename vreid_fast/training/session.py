@@ -61,7 +61,7 @@ class Session:
         self.total = stages.source_steps + (stages.adapt_steps if stages.stages == "both" else 0)
         self.scores: dict[str, dict] = {}
         self.before: Tensor | None = None
-        """(N, D) features of the report's map, before adaptation."""
+        """(N, D) features of the report's map, before adaptation; None = that has not begun."""
         self.finished = False
         self.stop = StopRequest(echo=ECHO if ranks.several() else 0.0)
         self.saved_step = 0
@@ -246,14 +246,14 @@ class Session:
         """Take up the state of a checkpoint of this run, as `resume.read_state` gives it.
 
         Args:
-            start_adaptation: called first where the state is of the second stage, to make its parts.
+            start_adaptation: called first where the state has parts of the second stage, to make them.
 
         Raises:
             InputError: it is of another network or number of people.
         """
         checkpoint.check_same(self.last, state, **self.signature)
         check_there(self.last, state, *(name for name in ENTRIES if name not in NEWER))
-        if state["step"] > self.stages.source_steps:
+        if state["step"] > self.stages.source_steps or state["before"] is not None:
             start_adaptation()
         with reading(self.last):
             self.learner.load_state_dict(state)
