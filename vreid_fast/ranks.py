@@ -260,7 +260,7 @@ class _Gather(torch.autograd.Function):
         parts = of_each(torch.cat(sent)).split([len(one) for one in sent], dim=1)
         whole = []
         for tensor, part in zip(own, parts, strict=True):
-            slices = part.contiguous().view(tensor.dtype).view(_size, micro, -1, *tensor.shape[1:])
+            slices = part.contiguous().view(tensor.dtype).view(_size, micro, len(tensor) // micro, *tensor.shape[1:])
             whole.append(slices.transpose(0, 1).flatten(0, 2))
         ctx.mark_non_differentiable(*(tensor for tensor in whole if not tensor.is_floating_point()))
         return tuple(whole)
