@@ -95,7 +95,7 @@ def test_steps_and_session_take_their_knobs(tmp_path):
     steps = build.make_steps(config, session, torch.zeros(3))
     assert (steps.seed, steps.log_every, steps.gradients_every, steps.ramp) == (4, 3, 6, 0.25)
     compute = steps.compute
-    assert (steps.adversarial.l1s, compute.adversarial.l1s, compute.identity.triplet) == (0.5, 0.5, 2.0)
+    assert (steps.adversarial.l1s, compute.domain_factors["l1s"], compute.identity.triplet) == (0.5, 0.5, 2.0)
     assert (steps.schedule.warmup_steps, compute.clip_gradient, compute.per_person) == (7, 10.0, 3)
     assert steps.graph is None
 
