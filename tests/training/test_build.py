@@ -100,6 +100,22 @@ def test_steps_and_session_take_their_knobs(tmp_path):
     assert steps.graph is None
 
 
+@pytest.mark.parametrize(
+    ("method", "unsaid", "said"),
+    [
+        ("paper", {"l1s": 1.0, "l2s": 1.0, "l3s": 1.0}, {"l1s": 1.0, "l2s": 0.5, "l3s": 1.0}),
+        ("plus", {"l1s": 0.0, "l2s": 0.0, "l3s": 0.0}, {"l1s": 0.0, "l2s": 0.5, "l3s": 0.0}),
+        ("glt", {}, {}),
+    ],
+)
+def test_a_method_says_which_adversarial_losses_there_are_where_no_knob_does(tmp_path, method, unsaid, said):
+    learner = Learner(build_network("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=0.0)
+    for knobs, factors in (({}, unsaid), ({"l2s": 0.5}, said)):
+        config = Config.of(method=method, frames=2, **knobs)
+        session = build.make_session(config, tmp_path, learner, CPU, identities=3, data="{}")
+        assert build.make_steps(config, session, torch.zeros(3)).compute.domain_factors == factors
+
+
 def test_steps_are_recorded_on_a_gpu_alone():
     cpu = torch.device("cpu")
     assert make_graph("auto", cpu) is None and make_graph("off", torch.device("cuda", 0)) is None

@@ -82,6 +82,11 @@ def test_the_proxies_of_a_batch_follow_the_teacher(run):
     assert 1 <= ((clustered - memory["proxies"]).norm(dim=1) > 1e-3).sum() <= 6
 
 
+def test_the_teacher_follows_faster_than_that_of_the_paper(run):
+    state = torch.load(run / "last.pt", weights_only=True)
+    assert state["config"]["ema_decay"] is None and state["teacher"]["updater"]["decay"] == 0.95
+
+
 def test_the_student_is_scored_with_the_statistics_of_each_camera(run, pair, capsys, tmp_path):
     network, _, statistics = load_network(run / "last.pt")
     assert set(statistics) == {0, 1}
