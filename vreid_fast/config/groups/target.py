@@ -16,7 +16,7 @@ class AdversarialKnobs(KnobGroup):
     """Adversarial losses, on source and target."""
 
     l1s: float | None = fixed(None, at_least(0))
-    """Factor of L1S, the domain loss on frames (eq. 7); none = 1, but 0 for plus, here and in the next two."""
+    """Factor of L1S, the domain loss on frames (eq. 7); none = 1, but 0 for plus and glt, here and below."""
     l2s: float | None = fixed(None, at_least(0))
     """Factor of L2S, the domain loss on clips (eq. 8)."""
     l3s: float | None = fixed(None, at_least(0))
