@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,10 @@ PACKAGE = Path(build.__file__).resolve().parents[1]
 
 def domains(cameras):
     cameras = None if cameras is None else torch.tensor(cameras)
-    return SimpleNamespace(cameras=lambda: cameras, target_tracklets=range(9), notes=[], hidden_identities=lambda: None)
+    return SimpleNamespace(
+        cameras=lambda: cameras, target_tracklets=range(9), notes=[], hidden_identities=lambda: None,
+        overlaps=lambda: np.empty((0, 2), np.int64),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
