@@ -32,6 +32,7 @@ def test_a_run_leaves_what_is_promised(paper_run):
         assert 0 <= result[name]["map"] <= 1 and result[name]["queries"] == 24
     assert result["seconds"] > 0 and result["clips_per_second"] > 0
     assert (paper_run / "config.yaml").is_file() and (paper_run / "last.pt").is_file()
+    assert torch.load(paper_run / "last.pt", weights_only=True)["teacher"]["updater"]["decay"] == 0.99
     assert any(path.name.startswith("events") for path in (paper_run / "tensorboard").iterdir())
     assert "<html" in (paper_run / "report.html").read_text().lower()
 

@@ -25,14 +25,14 @@ KNOBS = {
     "domain_width": 128, "domain_dropout": 0.5, "cross_entropy": 1.0,
     "smoothing": 0.0, "triplet": 1.0, "triplet_distance": "cosine", "margin": 0.3, "info_nce": 0.0,
     "info_nce_temperature": 0.07, "clothes": 0.0, "clothes_by": "classifier", "clothes_start": 0.3333,
-    "clothes_scale": 16.0, "clothes_epsilon": 0.1, "clothes_lr": 0.001, "clothes_momentum": 0.0, "l1s": 1.0, "l2s": 1.0,
-    "l3s": 1.0, "reversal": 0.5, "combined_groups": 16,
+    "clothes_scale": 16.0, "clothes_epsilon": 0.1, "clothes_lr": 0.001, "clothes_momentum": 0.0,
+    "l1s": None, "l2s": None, "l3s": None, "reversal": 0.5, "combined_groups": 16,
     "combined_sizes": (2, 4, 8), "l1c": 0.3, "l2c": 1.0, "loss_weights": "fixed", "cluster_by": "auto", "clusters": 0,
     "cluster_over": "memory", "cluster_every": 0, "cluster_restarts": 4, "cluster_neighbours": 0,
     "cluster_temperature": 0.1, "camera_aware": True, "consistency_ramp": 0.2, "proxy": 1.0,
     "proxy_temperature": 0.1, "proxy_negatives": 50, "proxy_momentum": 0.2, "transport": 1.0, "transport_triplet": 1.0,
     "transport_over": "first", "transport_groups": (0.8, 0.93, 1.07), "transport_power": 25.0, "transport_rounds": 1,
-    "ema_decay": 0.99,
+    "ema_decay": None,
     "method": "paper", "statistics": "auto", "select": "last",
     "select_every": 50, "seed": 0, "start": None, "stages": "both", "source_steps": 300, "adapt_steps": 200,
     "optimiser": "adam", "momentum": 0.9, "source_lr": 0.001, "adapt_lr": 0.002, "trunk_lr": 1.0,
@@ -64,6 +64,7 @@ OTHER_TYPES = {
     "split": str | int, "combined_sizes": tuple[int, ...], "drops": tuple[int, ...],
     "transport_groups": tuple[float, ...],
     **dict.fromkeys(("synthetic_cache", "weights", "start"), str | None),
+    **dict.fromkeys(("l1s", "l2s", "l3s", "ema_decay"), float | None),
 }  # fmt: skip
 LEAST = {
     "height": 16, "width": 8, "frames": 1, "people": 2, "per_person": 2, "target_batch": 2, "accumulate": 1, "pad": 0,
@@ -207,6 +208,7 @@ def test_factors_are_those_of_the_losses():
     config = Config.of(l1s=0.5, triplet=0.0, l2c=2.0, proxy=0.25)
     assert config.identity.factors() == {"cross_entropy": 1.0, "triplet": 0.0, "info_nce": 0.0}
     assert config.adversarial.factors() == {"l1s": 0.5, "l2s": 1.0, "l3s": 1.0}
+    assert config.adversarial.factors(unsaid=0.0) == {"l1s": 0.5, "l2s": 0.0, "l3s": 0.0}
     assert config.consistency.factors() == {"l1c": 0.3, "l2c": 2.0} and config.proxies.factors() == {"proxy": 0.25}
 
 

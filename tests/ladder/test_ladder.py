@@ -154,7 +154,7 @@ def test_a_folder_of_another_ladder_is_refused(command, fake, tmp_path, capsys):
     assert main([*command, "--seeds=1"]) == 0
     made = calls(fake)
     for words, different in (
-        (["--l1s", "0.5", "--people=2"], "--people 3, not 2; --l1s 1.0, not 0.5"),
+        (["--l2c", "0.5", "--people=2"], "--people 3, not 2; --l2c 1.0, not 0.5"),
         (["--table=3", "--rows=paper"], "table rows.yaml, not 3"),
         (["--target", "synthetic"], r"--target folder:\S+, not synthetic"),
     ):

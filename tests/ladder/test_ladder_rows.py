@@ -26,7 +26,7 @@ def test_the_ladder_of_losses_switches_on_one_at_a_time():
     found = read_table("2")
     configs = knobs_of(found, ["--target", "synthetic:mild", "--cache", "cpu"])
     terms = {
-        name: [term for term in ("l1s", "l2s", "l3s", "l1c", "l2c") if getattr(config, term)]
+        name: [term for term in ("l1s", "l2s", "l3s", "l1c", "l2c") if getattr(config, term) != 0]
         for name, config in configs.items()
         if config.method == "paper"
     }
@@ -57,16 +57,15 @@ def test_plus_is_taken_apart_one_part_at_a_time():
     configs = knobs_of(read_table("4"), [])
     assert configs["plus"].cluster_by == "auto" and configs["plus_kmeans"].cluster_by == "kmeans"
     assert (configs["plus"].cluster_neighbours, configs["plus_lists_of_2"].cluster_neighbours) == (0, 2)
-    apart = {name: vars(config) for name, config in configs.items() if name.startswith("plus_without")}
-    changed = {
-        name: {knob for knob, value in knobs.items() if value != getattr(configs["plus"], knob)} - {"run", "start"}
-        for name, knobs in apart.items()
-    }
-    assert changed == {
-        "plus_without_l1s": {"l1s"}, "plus_without_l2s": {"l2s"}, "plus_without_l3s": {"l3s"},
-        "plus_without_adversarial": {"l1s", "l2s", "l3s"},
-    }  # fmt: skip
-    assert knobs_of(read_table("2"), [])["plus"].cluster_by == "kmeans", "the row that was measured"
+    assert (configs["plus"].ema_decay, configs["plus_slow_teacher"].ema_decay) == (None, 0.99)
+    names = {"plus_l1s": {"l1s"}, "plus_l2s": {"l2s"}, "plus_l3s": {"l3s"}, "plus_adversarial": {"l1s", "l2s", "l3s"}}
+    for row, own in names.items():
+        knobs, of_plus = vars(configs[row]), vars(configs["plus"])
+        changed = {knob for knob, value in knobs.items() if value != of_plus[knob]} - {"run", "start"}
+        assert changed == own and all(knobs[knob] == 1 for knob in own)
+    measured = knobs_of(read_table("2"), [])["plus"]
+    assert (measured.cluster_by, measured.l1s, measured.l2s, measured.l3s) == ("kmeans", 1, 1, 1)
+    assert measured.ema_decay == 0.99
 
 
 def test_narrow_networks_have_a_first_stage_each():
@@ -172,7 +171,7 @@ rows: {third: {after: second, triplet: 0}, second: {after: first, l1s: 0.5}, fir
     configs = knobs_of(found, [])
     assert list(found.rows) == ["wide", "third", "second", "first"] and found.title == "mine.yaml"
     assert all(config.frames == 2 for config in configs.values())
-    assert configs["third"].l1s == 1.0 and configs["third"].triplet == 0
+    assert configs["third"].l1s is None and configs["third"].triplet == 0
     assert configs["third"].method == "paper" and configs["third"].adapt_steps > 0
 
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,10 @@ PACKAGE = Path(build.__file__).resolve().parents[1]
 
 def domains(cameras):
     cameras = None if cameras is None else torch.tensor(cameras)
-    return SimpleNamespace(cameras=lambda: cameras, target_tracklets=range(9), notes=[], hidden_identities=lambda: None)
+    return SimpleNamespace(
+        cameras=lambda: cameras, target_tracklets=range(9), notes=[], hidden_identities=lambda: None,
+        overlaps=lambda: np.empty((0, 2), np.int64),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -95,9 +99,25 @@ def test_steps_and_session_take_their_knobs(tmp_path):
     steps = build.make_steps(config, session, torch.zeros(3))
     assert (steps.seed, steps.log_every, steps.gradients_every, steps.ramp) == (4, 3, 6, 0.25)
     compute = steps.compute
-    assert (steps.adversarial.l1s, compute.adversarial.l1s, compute.identity.triplet) == (0.5, 0.5, 2.0)
+    assert (steps.adversarial.l1s, compute.domain_factors["l1s"], compute.identity.triplet) == (0.5, 0.5, 2.0)
     assert (steps.schedule.warmup_steps, compute.clip_gradient, compute.per_person) == (7, 10.0, 3)
     assert steps.graph is None
+
+
+@pytest.mark.parametrize(
+    ("method", "unsaid", "said"),
+    [
+        ("paper", {"l1s": 1.0, "l2s": 1.0, "l3s": 1.0}, {"l1s": 1.0, "l2s": 0.5, "l3s": 1.0}),
+        ("plus", {"l1s": 0.0, "l2s": 0.0, "l3s": 0.0}, {"l1s": 0.0, "l2s": 0.5, "l3s": 0.0}),
+        ("glt", {}, {}),
+    ],
+)
+def test_a_method_says_which_adversarial_losses_there_are_where_no_knob_does(tmp_path, method, unsaid, said):
+    learner = Learner(build_network("small", identities=3, frames=2), learning_rate=1e-3, weight_decay=0.0)
+    for knobs, factors in (({}, unsaid), ({"l2s": 0.5}, said)):
+        config = Config.of(method=method, frames=2, **knobs)
+        session = build.make_session(config, tmp_path, learner, CPU, identities=3, data="{}")
+        assert build.make_steps(config, session, torch.zeros(3)).compute.domain_factors == factors
 
 
 def test_steps_are_recorded_on_a_gpu_alone():

@@ -93,6 +93,8 @@ class KnobGroup:
                 if "\0" in value:
                     raise InputError(f"--{field.name} must be text without a NUL, got {value!r}")
                 object.__setattr__(self, field.name, with_home(value))
+            if value is None and field.default is None:
+                continue
             for bound in (*field.metadata.get("bounds", ()), *OF_ALL):
                 if not bound.holds(value):
                     came = list(value) if isinstance(value, tuple) else value

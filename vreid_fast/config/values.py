@@ -20,7 +20,8 @@ def value_of(kind: Any, given: Any) -> Any:
     """The value of type `kind` that is meant.
 
     Args:
-        kind: str, int, float, bool, a Literal of words, a tuple of numbers, or a union of str with int or None.
+        kind: str, int, float, bool, a Literal of words, a tuple of numbers, a union of str with int, or of one of these
+            with None.
         given: a word, or what a YAML file holds.
 
     Raises:
@@ -38,7 +39,7 @@ def value_of(kind: Any, given: Any) -> Any:
     elif typing.get_origin(kind) is tuple:
         return _several(typing.get_args(kind)[0], given)
     else:
-        return _single(kind, given)
+        return _single(kinds[0], given)
     raise ValueError("text; quotes make it that")
 
 

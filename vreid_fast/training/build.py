@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -211,18 +210,17 @@ def read_state(config: Config, folder: Path) -> dict:
 
 
 def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
-    adversarial = config.adversarial
-    if not METHODS[config.stages.method].adversarial:
-        adversarial = replace(adversarial, l1s=0.0, l2s=0.0, l3s=0.0)
+    unsaid = METHODS[config.stages.method].adversarial
     device = session.learner.device
     profile = Profile(session.folder, config.run.profile if ranks.first() else 0, device)
     compute = Compute(
-        session.learner, session.precision, labels, config.identity, adversarial,
+        session.learner, session.precision, labels, config.identity,
+        domain_factors={} if unsaid is None else config.adversarial.factors(unsaid),
         clip_gradient=config.optimiser.clip_gradient, per_person=config.batch.per_person, profile=profile,
         micro=MicroBatches(config.batch.accumulate),
     )  # fmt: skip
     return Steps(
-        session, compute, config.stages, config.schedule, adversarial,
+        session, compute, config.stages, config.schedule, config.adversarial,
         ramp=config.consistency.consistency_ramp, seed=config.run.seed, log_every=config.run.log_every,
         gradients_every=config.run.gradients_every, profile=profile,
         graph=None if ranks.several() or config.batch.accumulate > 1 else make_graph(config.device.graph, device),
@@ -232,6 +230,7 @@ def make_steps(config: Config, session: Session, labels: Tensor) -> Steps:
 def start_adaptation(config: Config, session: Session, batches: Batches, protocol: Protocol, per_camera: bool) -> None:
     """Begin the second stage: a fresh optimiser and, where the method adapts, teacher, heads and consistency."""
     learner, optimiser, adversarial = session.learner, config.optimiser, config.adversarial
+    method, ema_decay = METHODS[config.stages.method], config.consistency.ema_decay
     consistency = make_consistency(config, learner, batches, protocol, session.precision, per_camera)
     if consistency is None:
         learner.restart_optimiser(optimiser.adapt_lr)
@@ -239,6 +238,6 @@ def start_adaptation(config: Config, session: Session, batches: Batches, protoco
     learner.start_adaptation(
         consistency, learning_rate=optimiser.adapt_lr, head_learning_rate=optimiser.head_lr,
         domain_width=adversarial.domain_width, domain_dropout=adversarial.domain_dropout,
-        loss_weights=optimiser.loss_weights, ema_decay=config.consistency.ema_decay,
-        domain_norms=METHODS[config.stages.method].domain_norms,
+        loss_weights=optimiser.loss_weights, ema_decay=method.ema_decay if ema_decay is None else ema_decay,
+        domain_norms=method.domain_norms,
     )  # fmt: skip

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vreid_fast import ranks
-from vreid_fast.config.groups import AdversarialKnobs, IdentityKnobs
+from vreid_fast.config.groups import IdentityKnobs
 from vreid_fast.device import Precision
 from vreid_fast.losses import batch_hard_triplet, cross_entropy, gradient_norms, info_nce, score_triplet
 from vreid_fast.models import NetworkOutput
@@ -76,7 +76,8 @@ class Compute:
     labels: Tensor
     """(N,) classes of the source's tracklets, on the device."""
     identity: IdentityKnobs
-    adversarial: AdversarialKnobs
+    domain_factors: dict[str, float]
+    """Factor of each adversarial loss, by name."""
     clip_gradient: float
     per_person: int
     """K, tracklets a person in a source batch."""
@@ -120,7 +121,7 @@ class Compute:
 
         with part("losses"):
             identity, of_clothes = self._identity_losses(of_source, inputs.source_tracklets)
-            terms = [name for name, factor in self.adversarial.factors().items() if factor > 0]
+            terms = [name for name, factor in self.domain_factors.items() if factor > 0]
             domain, accuracy = domain_losses(
                 adaptation.heads, of_source, of_target, self.learner.reversal,
                 Drawn(inputs.groups, inputs.seed), terms=terms,
@@ -128,7 +129,7 @@ class Compute:
             agreement, facts = consistency.losses(inputs.target_tracklets, of_target.clip, of_teacher, clustering)
         groups: dict[str, tuple[Terms, dict[str, float], float | Tensor]] = {
             "identity": (identity, self._factors(), 1.0),
-            "domain": (domain, self.adversarial.factors(), 1.0),
+            "domain": (domain, self.domain_factors, 1.0),
             "consistency": (agreement, consistency.factors, inputs.ramp),
         }
         sums: dict[str, Tensor] = {}

@@ -27,8 +27,10 @@ class Method:
     """What it makes of the unlabelled target; None = the second stage goes on with the source alone."""
     one_camera: bool = False
     """Whether a target batch is of one camera, where each camera has statistics of its own."""
-    adversarial: bool = True
-    """Whether domain heads learn."""
+    adversarial: float | None = 1.0
+    """Factor of each adversarial loss where its knob does not say it; None = there are none."""
+    ema_decay: float = 0.99
+    """Highest decay of the teacher where the knob does not say it."""
     domain_norms: bool = False
     """Whether source and target have batch norms apart."""
 
@@ -37,8 +39,8 @@ METHODS = {
     "source": Method("running"),
     "bn_adapt": Method("target"),
     "paper": Method("target", PaperConsistency),
-    "plus": Method("camera", ProxyConsistency, one_camera=True),
-    "glt": Method("target", TransportConsistency, adversarial=False, domain_norms=True),
+    "plus": Method("camera", ProxyConsistency, one_camera=True, adversarial=0.0, ema_decay=0.95),
+    "glt": Method("target", TransportConsistency, adversarial=None, domain_norms=True),
 }
 
 

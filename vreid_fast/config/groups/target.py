@@ -15,11 +15,11 @@ SOMETHING_LEFT = Bound(lambda part: part < 1, "below 1", "nothing would be left 
 class AdversarialKnobs(KnobGroup):
     """Adversarial losses, on source and target."""
 
-    l1s: float = fixed(1.0, at_least(0))
-    """Factor of L1S, the domain loss on frames (eq. 7)."""
-    l2s: float = fixed(1.0, at_least(0))
+    l1s: float | None = fixed(None, at_least(0))
+    """Factor of L1S, the domain loss on frames (eq. 7); none = 1, but 0 for plus and glt, here and below."""
+    l2s: float | None = fixed(None, at_least(0))
     """Factor of L2S, the domain loss on clips (eq. 8)."""
-    l3s: float = fixed(1.0, at_least(0))
+    l3s: float | None = fixed(None, at_least(0))
     """Factor of L3S, the domain regression on combined clips (eq. 9)."""
     reversal: float = fixed(0.5, at_least(0))
     """Final strength of the gradient reversal; it rises as 2 / (1 + exp(-10 p)) - 1 over adaptation."""
@@ -36,9 +36,10 @@ class AdversarialKnobs(KnobGroup):
         super().__post_init__()
         object.__setattr__(self, "combined_sizes", tuple(self.combined_sizes))  # a YAML file has a list
 
-    def factors(self) -> dict[str, float]:
-        """Factor of each loss, by its name in metrics.jsonl."""
-        return {"l1s": self.l1s, "l2s": self.l2s, "l3s": self.l3s}
+    def factors(self, unsaid: float = 1.0) -> dict[str, float]:
+        """Factor of each loss, by its name in metrics.jsonl; `unsaid` = where no knob says it."""
+        said = {"l1s": self.l1s, "l2s": self.l2s, "l3s": self.l3s}
+        return {name: unsaid if factor is None else factor for name, factor in said.items()}
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class ConsistencyKnobs(KnobGroup):
     """Temperature of the soft assignment in L1C, on squared distances of L2-normalised features."""
     consistency_ramp: float = fixed(0.2, between(0, 1))
     """Part of adaptation over which L1C, L2C and the proxies' loss rise to their full factor."""
-    ema_decay: float = fixed(0.99, between(0, 1))
-    """Highest decay of the teacher; it is min(1 - 1/(k+1), this) at step k of adaptation (eq. 11)."""
+    ema_decay: float | None = fixed(None, between(0, 1))
+    """Highest decay of the teacher; it is min(1 - 1/(k+1), this) at step k of adaptation (eq. 11); none = 0.99, but
+    0.95 for plus."""
 
     def factors(self) -> dict[str, float]:
         """Factor of each loss, by its name in metrics.jsonl."""
