@@ -313,9 +313,9 @@ def test_a_nan_loss_stops_the_run_and_keeps_the_checkpoint(data, tmp_path, capsy
     monkeypatch.setattr(compute, "batch_hard_triplet", broken)
     assert main(flags(data, tmp_path / "run")) != 0
     said = capsys.readouterr().err
-    assert "the loss triplet is not finite at step 5" in said and "last.pt (step 3)" in said and "Traceback" not in said
+    assert "the loss triplet is not finite at step 5" in said and "last.pt (step 4)" in said and "Traceback" not in said
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
-    assert state["step"] == 3 and all(value.isfinite().all() for value in state["student"].values())
+    assert state["step"] == 4 and all(value.isfinite().all() for value in state["student"].values())
 
 
 @pytest.mark.parametrize(

@@ -126,10 +126,13 @@ def _train(config: Config, run: RunFolder, resume: bool) -> dict:
             used = greet(session, domains, loader, batch_norm_used(config))
         source_steps(stages.source_steps, "source")
         if learner.step == stages.source_steps and session.before is None:
+            session.check()
+            with aside(session):
+                scores = evaluate("student", learner.student).scores()
+                features = embed_domains(learner.student, domains, protocol, precision)["features"]
             session.end_source()
             with aside(session):
-                session.note_scores(source=evaluate("student", learner.student).scores())
-                features = embed_domains(learner.student, domains, protocol, precision)["features"]
+                session.note_scores(source=scores)
                 session.before = torch.from_numpy(features)
                 start_adaptation()
                 if learner.adaptation is not None:

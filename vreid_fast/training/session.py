@@ -167,9 +167,8 @@ class Session:
         return Stopped(f"stopped at step {self.learner.step} of {self.total}; go on with --resume {self.folder}")
 
     def end_source(self) -> None:
-        """The last step of the first stage is done: write a checkpoint, so that what comes before the second may be
-        ended anywhere."""
-        self.check()
+        """The first stage is done, and its network is fit to be scored: write a checkpoint, so that what comes before
+        the second may be ended anywhere."""
         if self.saved_step < self.learner.step:
             self.save()
 
