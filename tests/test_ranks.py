@@ -19,7 +19,7 @@ from vreid_fast.errors import exit_code
 from vreid_fast.kernels import FusedBatchNorm
 from vreid_fast.losses import batch_hard_triplet
 from vreid_fast.models.whole_batch import normalised, over_whole_batch
-from vreid_fast.rank_store import RankStore
+from vreid_fast.ranks.store import RankStore
 from vreid_fast.training.rank_agreement import different
 
 

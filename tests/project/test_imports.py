@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Lowest first; a module imports from its own layer and the ones below.
 LAYERS = (
-    {"errors", "extras", "files", "rights", "interrupt", "terminal", "environment", "rank_store", "ranks", "device"},
+    {"errors", "extras", "files", "rights", "interrupt", "terminal", "environment", "ranks", "device"},
     {"kernels"},
     {"config", "data", "models", "losses", "metrics"},
     {"report"},
@@ -127,8 +127,6 @@ def test_the_top_of_the_package_holds_the_programs_and_little_else():
         "extras",
         "files",
         "interrupt",
-        "rank_store",
-        "ranks",
         "rights",
         "terminal",
     }
