@@ -1,5 +1,7 @@
 """Steps that are recorded and replayed: the same numbers as without, whatever happens between them."""
 
+from collections import defaultdict
+from itertools import cycle
 from typing import NamedTuple
 
 import pytest
@@ -8,6 +10,7 @@ from small_runs import real_steps
 from tape import TapeRecorder
 from torch import Tensor
 
+from vreid_fast.data.reading.loader import Loader, ReadingOptions, Stream
 from vreid_fast.device import choose_device
 from vreid_fast.errors import InputError
 from vreid_fast.training.compute import Compute, SourceInputs
@@ -54,6 +57,29 @@ def test_each_shape_has_a_recording_of_its_own():
 
 def lambda_of_sum(pair):
     return {"sum": (pair.left + pair.right).sum()}
+
+
+def test_inputs_of_other_strides_have_a_recording_of_their_own():
+    """A recording reads a copy of its inputs that is laid out as they were."""
+    graph = StepGraph(recorder := TapeRecorder(list), fails)
+    for value in range(6):
+        for rows in (torch.full((2, 3), float(value)), torch.full((3, 2), 10.0 + value).T):
+            found = graph(lambda_of_sum, Pair(rows, torch.zeros(2, 3)), ())
+            assert float(found["sum"]) == 6 * float(rows[0, 0])
+    assert recorder.recorded == 2
+
+
+def test_no_loader_is_given_the_stream_of_the_recordings(monkeypatch):
+    """torch gives streams out in turn, from 32 for each priority."""
+    pools = defaultdict(lambda: cycle(range(32)))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device, priority=0: (priority, next(pools[priority])))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    graphs, reading = CudaGraphs(torch.device("cuda:0")), ReadingOptions((8, 8), torch.device("cuda:0"), backend="torch")
+    loaders = [Loader([Stream([], [])], reading) for _ in range(40)]
+    assert graphs._stream not in [loader._side for loader in loaders]
+    loaders[0].close()
+    with Loader([Stream([], [])], reading) as after:  # whose memory serves the next
+        assert after._side == loaders[0]._side
 
 
 def test_another_basis_or_function_is_recorded_anew():
@@ -164,6 +190,24 @@ def test_a_wait_is_named_on_a_gpu():
         for _ in range(WARM + 1):
             graph(reads, inputs, ())
     assert float(StepGraph(CudaGraphs(device), fails)(lambda_of_sum, inputs, ())["sum"]) == 4
+
+
+@pytest.mark.gpu
+def test_a_recording_that_failed_leaves_nothing_behind_on_a_gpu():
+    device, reasons = choose_device("cuda"), []
+    before, graph = torch.cuda.current_stream(), StepGraph(CudaGraphs(device), reasons.append)
+
+    def reads(pair):
+        noise = torch.nn.functional.dropout(pair.left)
+        return {"sum": noise.sum() * pair.left.sum().item()}
+
+    inputs = Pair(torch.ones(2, device=device), torch.ones(2, device=device))
+    for _ in range(WARM + 3):  # after it was given up the steps still draw random numbers
+        graph(reads, inputs, ())
+    assert len(reasons) == 1 and torch.cuda.current_stream() == before
+    torch.cuda.empty_cache()  # which asserts that nothing is recorded
+    later = StepGraph(CudaGraphs(device), fails)
+    assert [float(later(lambda_of_sum, inputs, ())["sum"]) for _ in range(WARM + 2)] == [4] * (WARM + 2)
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ class Clothes:
             assert self.optimiser is not None
             cosines = clothes_cosines(seen, self.judge.directions)
             told = clothes_cross_entropy(cosines, clothes, scale)
-            facts = {"clothes_told": told, "clothes_accuracy": (cosines.argmax(1) == clothes).float().mean()}
+            facts = {"clothes_told": told.detach(), "clothes_accuracy": (cosines.argmax(1) == clothes).float().mean()}
             self.optimiser.zero_grad(set_to_none=True)
             told.backward()
             self.optimiser.step()

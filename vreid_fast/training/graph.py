@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -44,7 +45,9 @@ class CudaGraphs:
 
     def __init__(self, device: torch.device):
         self._device = device
-        self._stream = torch.cuda.Stream(device)
+        # Streams come from pools, one for each priority, whose 32 are given out in turn: without another priority a
+        # loader might be given this one, and its work would be recorded with the step.
+        self._stream = torch.cuda.Stream(device, priority=-1)
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, function: Callable[[], Result]) -> Result:
@@ -56,11 +59,24 @@ class CudaGraphs:
         return result
 
     def record(self, function: Callable[[], Result]) -> tuple[Result, Callable[[], None]]:
-        graph = torch.cuda.CUDAGraph()
-        # Thread-local: the loader's threads allocate and copy while this one records.
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            result = function()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
+        try:
+            # Thread-local: the loader's threads allocate and copy while this one records.
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+                result = function()
+        except RuntimeError:
+            self._leave(current)
+            raise
         return result, graph.replay
+
+    def _leave(self, current: torch.cuda.Stream) -> None:
+        """Have a recording be over that failed. Where its end fails too, torch stays on its stream and, before 2.13, the
+        random numbers and the memory stay in it: dropout would raise, and no batch's memory would come back."""
+        torch.cuda.set_stream(current)
+        chance = torch.cuda.default_generators[current.device_index]
+        chance.graphsafe_set_state(chance.clone_state())
+        with suppress(RuntimeError):  # it is over
+            torch._C._cuda_endAllocateToPool(current.device_index, self._pool)  # type: ignore[attr-defined]
 
 
 class _Recorded(NamedTuple):
@@ -106,8 +122,7 @@ class StepGraph:
             return self.plain(function, inputs)
         if self._basis != (function, basis):
             self._forget((function, basis))
-        static = self._kept(inputs)
-        shapes = tuple(tensor.shape for tensor in static)
+        static, shapes = self._kept(inputs)
         if self._runs[shapes] < WARM:
             self._runs[shapes] += 1
             return self.plain(function, static)
@@ -124,15 +139,16 @@ class StepGraph:
         recorded.replay()
         return _unpacked(recorded.tree, recorded.values)
 
-    def _kept(self, inputs: Inputs) -> Inputs:
-        """Copies of the inputs where recordings read them."""
-        copies = []
+    def _kept(self, inputs: Inputs) -> tuple[Inputs, tuple]:
+        """Copies of the inputs where recordings read them, and their shapes, which tell the copies apart."""
+        copies, shapes = [], []
         for number, given in enumerate(inputs):
-            key = (number, given.shape, given.stride(), given.dtype)
-            if key not in self._static:
-                self._static[key] = torch.empty_like(given)
-            copies.append(self._static[key].copy_(given))
-        return type(inputs)(*copies)
+            shape = (number, given.shape, given.stride(), given.dtype)
+            if shape not in self._static:
+                self._static[shape] = torch.empty_like(given)
+            copies.append(self._static[shape].copy_(given))
+            shapes.append(shape)
+        return type(inputs)(*copies), tuple(shapes)
 
 
 def make_graph(wanted: str, device: torch.device) -> StepGraph | None:

@@ -26,8 +26,9 @@ class Standing:
 
 
 def chance(device: torch.device) -> dict:
-    """Where random numbers stand, as a checkpoint keeps it."""
-    cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else []
+    """Where random numbers stand, as a checkpoint keeps it; of a GPU those of the process that writes it, as each draws
+    the same on its own."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return {"random": torch.get_rng_state(), "random_cuda": cuda}
 
 
@@ -35,4 +36,4 @@ def set_chance(state: dict, device: torch.device) -> None:
     """Go on with the random numbers of a checkpoint; those of a GPU where the run is on one."""
     torch.set_rng_state(state["random"])
     if state["random_cuda"] and device.type == "cuda":
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+        torch.cuda.set_rng_state(state["random_cuda"][0], device)  # earlier ones have those of all GPUs

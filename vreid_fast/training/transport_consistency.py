@@ -68,6 +68,8 @@ class TransportConsistency(Consistency):
         counts = [min(max(2, round(part * self.clusters)), self.tracklets) for part in knobs.transport_groups]
         self.heads = nn.ModuleList(nn.Linear(width, count, bias=False) for count in counts).to(device)
         self.group_labels = torch.full((len(counts), self.tracklets), -1, device=device)
+        self.labelled = False
+        """Whether there are labels, as the host knows it: to ask them would be to wait for the device."""
         self.names = FACTS if identities is None else (*FACTS, *UNSEEN)
         self.facts = torch.zeros(len(self.names), device=device)
 
@@ -112,6 +114,7 @@ class TransportConsistency(Consistency):
         before = None if self.labels is None else self.group_labels[0].cpu()
         for kept, found in zip(self.group_labels, labels, strict=True):
             kept.copy_(found)
+        self.labelled = True
         for head, weight in zip(self.heads, weights):
             assert isinstance(head, nn.Linear)
             head.weight.copy_(weight)
@@ -144,7 +147,7 @@ class TransportConsistency(Consistency):
 
     @property
     def labels(self) -> Tensor | None:
-        return None if int(self.group_labels[0, 0]) < 0 else self.group_labels[0]
+        return self.group_labels[0] if self.labelled else None
 
     def state_dict(self) -> dict | None:
         heads = {f"heads.{name}": tensor for name, tensor in self.heads.state_dict().items()}
@@ -160,5 +163,6 @@ class TransportConsistency(Consistency):
                     f"labels by transport: group {group} has labels beyond its {head.out_features} classes"
                 )
         self.group_labels.copy_(state["labels"])
+        self.labelled = int(state["labels"][0, 0]) >= 0
         self.facts.copy_(state["facts"])
         self.heads.load_state_dict({name[6:]: tensor for name, tensor in state.items() if name.startswith("heads.")})

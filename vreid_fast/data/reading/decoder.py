@@ -69,6 +69,8 @@ class Decoder(ABC):
     def __init__(self, reading: ReadingOptions):
         self._size, self._device, self._threads = reading.size, reading.device, reading.threads
         self._pool = self._threads_at_rest()
+        # One for all its loaders: memory that was used on another stream would be of no use to the next loader.
+        self.stream = torch.cuda.Stream(reading.device) if reading.device.type == "cuda" else None
 
     @abstractmethod
     def read(self, wanted: Wanted) -> Any:

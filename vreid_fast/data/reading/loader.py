@@ -71,7 +71,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
     Three threads work at the same time: one reads, one decodes, one gathers clips; batches are ready two steps
     ahead. It ends with the shortest stream. Close it, or use it in a `with`.
 
-    On a GPU all is put on a stream of the loader's own. There it decodes into a buffer of DALI's, which is held until
+    On a GPU all is put on a stream of its decoder's own. There it decodes into a buffer of DALI's, which is held until
     what reads it has run (`_hold`); stores into a cache and reads from it (`FrameCache` waits for all streams that
     stored); and writes the batches, which the stream of who asks for them then waits for.
 
@@ -87,9 +87,8 @@ class Loader(Iterator[tuple[Batch, ...]]):
         """What decodes, and where: `DALI 2.4.0 (cpu)`."""
         self.notes = self._decoder.notes(tracklet for stream in streams for tracklet in stream.tracklets)
         """What a user should be told."""
-        on_gpu = reading.device.type == "cuda"
-        self._memory = None if on_gpu else HostMemory()
-        self._side = torch.cuda.Stream(reading.device) if on_gpu else None
+        self._side = self._decoder.stream
+        self._memory = HostMemory() if self._side is None else None
         self._held: deque[tuple[torch.cuda.Event, Tensor | None]] = deque()
         steps = max(0, min(len(stream.plan) - stream.start for stream in streams))
         encoded = Ahead(self._read, range(steps), steps, depth=1)
