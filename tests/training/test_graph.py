@@ -74,7 +74,10 @@ def test_no_loader_is_given_the_stream_of_the_recordings(monkeypatch):
     pools = defaultdict(lambda: cycle(range(32)))
     monkeypatch.setattr(torch.cuda, "Stream", lambda device, priority=0: (priority, next(pools[priority])))
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
-    graphs, reading = CudaGraphs(torch.device("cuda:0")), ReadingOptions((8, 8), torch.device("cuda:0"), backend="torch")
+    graphs, reading = (
+        CudaGraphs(torch.device("cuda:0")),
+        ReadingOptions((8, 8), torch.device("cuda:0"), backend="torch"),
+    )
     loaders = [Loader([Stream([], [])], reading) for _ in range(40)]
     assert graphs._stream not in [loader._side for loader in loaders]
     loaders[0].close()
