@@ -70,8 +70,8 @@ class CudaGraphs:
         return result, graph.replay
 
     def _leave(self, current: torch.cuda.Stream) -> None:
-        """Have a recording be over that failed. Where its end fails too, torch stays on its stream and, before 2.13, the
-        random numbers and the memory stay in it: dropout would raise, and no batch's memory would come back."""
+        """Have a recording be over that failed. Where its end fails too, torch stays on its stream and, before 2.13,
+        random numbers and memory stay in it: dropout would raise, and no batch's memory would come back."""
         torch.cuda.set_stream(current)
         chance = torch.cuda.default_generators[current.device_index]
         chance.graphsafe_set_state(chance.clone_state())
