@@ -105,13 +105,13 @@ def test_of_a_process_that_does_not_come_or_ends_the_others_tell_once(number, sa
 
 def test_micro_batches_are_cut_and_put_together_in_the_order_of_the_batch(monkeypatch):
     batch, slices = list(range(12)), []
-    monkeypatch.setattr(ranks, "_size", 3)
+    monkeypatch.setattr(ranks.group, "size", 3)
     for rank in range(3):
-        monkeypatch.setattr(ranks, "_rank", rank)
+        monkeypatch.setattr(ranks.group, "rank", rank)
         slices.append(ranks.part(batch, 2))
     assert slices == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
     own = torch.tensor(slices[1], dtype=torch.float64, requires_grad=True)
-    monkeypatch.setattr(ranks, "_rank", 1)
+    monkeypatch.setattr(ranks.group, "rank", 1)
 
     def all_gather(parts, _):
         for one, values in zip(parts, slices, strict=True):  # both tensors, as bytes
@@ -137,7 +137,7 @@ def test_one_process_is_left_as_it_is():
 def test_ranks_that_are_started_again_go_on_with_what_those_before_had_begun(monkeypatch):
     found = torch.distributed.HashStore()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    monkeypatch.setattr(ranks, "_store", RankStore(found, 0, 2, start=1))
+    monkeypatch.setattr(ranks.group, "_store", RankStore(found, 0, 2, start=1))
     assert not ranks.restarted(), "what is in the folder is of another run"
     RankStore(found, 0, 2, start=0).begin()
     assert ranks.restarted()

@@ -63,9 +63,7 @@ def test_plus_is_taken_apart_one_part_at_a_time():
         knobs, of_plus = vars(configs[row]), vars(configs["plus"])
         changed = {knob for knob, value in knobs.items() if value != of_plus[knob]} - {"run", "start"}
         assert changed == own and all(knobs[knob] == 1 for knob in own)
-    measured = knobs_of(read_table("2"), [])["plus"]
-    assert (measured.cluster_by, measured.l1s, measured.l2s, measured.l3s) == ("kmeans", 1, 1, 1)
-    assert measured.ema_decay == 0.99
+    assert knobs_of(read_table("2"), [])["plus"] == configs["plus"]  # one method in all tables
 
 
 def test_narrow_networks_have_a_first_stage_each():

@@ -31,7 +31,7 @@ from vreid_fast.training.rank_checks import batch_norm_used, check_ranks
 def test_what_cannot_be_done_is_refused(monkeypatch, processes, knobs, said):
     config = Config.of(**{"people": 4, "target_batch": 8, **knobs})
     check_ranks(config.replace(accumulate=1))  # one process can
-    monkeypatch.setattr(ranks, "_size", processes)
+    monkeypatch.setattr(ranks.group, "size", processes)
     with pytest.raises(InputError, match=f"^{re.escape(said)}"):
         check_ranks(config)
 
@@ -43,7 +43,7 @@ def test_batch_norm_of_parts_is_said(monkeypatch):
         "batch norm": "of 8 clips of the source or 4 of the target at a time (--accumulate 2): another method than of "
         "the whole batch"
     }
-    monkeypatch.setattr(ranks, "_size", 2)
+    monkeypatch.setattr(ranks.group, "size", 2)
     assert batch_norm_used(config.replace(batch_norm="sync")) == {}
     assert (
         "of 4 clips of the source or 2 of the target at a time (--accumulate 2; --batch_norm rank, 2 processes)"
