@@ -141,7 +141,7 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, leng
         raise ValueError(f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability")
     if groups.device.type != "cpu" or torch.compiler.is_compiling():
         return True
-    least, most = (int(value) for value in groups.aminmax())
+    least, most = (value.item() for value in groups.aminmax())
     if least < -1 or most >= samples:
         raise ValueError(
             f"combined_regression: groups must hold -1..{samples - 1}, got {least}..{most}; index the {samples} clips"

@@ -38,41 +38,46 @@ def combined_regression_reference(
 
     padded: False where all of `groups` is known to be in 0..N-1. The result is the same, sooner.
     """
-    accumulate = torch.promote_types(torch.promote_types(clips.dtype, weight1.dtype), torch.float32)
-    means = clips.to(accumulate)
+    accumulate = torch.float64 if torch.float64 in (clips.dtype, weight1.dtype) else torch.float32
+    means = _cast(clips, accumulate)
     if clips.dim() == 3:
         means = mean_over_frames(means, lengths)[1]
-    index = groups
-    sizes: int | Tensor = groups.shape[1]
-    present: Tensor | None = None
+    index = groups.contiguous()  # which F.embedding would do in its forward and again in its backward
     if padded:
-        present = (groups >= 0) & (groups < clips.shape[0])
-        index = torch.where(present, groups, 0)
+        present = (index >= 0) & (index < clips.shape[0])
+        index = torch.where(present, index, 0)
         sizes = present.sum(1, keepdim=True).clamp(min=1)
 
-    def mean_of(rows: Tensor) -> Tensor:
-        members = F.embedding(index, rows)  # on a CPU its gradient is the soonest of all ways to index
-        if present is not None:
-            members = torch.where(present[..., None], members, 0.0)
-        return members.sum(1) / sizes
+    def mean(members: Tensor) -> Tensor:
+        """(J, S, ...) -> (J, ...), over the slots that hold a clip."""
+        if padded:
+            return torch.where(present[..., None], members, 0.0).sum(1, dtype=accumulate) / sizes
+        return members.mean(1, dtype=accumulate)
 
-    combined = mean_of(means).to(clips.dtype)
+    # On a CPU the gradient of F.embedding is the soonest of all ways to index.
+    combined = _cast(mean(F.embedding(index, means)), clips.dtype)
     both = torch.arange(2, device=domains.device)  # source, target
-    shares = mean_of((domains[:, None] == both).to(accumulate))
+    shares = mean(torch.take(domains, index)[..., None] == both)
 
-    features = combined.to(accumulate)
-    # The value of features with the gradient -strength: the bracket is zero with gradient -1.
-    features = torch.addcmul(features, strength.detach() + 1, features.detach() - features)
-    hidden = F.relu(F.linear(features, weight1.to(accumulate), bias1.to(accumulate)))
+    features = _cast(combined, accumulate)
+    # The value of features with the gradient -strength: the difference is zero with gradient 1.
+    features = torch.addcmul(features, strength + 1, features - features.detach(), value=-1)
+    hidden = F.linear(features, _cast(weight1, accumulate), _cast(bias1, accumulate)).relu()
     if dropout:
         unit = torch.arange(hidden.shape[1], device=clips.device)
         group = torch.arange(hidden.shape[0], device=clips.device)[:, None]
         kept = random_bits(seed, group, unit) >= dropped_below(dropout)
         hidden = torch.where(kept, hidden / (1 - dropout), 0.0)
-    predictions = F.linear(hidden, weight2.to(accumulate), bias2.to(accumulate)).softmax(1)
-    return CombinedRegression(F.mse_loss(predictions, shares), predictions, combined)
+    predictions = F.linear(hidden, _cast(weight2, accumulate), _cast(bias2, accumulate)).softmax(1)
+    loss = torch.ops.aten.mse_loss(predictions, shares)  # F.mse_loss would broadcast first
+    return CombinedRegression(loss, predictions, combined)
 
 
 def dropped_below(dropout: float) -> int:
     """Random bits below this drop a unit."""
     return int(dropout * 2**32)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """tensor.to(dtype), sooner where there is nothing to do."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
