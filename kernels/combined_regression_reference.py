@@ -60,8 +60,8 @@ def combined_regression_reference(
     shares = mean(torch.take(domains, index)[..., None] == both)
 
     features = _cast(combined, accumulate)
-    # The value of features with the gradient -strength: the difference is zero with gradient 1.
-    features = torch.addcmul(features, strength + 1, features - features.detach(), value=-1)
+    # The reversal: a way of length 0 from features to features, of which the gradient is its weight, -strength.
+    features = torch.lerp(features.detach(), features, _cast(-strength, accumulate))
     hidden = F.linear(features, _cast(weight1, accumulate), _cast(bias1, accumulate)).relu()
     if dropout:
         unit = torch.arange(hidden.shape[1], device=clips.device)

@@ -72,6 +72,17 @@ def test_one_output_alone_is_differentiable(output, backend, device):
             assert_close(f"gradient of {name}", one.grad, sign * other.grad, TOLERANCE[torch.float32])
 
 
+@pytest.mark.parametrize("backend, device", RUNS)
+def test_a_small_strength_loses_no_digits(backend, device):
+    given = arguments((5, 7, 3, 4, 6), torch.float32, device)
+    # Powers of two: both gradients are rounded alike.
+    small, whole = (
+        torch.autograd.grad(combined_regression(*given, strength, backend=backend).loss, given[0])[0]
+        for strength in (2.0**-20, 1.0)
+    )
+    assert whole.any() and torch.equal(small * 2**20, whole)
+
+
 @pytest.mark.parametrize("frames", (None, 3))
 @pytest.mark.parametrize("domain_type", (torch.int64, torch.uint8, torch.bool), ids=str)
 def test_without_padding_it_is_the_same_bit_for_bit(domain_type, frames, monkeypatch):
