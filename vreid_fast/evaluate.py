@@ -138,7 +138,7 @@ def evaluate_split(
     )  # fmt: skip
     reason = why_unscored(data)
     if reason:
-        raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
+        raise InputError(f"--data {arguments.data}: {reason}; scores need a person whom two cameras saw, labelled")
     say(data.name)
     print(data.table())
     statistics, notes = statistics_for(
