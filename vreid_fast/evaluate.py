@@ -39,7 +39,7 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument("--checkpoint", required=True, help="last.pt of a run")
     parser.add_argument("--data", required=True, help="SPEC = synthetic | synthetic:real | FORMAT:PATH")
-    parser.add_argument("--network", choices=["student", "teacher"], default="student")
+    parser.add_argument("--network", choices=["student", "teacher"], default="student", help="(%(default)s)")
     parser.add_argument(
         "--clips", choices=get_args(ClipRule), default="even",
         help="T evenly spaced frames; all, spread; or as --test_clips of train says",
@@ -68,7 +68,7 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--same_cameras", action="store_true", help="DATA has the cameras of the run's target, with the same numbers"
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(%(default)s)")
     parser.add_argument("--on_bad_frame", choices=POLICIES, default="error", help="skip = take a frame's neighbour")
     parser.add_argument("--json", default=None, help="file to write the scores to")
     return parser
@@ -138,7 +138,7 @@ def evaluate_split(
     )  # fmt: skip
     reason = why_unscored(data)
     if reason:
-        raise InputError(f"--data {arguments.data}: {reason}; evaluation needs both, labelled")
+        raise InputError(f"--data {arguments.data}: {reason}; scores need a person whom two cameras saw, labelled")
     say(data.name)
     print(data.table())
     statistics, notes = statistics_for(

@@ -16,6 +16,11 @@ def test_an_unknown_format_is_refused_with_those_known(spec):
         read_dataset(spec)
 
 
+def test_a_folder_without_its_format_is_told_how_to_say_it(tmp_path):
+    with pytest.raises(InputError, match=f"say folder:{tmp_path}$"):
+        read_dataset(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_needs_a_path_that_exists(name, tmp_path):
     with pytest.raises(InputError, match=f"wanted {name}:PATH, found no path"):

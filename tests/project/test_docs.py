@@ -39,7 +39,7 @@ FILE = r"\.(?:py|md|yaml|yml|toml|txt|csv|png|cpp|cu|h|in)$"
 """How the name of a file of the repository ends."""
 WRITTEN = {
     "config.yaml", "tracklets.csv", "tensorboard/", "ladder.md", "ladder.csv", "ladder.png", "x.py", "test_x.py",
-    "extract.json",
+    "extract.json", "contact_sheet.png", "features/tracklets.csv", "tracklets/camera1_track3_1",
 }  # fmt: skip
 """What a command or a user writes, and placeholders."""
 OF_A_USER = ("/", "runs/", "DIR/", "PATH/")

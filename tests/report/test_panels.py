@@ -43,7 +43,7 @@ def test_terms_that_pull_at_nothing_are_named():
 
 def test_without_weights_or_gradients_there_is_no_section(write):
     page = write(history=[row(10), row(20, weights={}, gradient_norms={})])
-    assert "Weights and gradients" not in page.text and "Clusters of the target" not in page.text
+    assert "Weights and gradients" not in page.text and "Clusters over training" not in page.text
 
 
 @pytest.mark.parametrize("cameras", [True, False])

@@ -51,6 +51,15 @@ def test_where_cameras_are_unknown_all_others_are_ranked():
     assert shown(item.image for item in first.gallery) == [1, 2, 3, 4] and first.query_label == "unknown camera: cam/t0"
 
 
+def test_a_tracklet_is_named_as_a_search_knows_it():
+    folders, video = tracklets([1, 2]), tracklets([1, 2])
+    for number, (images, one) in enumerate(zip(folders, video)):
+        images.name, images.video = f"/data/cam/t{number}/F0.jpg", None
+        one.name = one.video = f"/data/day{number}/t{number}.mp4"
+    assert pick_nearest(FEATURES[:2], folders, read_frames=read)[0].query_label == "camera 1: cam/t0"
+    assert pick_nearest(FEATURES[:2], video, read_frames=read)[0].query_label == "camera 1: day0/t0.mp4"
+
+
 def test_one_camera_alone_has_no_lists():
     assert pick_nearest(FEATURES, tracklets([1] * 5), read_frames=read) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from os import PathLike
 
 from vreid_fast.errors import InputError
@@ -39,7 +40,8 @@ def read_dataset(
     known = f"known: synthetic, synthetic:STYLE, {', '.join(f'{name}:PATH' for name in FORMATS)}"
     name, _, rest = spec.partition(":")
     if name != "synthetic" and name not in FORMATS:
-        raise InputError(f"data {spec!r}: unknown format {name!r}; {known}")
+        hint = f"; for the tracklets in this folder say folder:{spec}" if os.path.isdir(spec) else ""
+        raise InputError(f"data {spec!r}: unknown format {name!r}; {known}{hint}")
     if split and not _takes(name, "split"):
         raise InputError(f"--split {split}: {spec} has one split; leave --split out")
     if name == "synthetic":

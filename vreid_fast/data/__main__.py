@@ -15,7 +15,7 @@ COMMANDS = {"check": check, "track": track, "crop": crop, "pack": pack}
 
 def make_parser() -> argparse.ArgumentParser:
     """The words of the commands."""
-    parser = argparse.ArgumentParser(prog="python -m vreid_fast.data", description="One's own cameras")
+    parser = argparse.ArgumentParser(prog="python -m vreid_fast.data", description="From raw video to tracklets")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         module.add_arguments(commands.add_parser(name, description=module.HELP, help=module.HELP))

@@ -31,7 +31,7 @@ def why_unreadable(data: Dataset) -> str | None:
 def why_unscored(data: Dataset) -> str | None:
     """Why a data set gives no scores, or None when it does."""
     if not data.query or not data.gallery:
-        return f"{data.name} has no labelled query and gallery tracklets"
+        return f"{data.name} has no labelled query and gallery tracklets (folder: identities in tracklets.csv)"
     for tracklet in (*data.query, *data.gallery):
         if tracklet.identity is None or tracklet.camera is None:
             return f"{data.name} has test tracklets without {'identity' if tracklet.identity is None else 'camera'}"

@@ -73,7 +73,7 @@ def check_data(cells: Iterable[Cell]) -> None:
         except InputError as error:
             raise InputError(f"row {cell.row}: {error}; or leave the row out, with --rows") from None
         if reason := why_unscored(domains.target_data):
-            raise InputError(f"--target {target}: {reason}; a ladder compares scores, so it needs both")
+            raise InputError(f"--target {target}: {reason}; a ladder compares scores of a person whom two cameras saw")
 
 
 def machine(config: Config) -> str:

@@ -7,6 +7,7 @@ from vreid_fast.terminal import one_line
 from .words import baseline, network_words, protocol_of
 
 _COLUMNS = (("mAP", "map"), ("R1", "rank1"), ("R5", "rank5"), ("R10", "rank10"), ("R20", "rank20"))
+_MEANING = "mAP: 100 if all right answers come first in every search; Rk: queries with a right answer among the first k"
 
 
 def score_table(rows: dict[str, dict], deviations: dict[str, dict] | None = None) -> str:
@@ -42,12 +43,12 @@ def score_table(rows: dict[str, dict], deviations: dict[str, dict] | None = None
     ]
     lines.insert(1, "-" * max(map(len, lines)))
     unmatched = max(scores.get("unmatched", 0) for name, scores in rows.items() if not protocol_of(name))
-    notes = [": ".join(network_words(name)) for name in rows if network_words(name)[1]]
+    notes = [_MEANING, *(": ".join(network_words(name)) for name in rows if network_words(name)[1])]
     if unmatched:
         notes.append(f"{_count(unmatched)} queries without a match in the gallery are left out")
     if deviations:
         notes.append("mean ± standard deviation over the splits")
-    return "\n".join([*lines, "", *notes] if notes else lines)
+    return "\n".join([*lines, "", *notes])
 
 
 def _figure(score: float | None, deviation: float | None) -> str:

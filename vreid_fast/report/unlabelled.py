@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,8 +67,8 @@ def pick_nearest(
         ]
         if items:
             asked = tracklets[row]
-            name = "/".join(asked.name.split("/")[-2:])
-            lists.append(RankedQuery(query_frames(asked, read_frames), f"{_label(asked)}: {name}", items, None))
+            title = f"{_label(asked)}: {_path(asked, tracklets)}"
+            lists.append(RankedQuery(query_frames(asked, read_frames), title, items, None))
     return lists
 
 
@@ -109,6 +110,13 @@ def _spread(length: int, most: int) -> list[int]:
 
 def _elsewhere(tracklet: Any, query: Any) -> bool:
     return query.camera is None or tracklet.camera is None or tracklet.camera != query.camera
+
+
+def _path(tracklet: Any, tracklets: Sequence) -> str:
+    """The end of the path by which a search knows it: its folder; its file, where the folder has several tracklets."""
+    folder = os.path.dirname(tracklet.name)
+    alone = sum(os.path.dirname(other.name) == folder for other in tracklets) == 1
+    return "/".join((folder if alone and not tracklet.video else tracklet.name).split("/")[-2:])
 
 
 def _label(tracklet: Any) -> str:

@@ -136,9 +136,10 @@ class ProxyConsistency(Consistency):
             found = choose_list_size((first, second), self.cameras, self.apart.numpy())
             agree = ", ".join(f"{size}: {part:.2f}" for size, part in found.agreement.items())
             tqdm.write(
-                f"note: clusters by lists of {found.size} of each camera; so far do those of the first and of the "
-                f"second halves of all tracklets agree, by length of the lists: {agree}", file=sys.stderr,
-            )  # fmt: skip
+                f"note: clusters by lists of {found.size} of each camera, chosen by how far clusters of first halves "
+                f"and of second halves of tracklets agree (1 = wholly), by length of the lists: {agree}",
+                file=sys.stderr,
+            )
             return found.size
 
         return ranks.of_first(find)

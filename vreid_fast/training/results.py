@@ -118,9 +118,10 @@ def print_results(folder: str, result: dict) -> None:
         print(f"{Path(folder) / 'result.json'} holds them all; each split's folder has its report.html")
         return
     rows = {name: scores for name, scores in result.items() if isinstance(scores, dict)}
-    print(score_table(rows) if rows else "no scores: the target has no labelled query and gallery")
+    print(score_table(rows) if rows else "no scores: the target has no identities to judge by; look at the pictures")
     print(bad_frames_list(result.get("bad_frames", [])), end="")
     print(f"{Path(folder) / 'report.html'} shows curves and ranked lists")
+    print(f"{Path(folder) / 'last.pt'} holds the networks, for extract, evaluate and export; they take the student")
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -63,8 +63,8 @@ class StageKnobs(KnobGroup):
     """Method and stages."""
 
     method: Literal["source", "bn_adapt", "paper", "plus", "glt"] = fixed("paper")
-    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the method. plus:
-    beyond the paper, camera statistics and proxies in place of L1C and L2C. glt: labels by optimal transport."""
+    """source: labelled tracklets alone. bn_adapt: and batch-norm statistics of the target. paper: the paper's losses.
+    plus: beyond the paper, statistics and proxies of each camera. glt: labels by optimal transport."""
     stages: Literal["both", "source"] = fixed("both")
     """source: the first stage alone, with the learning rates that it has in a run of both."""
     source_steps: int = fixed(300, at_least(1))
