@@ -5,6 +5,7 @@
 #include <atomic>
 #include <numeric>
 
+#include "interrupt.h"
 #include "kmeans.h"
 #include "kmeans_search.h"
 #include "parallel.h"
@@ -82,6 +83,7 @@ void Restarts::seed(const CounterRandom& random) {
       std::copy_n(row(firsts[i]), width, rows + i * width);
     }
     for (int64_t cluster = 0; cluster < problem_.clusters; ++cluster) {
+      raise_if_interrupted();
       multiply(rows, cluster == 0 ? count : count * trials, inner);
       each(count, [&](int64_t i) {
         if (cluster == 0) {
@@ -127,6 +129,7 @@ void Restarts::assign(const float* centroids, std::vector<int64_t>& running) {
   const int64_t chunk = targets.chunk_of(problem_.count);
   share((problem_.count + chunk - 1) / chunk, [&] {
     return [&, search = NearestSearch(targets, chunk)](int64_t task) mutable {
+      raise_if_interrupted();
       const int64_t begin = task * chunk, count = std::min(chunk, problem_.count - begin);
       search(row(begin), count);
       for (int64_t set = 0; set < sets; ++set) {

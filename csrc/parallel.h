@@ -20,7 +20,7 @@ namespace vreid_fast {
 // make_worker()(task) for each task in 0..tasks-1, on all threads: each makes a worker (its buffers) and
 // takes the next task when it is free. What a task computes must not depend on the thread: then neither do
 // results on the number of threads. MKL is sequential inside, since there is a parallel region (of two
-// threads) even for one task.
+// threads) even for one task. What a task throws, this throws, and no further task is begun.
 template <class MakeWorker>
 void share(int64_t tasks, const MakeWorker& make_worker) {
   std::atomic<int64_t> next{0};
@@ -28,8 +28,13 @@ void share(int64_t tasks, const MakeWorker& make_worker) {
   at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
     int64_t task = next++;
     if (task >= tasks) return;
-    auto worker = make_worker();
-    for (; task < tasks; task = next++) worker(task);
+    try {
+      auto worker = make_worker();
+      for (; task < tasks; task = next++) worker(task);
+    } catch (...) {
+      next = tasks;
+      throw;
+    }
   });
 }
 

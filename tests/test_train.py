@@ -16,6 +16,7 @@ from small_runs import flags, knobs, logged, states_equal, write_people
 from vreid_fast import files
 from vreid_fast import train as train_module
 from vreid_fast.errors import InputError, Stopped
+from vreid_fast.losses import consistency
 from vreid_fast.train import main, train
 from vreid_fast.training import compute
 from vreid_fast.training.build import initial_network, load_network
@@ -56,6 +57,35 @@ def test_resume_gives_the_same_losses_and_scores_bit_for_bit(data, paper_run, tm
     one, other = (torch.load(path / "last.pt", weights_only=True) for path in (run, paper_run))
     assert states_equal(one["student"], other["student"])
     assert states_equal(one["teacher"]["network"], other["teacher"]["network"])
+
+
+def test_a_stop_in_the_clusters_of_a_step_ends_it_and_the_step_is_done_again(
+    data, tmp_path, monkeypatch, interrupt_step
+):
+    after, within, plain, found = tmp_path / "after", tmp_path / "within", consistency.kmeans, []
+
+    def kmeans(*arguments, **options):
+        found.append(plain(*arguments, **options))
+        if len(found) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found[-1]
+
+    def stopped(run):
+        with pytest.raises(Stopped, match="stopped at step 7 of 8; go on"):
+            train(knobs(data, run, cluster_every=3, checkpoint_every=100))
+        return torch.load(run / "last.pt", weights_only=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(consistency, "kmeans", kmeans)
+        there = stopped(within)
+    interrupt_step(7)
+    wanted = stopped(after)
+    assert torch.equal(there["random"], wanted["random"]) and states_equal(there["student"], wanted["student"])
+    assert states_equal(there["teacher"]["network"], wanted["teacher"]["network"])
+    assert [main(["--resume", str(run)]) for run in (after, within)] == [0, 0]
+    assert logged(within) == logged(after)
+    one, other = (torch.load(run / "last.pt", weights_only=True) for run in (within, after))
+    assert states_equal(one["student"], other["student"]) and states_equal(one["memory"], other["memory"])
 
 
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(data, paper_run, tmp_path):

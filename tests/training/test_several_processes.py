@@ -78,6 +78,17 @@ def test_torchrun_starts_what_was_killed_again_and_it_goes_on(alone, data, tmp_p
     assert not list(tmp_path.glob("run-*"))
 
 
+@pytest.mark.slow
+def test_a_stop_within_the_clusters_of_a_step_keeps_the_step_before(alone, data, tmp_path):
+    folder = tmp_path / "run"
+    words_of_run = words(data, folder, method="paper", checkpoint_every=100)
+    left = run(2, words_of_run, SIGNAL=f"0 kmeans {int(signal.SIGTERM)}")
+    assert left[0].code == 130 and state(folder)["step"] == 7, [one.err for one in left]
+    [only] = run(1, ["--resume", folder])
+    assert only.code == 0, only.err
+    assert_same(folder, alone("paper"))
+
+
 def test_an_error_of_one_ends_all_and_is_said_once(data, tmp_path):
     left = run(2, words(data, tmp_path / "run"), words_of={1: ["--margin", "0.5"]})
     assert [one.code for one in left] == [2, 2]

@@ -14,7 +14,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.losses import choose_list_size
 from vreid_fast.models import build
 from vreid_fast.training import proxy_consistency
-from vreid_fast.training.consistency import Consistency, PaperConsistency, count_clusters
+from vreid_fast.training.consistency import Clustering, Consistency, PaperConsistency, count_clusters
 from vreid_fast.training.methods import METHODS
 from vreid_fast.training.proxy_consistency import ProxyConsistency
 from vreid_fast.training.teacher import MeanTeacher
@@ -93,7 +93,7 @@ def step(consistency, network, target, number=0):
     teacher = MeanTeacher(network)
     consistency.before_step(number, teacher)
     student, of_teacher = network(target.views[0]).clip, teacher(target.views[1])
-    clustering = number if consistency.clusters_in_losses(number) else None
+    clustering = Clustering(number) if consistency.clusters_in_losses(number) else None
     found = consistency.losses(target.rows, student, of_teacher, clustering)
     consistency.after_step(target.rows, of_teacher)
     return found

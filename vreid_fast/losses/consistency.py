@@ -107,14 +107,18 @@ class FeatureMemory:
 
     @torch.no_grad()
     def cluster(self, clusters: int, restarts: int, seed: int) -> None:
-        """k-means over all written features, student's and teacher's; K is at most their number."""
+        """k-means over all written features, student's and teacher's; K is at most their number.
+
+        Where it is ended in the middle, nothing has changed.
+        """
         rows = self.written.nonzero().squeeze(1)
         plain = self.features[:, rows].flatten(0, 1)
         cameras = self.cameras[rows].repeat(2)
-        if self.camera_aware:
-            self._measure_cameras(plain, cameras)
-        count, features = min(clusters, len(plain)), self._standardise(plain, cameras)
+        mean, scale = self._measure_cameras(plain, cameras)
+        count, features = min(clusters, len(plain)), _standardise(plain, mean[cameras], scale[cameras])
         found = ranks.of_first(lambda: kmeans(features, count, restarts=restarts, seed=seed), features.device)
+        self.camera_mean.copy_(mean)
+        self.camera_scale.copy_(scale)
         self.centroids = kept(self.centroids, found.centroids)
         sums = torch.zeros_like(found.centroids).index_add_(0, found.labels, plain)
         self.means = kept(self.means, sums / found.counts[:, None].clamp_min(1))
@@ -132,22 +136,21 @@ class FeatureMemory:
     def assign(self, tracklets: Tensor, student: Tensor, teacher: Tensor) -> Assignment:
         """Clusters of a batch: features (B, D) of the tracklets (B,) against the centroids of `cluster`."""
         features = F.normalize(wide(torch.cat([student, teacher])), dim=1)
-        standardised = self._standardise(features, self.cameras[tracklets].repeat(2))
+        cameras = self.cameras[tracklets].repeat(2)
+        standardised = _standardise(features, self.camera_mean[cameras], self.camera_scale[cameras])
         labels, _ = kmeans_assign(standardised, self.centroids)
         of_student, of_teacher = labels.chunk(2)
         return Assignment(of_student, of_teacher, self.means)
 
-    def _measure_cameras(self, features: Tensor, cameras: Tensor) -> None:
+    def _measure_cameras(self, features: Tensor, cameras: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (cameras, D) of the features of each, but where clusters know no cameras."""
+        if not self.camera_aware:
+            return self.camera_mean, self.camera_scale
         groups = len(self.camera_mean)
         count = torch.bincount(cameras, minlength=groups).clamp_min(1)[:, None]
         mean = torch.zeros_like(self.camera_mean).index_add_(0, cameras, features) / count
         square = torch.zeros_like(mean).index_add_(0, cameras, (features - mean[cameras]).square()) / count
-        self.camera_mean.copy_(mean)
-        self.camera_scale.copy_(square.sqrt().clamp_min(1e-6))
-
-    def _standardise(self, features: Tensor, cameras: Tensor) -> Tensor:
-        standardised = (features - self.camera_mean[cameras]) / self.camera_scale[cameras]
-        return F.normalize(standardised, dim=1)
+        return mean, square.sqrt().clamp_min(1e-6)
 
     def state_dict(self) -> dict[str, Tensor | None]:
         names = ("features", "written", "labels", "camera_mean", "camera_scale", "centroids", "means")
@@ -166,3 +169,8 @@ class FeatureMemory:
         check_restored("memory", state, {**self.state_dict(), "centroids": means, "means": means}, clusters)
         for name, value in state.items():
             setattr(self, name, value if value is None else value.to(self.features.device))
+
+
+def _standardise(features: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """The features (B, D), less the mean and over the scale of each, with unit length."""
+    return F.normalize((features - mean) / scale, dim=1)

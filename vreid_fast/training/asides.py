@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from vreid_fast import ranks
 
@@ -17,43 +18,59 @@ PATIENCE = 20.0
 
 @contextmanager
 def aside(session: Session) -> Iterator[None]:
-    """Around scores, or clusters, between two steps: a stop ends it at once, wherever each rank stands in it, and the
-    step before it is what is kept.
+    """Around scores, or clusters, between two steps: a stop ends it at once, and the step before it is what is kept.
 
     Within, nothing changes of what a checkpoint holds but batch-norm statistics; or this step was kept before.
 
     Raises:
         Stopped: Ctrl-C or SIGTERM; the checkpoint is written, but before the first step.
     """
-    stop, learner = session.stop, session.learner
-    with unstoppable(session):
-        before = Standing(learner.networks().values(), learner.device)
-        try:
-            stop.at_once()
-            yield
-            stop.after_step()
-            ranks.anyone(bool(stop))  # who has left within is missed here, and not in a step
-        except BaseException as error:
-            stop.after_step()
-            if not stop and not isinstance(error, ranks.Lost):
-                raise
-            # The others may be anywhere, so the first asks none of them.
-            if ranks.first() and session.saved_step < learner.step:
-                before.put_back()
-                session.check()
-                session.write(before.chance)
-            if not stop:
-                raise
-            raise session.stopped() from None
+    with retractable(session) as stoppable, stoppable():
+        yield
 
 
 @contextmanager
-def unstoppable(session: Session) -> Iterator[None]:
-    """Around what no stop can end, as a single k-means: where it has once taken very long, the step before it is kept
-    first."""
+def retractable(session: Session) -> Iterator[Callable[[], AbstractContextManager]]:
+    """Around a step that clusters the target; gives what is entered around the clusters alone. There a stop ends the
+    step at once, as if it had not begun.
+
+    From here to the end of the clusters nothing changes of what a checkpoint holds but batch-norm statistics, and what
+    the same step, done again, changes to the same.
+
+    Raises:
+        Stopped: as of `aside`.
+    """
+    # What no stop can end, as k-means on a GPU: where it has once taken very long, the step before it is kept first.
     if ranks.of_first(lambda: session.longest > PATIENCE) and session.saved_step < session.learner.step:
         session.check()
         session.save()
     started = time.monotonic()
-    yield
+    yield partial(_stoppable, session, Standing(session.learner.normed(), session.learner.device))
     session.longest = max(session.longest, time.monotonic() - started)
+
+
+@contextmanager
+def _stoppable(session: Session, before: Standing) -> Iterator[None]:
+    """A stop ends what is within, wherever each rank stands in it.
+
+    Args:
+        before: what a checkpoint of the step before holds.
+    """
+    stop = session.stop
+    try:
+        stop.at_once()
+        yield
+        stop.after_step()
+        ranks.anyone(bool(stop))  # who has left within is missed here, and not in a step
+    except BaseException as error:
+        stop.after_step()
+        if not stop and not isinstance(error, ranks.Lost):
+            raise
+        # The others may be anywhere, so the first asks none of them.
+        if ranks.first() and session.saved_step < session.learner.step:
+            before.put_back()
+            session.check()
+            session.write(before.chance)
+        if not stop:
+            raise
+        raise session.stopped() from None

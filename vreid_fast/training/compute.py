@@ -22,6 +22,7 @@ from vreid_fast.models import NetworkOutput
 from vreid_fast.models.running_statistics import statistics_of_slices
 
 from .adversarial import Drawn, domain_losses
+from .consistency import Clustering
 from .learner import Adaptation, Learner
 from .logbook import Scalars
 from .micro_batches import MicroBatches
@@ -101,13 +102,13 @@ class Compute:
         scalars: Scalars = {**facts, "weights": weights, **looked, "gradient_norm": self._gradient_step(loss)}
         return Computed({**losses, "total": loss}, scalars, {})
 
-    def adapt(self, inputs: AdaptInputs, norms: bool = False, clustering: int | None = None) -> Computed:
+    def adapt(self, inputs: AdaptInputs, norms: bool = False, clustering: Clustering | None = None) -> Computed:
         """A step of eq. 17: forward, losses, backward, gradient step, the teacher's and the consistency's updates.
 
         Args:
             norms: as in `source`.
-            clustering: the seed of clusters that are made anew before the losses of this step; this waits for the
-                device. None = there are none to make.
+            clustering: of clusters that are made anew before the losses of this step; this waits for the device.
+                None = there are none to make.
         """
         adaptation = self.learner.adaptation
         assert adaptation is not None, "Learner.start_adaptation comes first"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,14 @@ from .teacher import MeanTeacher
 
 Terms = dict[str, Tensor]
 """Scalar tensors by the name they are logged under."""
+
+
+class Clustering(NamedTuple):
+    """Of clusters that are made in a step."""
+
+    seed: int
+    stoppable: Callable[[], AbstractContextManager] = nullcontext
+    """Is entered around what may take long, see `asides.retractable`."""
 
 
 class Consistency(ABC):
@@ -98,16 +107,20 @@ class Consistency(ABC):
         """Whether `losses` makes clusters in this step, for which the host waits."""
         return False
 
+    def clusters_target_in_losses(self, step: int) -> bool:
+        """Whether these are of the whole target, and so may take long."""
+        return False
+
     @abstractmethod
     def losses(
-        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: Clustering | None = None
     ) -> tuple[Terms, Terms]:
         """Losses of a target batch by name, and facts to log.
 
         Args:
             tracklets: (B,) rows of the target's tracklets.
             student, teacher: (B, D) clip features.
-            clustering: the step, where `clusters_in_losses` says so.
+            clustering: with the step as its seed, where `clusters_in_losses` says so.
         """
 
     def after_step(self, tracklets: Tensor, teacher: Tensor) -> None:
@@ -180,8 +193,11 @@ class PaperConsistency(Consistency):
             return False
         return self.memory is None or step % self.every == 0 or self.memory.centroids is None
 
+    def clusters_target_in_losses(self, step: int) -> bool:
+        return self.memory is not None and self.clusters_in_losses(step)
+
     def losses(
-        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: Clustering | None = None
     ) -> tuple[Terms, Terms]:
         """See `Consistency`; of the facts, `disagreement` is eq. 14 itself: the fraction of clips whose student and
         teacher fall into different clusters."""
@@ -189,11 +205,13 @@ class PaperConsistency(Consistency):
             return {}, {}
         if self.memory is None:
             assert clustering is not None, "clusters_in_losses says so"
-            assignment = cluster_batch(student.detach(), teacher, self.clusters, self.restarts, seed=clustering)
+            assignment = cluster_batch(student.detach(), teacher, self.clusters, self.restarts, clustering.seed)
         else:
             self.memory.write(tracklets, student, teacher)
             if clustering is not None:
-                self.memory.cluster(self.clusters, self.restarts, seed=clustering)
+                # What was just written, a step that is done again writes again.
+                with clustering.stoppable():
+                    self.memory.cluster(self.clusters, self.restarts, clustering.seed)
             assignment = self.memory.assign(tracklets, student.detach(), teacher)
         losses = {}
         if "l1c" in self.factors:

@@ -22,7 +22,7 @@ from vreid_fast.losses import CameraProxies, choose_list_size, cluster, cluster_
 from vreid_fast.metrics import pair_agreement
 
 from .checkpoint_checks import check_state
-from .consistency import Consistency, Terms
+from .consistency import Clustering, Consistency, Terms
 from .teacher import MeanTeacher
 
 FACTS = (
@@ -159,7 +159,7 @@ class ProxyConsistency(Consistency):
         put_down(self.facts, self.names, found, labels, self.identities)
 
     def losses(
-        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: Clustering | None = None
     ) -> tuple[Terms, Terms]:
         if self.proxies is None:
             return {}, {}

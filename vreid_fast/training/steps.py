@@ -7,7 +7,7 @@ looks at the numbers when a row is due.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,8 +21,9 @@ from vreid_fast.device import to_device
 from vreid_fast.models import reversal_strength
 
 from .adversarial import draw
-from .asides import aside, unstoppable
+from .asides import aside, retractable
 from .compute import AdaptInputs, Compute, Computed, SourceInputs
+from .consistency import Clustering
 from .graph import Inputs, StepGraph
 from .learner import Adaptation
 from .logbook import Scalars
@@ -67,13 +68,21 @@ class Steps:
         (step, _), norms = self._place(), self._norms_are_due()
         with self._within_float32():
             inputs, schedules = self._inputs(adaptation, source, target)
-            clustering = step if adaptation.consistency.clusters_in_losses(step) else None
-            if norms or clustering is not None:
-                with nullcontext() if clustering is None else unstoppable(self.session):
+            with self._clustering(adaptation, step) as clustering:
+                if norms or clustering is not None:
                     done = self._run(partial(self.compute.adapt, norms=norms, clustering=clustering), inputs)
-            else:
-                done = self._replay(self.compute.adapt, inputs)
+                else:
+                    done = self._replay(self.compute.adapt, inputs)
         self._after(done, schedules, len(inputs.source_tracklets) + len(inputs.target_tracklets))
+
+    @contextmanager
+    def _clustering(self, adaptation: Adaptation, step: int) -> Iterator[Clustering | None]:
+        """Around the device's part of a step; gives the clustering within it, if there is one."""
+        if adaptation.consistency.clusters_target_in_losses(step):
+            with retractable(self.session) as stoppable:
+                yield Clustering(step, stoppable)
+        else:
+            yield Clustering(step) if adaptation.consistency.clusters_in_losses(step) else None
 
     def _inputs(self, adaptation: Adaptation, source: Batch, target: Batch) -> tuple[AdaptInputs, Scalars]:
         """What the device gets, and the schedules of this step to log. Once a pass `plus` makes its clusters here."""

@@ -27,7 +27,7 @@ from vreid_fast.metrics import pair_agreement
 from vreid_fast.models import VideoNetwork
 
 from .checkpoint_checks import check_state
-from .consistency import Consistency, Terms
+from .consistency import Clustering, Consistency, Terms
 from .proxy_consistency import UNSEEN, put_down
 from .teacher import MeanTeacher
 
@@ -133,7 +133,7 @@ class TransportConsistency(Consistency):
         put_down(self.facts, self.names, found, labels, self.identities)
 
     def losses(
-        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: int | None = None
+        self, tracklets: Tensor, student: Tensor, teacher: Tensor, clustering: Clustering | None = None
     ) -> tuple[Terms, Terms]:
         features, losses = wide(student), {}
         labels = self.group_labels[:, tracklets]
