@@ -16,7 +16,7 @@ from PIL import Image
 
 from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.search.__main__ import main
-from vreid_fast.search.index import SearchIndex
+from vreid_fast.search.folder import read_index, write_index
 
 pytest.importorskip("faiss")
 
@@ -51,7 +51,7 @@ def test_a_tracklet_of_the_index(home, capsys):
     found = answers("--tracklet", "0003C1T0", "--top", 30)
     assert len(found) == 23 and "0003C1T0" not in [row["path"] for row in found]
     similar = [float(row["similarity"]) for row in found]
-    index = SearchIndex.load(home / "index")
+    index = read_index(home / "index")
     asked = next(row.row for row in index.rows if row.path == "0003C1T0")
     unit = index.unit_vectors(np.arange(24))
     assert (
@@ -153,10 +153,10 @@ def test_the_page_in_a_browser(home, width, dark):
 
 
 def test_hostile_names_are_escaped(story, tmp_path, monkeypatch):
-    index = SearchIndex.load(story / "index")
+    index = read_index(story / "index")
     names = ["<script>alert(1)</script>", "=cmd|'/C calc'!A0", "@x", "-1+1"]
     index.rows[:4] = [type(row)(**{**vars(row), "path": name}) for row, name in zip(index.rows, names)]
-    index.save(tmp_path / "index")
+    write_index(index, tmp_path / "index")
     monkeypatch.chdir(tmp_path)
     assert query("--tracklet", "0003C1T0", "--top", 30, "--html", "answer.html", "--csv", "answers.csv") == 0
     assert "<script" not in (tmp_path / "answer.html").read_text()
@@ -167,9 +167,9 @@ def test_hostile_names_are_escaped(story, tmp_path, monkeypatch):
 
 
 def test_pictures_that_are_gone_leave_a_note(story, tmp_path, monkeypatch, capsys):
-    index = SearchIndex.load(story / "index")
+    index = read_index(story / "index")
     index.facts["sources"][0]["data"] = "folder:/nowhere"
-    index.save(tmp_path / "index")
+    write_index(index, tmp_path / "index")
     monkeypatch.chdir(tmp_path)
     assert query("--tracklet", "0003C1T0", "--html", "answer.html") == 0
     assert "note: no pictures of folder:/nowhere: " in capsys.readouterr().out
@@ -189,7 +189,7 @@ def test_forgetting(home, capsys):
     assert "index: 2 tracklets forgotten, 22 remain" in said and "note: their vectors are still in " in said
     assert main(["forget", "index", "--camera", "1", "--from", "2026-05-04T08:00:20"]) == 0
     assert main(["forget", "index", "--camera", "1"]) == 0
-    assert {row.camera for row in SearchIndex.load(home / "index").rows} == {0}
+    assert {row.camera for row in read_index(home / "index").rows} == {0}
     assert "none of the index's 12 tracklets is meant" in refused(capsys, "forget", "index", "--camera", 7)
     assert "wanted what to forget: --tracklet, --camera" in refused(capsys, "forget", "index")
     assert main(["forget", "index", "--camera", "0"]) == 0

@@ -21,9 +21,11 @@ from vreid_fast.terminal import end_with_reader, say
 
 from .answers import COLUMNS, as_csv, as_lines, ask
 from .filters import Filter
-from .index import INDEX, KINDS, SearchIndex, check_place
+from .folder import INDEX, check_place, read_index, write_index
+from .index import SearchIndex
 from .page import write_page
 from .question import Question, of_index, of_pictures, of_video
+from .vectors import KINDS
 
 HTML, CSV = (b"<!DOCTYPE html>",), (COLUMNS[0].encode() + b",",)
 
@@ -98,7 +100,7 @@ def index(arguments: argparse.Namespace) -> None:
     features = read_features(arguments.features)
     settings = {"kind": arguments.kind, "dtype": arguments.dtype, "standardise": arguments.standardise}
     if (out / INDEX).exists():
-        made = SearchIndex.load(out)
+        made = read_index(out)
         has = {"kind": made.facts["kind"], "dtype": made.facts["dtype"], "standardise": made.standardise}
         for name, wanted in settings.items():
             if wanted not in (None, has[name]):
@@ -108,7 +110,7 @@ def index(arguments: argparse.Namespace) -> None:
         made = SearchIndex.of(
             features, arguments.kind or "flat", arguments.dtype or "float32", arguments.standardise == "camera"
         )
-    made.save(out)
+    write_index(made, out)
     taken = time.perf_counter() - started
     say(f"{out}: {len(made.rows):,} tracklets, {len(made.cameras())} cameras, {taken:.1f} s")
     say(f"pairs that one camera saw at the same time, so two people: {len(made.strangers):,}")
@@ -161,13 +163,13 @@ def forget(arguments: argparse.Namespace) -> None:
         raise InputError(f"forget: none of the index's {len(made.rows):,} tracklets is meant")
     features = [source["features"] for source in made.facts["sources"]]
     made.forget(gone)
-    made.save(Path(arguments.index))
+    write_index(made, Path(arguments.index))
     say(f"{arguments.index}: {int(gone.sum()):,} tracklets forgotten, {len(made.rows):,} remain")
     say(f"note: their vectors are still in {', '.join(features)}, and their pictures in the data")
 
 
 def _load(folder: str) -> SearchIndex:
-    made = SearchIndex.load(Path(folder))
+    made = read_index(Path(folder))
     if not made.rows:
         raise InputError(f"{folder}: the index is empty, all of it was forgotten; add features to it")
     return made
