@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,3 +268,41 @@ def test_help_needs_no_faiss():
     code = "import sys; sys.modules['faiss'] = None; from vreid_fast.search.__main__ import main; main(['query', '-h'])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 0 and "--other_cameras" in ran.stdout, ran.stderr
+
+
+def test_page_and_table_are_two_files(home, capsys):
+    error = refused(capsys, "query", "index", "--tracklet", "0003C1T0", "--html", "answer", "--csv", "./answer")
+    assert "--csv ./answer: is the file of --html too; give it another name" in error
+
+
+def test_cameras_below_zero(home, capsys):
+    index = read_index(home / "index")
+    index.rows = [replace(row, camera=-1 - row.camera) for row in index.rows]
+    write_index(index, home / "index")
+    found = answers("--tracklet", "0003C1T0", "--camera", "-1")
+    assert len(found) == 12 and {row["camera"] for row in found} == {"-1"}
+    assert len(answers("--tracklet", "0003C1T0", "--not_camera", "-1", "--top", 30)) == 11
+
+
+def test_several_folders_are_no_pictures_of_one_person(story, home, capsys):
+    """Of each the first image alone was taken."""
+    folders = [story / "my_cameras" / name for name in ("0003C1T0", "0003C1T1")]
+    error = refused(capsys, "query", "index", "--pictures", *folders)
+    assert "0003C1T0: wanted images where several are named, found 3 frames in it; name one folder" in error
+
+
+def test_an_index_of_one_tracklet(home, capsys):
+    names = [row.path for row in read_index(home / "index").rows]
+    assert main(["forget", "index", "--tracklet", *names[1:]]) == 0
+    error = refused(capsys, "query", "index", "--tracklet", names[0])
+    assert "nobody else is in the index: it has 1 tracklet; add features to it" in error
+
+
+def test_pictures_of_others_that_lie_there_by_now_are_not_shown(home, capsys):
+    index = read_index(home / "index")
+    index.rows = [replace(row, identity=77, first_frame=row.first_frame + (row.row % 2)) for row in index.rows]
+    write_index(index, home / "index")
+    asked = next(row.row for row in index.rows if row.path == "0003C1T0")
+    assert query("--tracklet", "0003C1T0", "--top", 23, "--html", "answer.html") == 0
+    assert Text((home / "answer.html").read_text()).tags.count("img") == 3 * 12
+    assert "has another tracklet there by now" in capsys.readouterr().out and asked % 2 in (0, 1)

@@ -283,3 +283,61 @@ def test_vectors_of_zero_and_one_row(tmp_path):
     index = SearchIndex.of(features)
     assert index.search(index.unit_vectors([0]), 5)[1].tolist() == [[0]]
     assert stat.S_ISDIR((tmp_path / "f").stat().st_mode)
+
+
+def test_data_that_has_grown_is_not_added_a_second_time(features, vectors, tmp_path):
+    """Its tracklets would answer twice, and could not be asked for: two have each path."""
+    index = SearchIndex.of(features, "hnsw", "float16")
+    grown = write_features(tmp_path / "grown", np.concatenate([vectors, vectors[:4] + 1]), [n % 3 for n in range(304)])
+    facts = json.loads((grown.folder / "extract.json").read_text()) | {"table_sha256": "grown"}
+    (grown.folder / "extract.json").write_text(json.dumps(facts))
+    labelled = [replace(row, identity=row.row, split="query") for row in grown.rows]
+    write_csv(labelled, grown.folder / "tracklets.csv")
+    with pytest.raises(InputError, match="grown: 300 of its 304 tracklets are in the index already, such as a/walk0"):
+        index.add(read_features(grown.folder))
+    assert len(index.rows) == index.vectors.ntotal == 300
+
+
+def test_other_people_in_a_folder_of_the_same_name_are_added(features, vectors, tmp_path):
+    index = SearchIndex.of(features)
+    facts = {"table_sha256": "tuesday"}
+    cameras = [n % 3 for n in range(20)]
+    index.add(write_features(tmp_path / "tuesday", np.flip(vectors, 0)[:20], cameras, **facts))
+    assert len(index.rows) == 320
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_index_that_was_emptied_takes_features(features, tmp_path, kind, dtype):
+    index = SearchIndex.of(features, kind, dtype)
+    index.forget(np.ones(300, bool))
+    write_index(index, tmp_path / "index")
+    index = read_index(tmp_path / "index")
+    index.add(features)
+    assert index.search(index.unit_vectors([7]), 1)[1].tolist() == [[7]]
+    assert kind != "ivf" or index.vectors.nlist == SearchIndex.of(features, kind).vectors.nlist
+
+
+def test_two_that_change_an_index_at_the_same_time_lose_nothing(features, tmp_path):
+    write_index(SearchIndex.of(features), tmp_path / "index")
+    one, other = read_index(tmp_path / "index"), read_index(tmp_path / "index")
+    one.forget(np.arange(300) == 3)
+    write_index(one, tmp_path / "index")
+    other.forget(np.arange(300) == 4)
+    with pytest.raises(InputError, match="index: was changed by something else meanwhile, and is as that left it; do"):
+        write_index(other, tmp_path / "index")
+    with pytest.raises(InputError, match="index: was changed by something else meanwhile"):
+        write_index(SearchIndex.of(features), tmp_path / "index")  # made while there was none
+    assert "a/walk3" not in [row.path for row in read_index(tmp_path / "index").rows]
+    assert sorted(os.listdir(tmp_path)) == ["features", "index"]
+    one.forget(np.arange(299) == 3)
+    write_index(one, tmp_path / "index")  # its own writing is none of something else
+    assert len(read_index(tmp_path / "index").rows) == 298
+
+
+def test_cameras_are_not_standardised_without_what_is_known_of_them(features):
+    """Of features whose extraction stopped just before the end; all cameras were taken for one without a word."""
+    (features.folder / "cameras.safetensors").unlink()
+    with pytest.raises(InputError, match="cameras.safetensors: is missing, extracting was stopped; the same command"):
+        SearchIndex.of(features, standardise=True)
+    assert SearchIndex.of(features).scale is None

@@ -38,9 +38,9 @@ def statistics_for(
             "If these are the run's cameras, on another day, say --same_cameras"
         ]
     known = ", ".join(map(str, sorted(statistics)))
-    strange = sorted({-1 if camera is None else camera for camera in cameras} - statistics.keys())
+    strange = sorted(set(cameras) - statistics.keys(), key=lambda camera: (camera is not None, camera))
     if strange:
-        named = ", ".join("one that is not named" if camera == -1 else str(camera) for camera in strange[:5])
+        named = ", ".join("one that is not named" if camera is None else str(camera) for camera in strange[:5])
         raise InputError(
             f"--same_cameras: the data has camera {named}, the checkpoint statistics of {known}; number the cameras as "
             "in the run, or leave it out"

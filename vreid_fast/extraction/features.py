@@ -9,20 +9,22 @@ cameras.safetensors          mean and deviation of the vectors of each camera
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import why_no_file
+from vreid_fast.files import replacing, why_no_file, write_rows
 
 DESCRIPTION, CAMERAS, VERSION = "extract.json", "cameras.safetensors", 1
 TABLES = ("tracklets.csv", "tracklets.parquet")
 FORMATS = ("safetensors", "npz")
+AGAIN = "delete this file, and the same extract makes it anew"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Row:
     def name(self) -> str:
         """The last part of the path."""
         return self.path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def origin(self) -> Row:
+        """What tells the tracklet from others of its data; labels, splits and the order may change."""
+        return replace(self, row=0, identity=None, split="")
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -91,13 +98,11 @@ class Features:
             if vectors.shape != wanted or vectors.dtype != self.facts["dtype"]:
                 raise InputError(
                     f"{path}: wanted {wanted[0]} x {wanted[1]} of {self.facts['dtype']}, found "
-                    f"{' x '.join(map(str, vectors.shape))} of {vectors.dtype}; extract again"
+                    f"{' x '.join(map(str, vectors.shape))} of {vectors.dtype}; {AGAIN}"
                 )
             bad = np.flatnonzero(~np.isfinite(vectors).all(1))
             if len(bad):
-                raise InputError(
-                    f"{path}: the vector of {self.rows[first + bad[0]].path} is not finite; extract it again"
-                )
+                raise InputError(f"{path}: the vector of {self.rows[first + bad[0]].path} is not finite; {AGAIN}")
             yield first, vectors
 
     def vectors(self) -> np.ndarray:
@@ -109,12 +114,23 @@ class Features:
 
     @property
     def cameras(self) -> CameraFeatures | None:
-        """Of the cameras that are known; None where none is. Raises InputError for a damaged file."""
+        """Of the cameras that are known; None where none is.
+
+        Raises:
+            InputError: the file is missing, as after a stop, or damaged.
+        """
         path = self.folder / CAMERAS
-        if not path.exists():
+        numbers = {row.camera for row in self.rows} - {None}
+        if not numbers:
             return None
-        tensors = _read_tensors(path)
-        return CameraFeatures(*(tensors[field.name] for field in fields(CameraFeatures)))
+        if not path.exists():
+            raise InputError(f"{path}: is missing, extracting was stopped; the same command again goes on")
+        names = [field.name for field in fields(CameraFeatures)]
+        found = CameraFeatures(*_read_tensors(path, names))
+        shape = len(numbers), self.facts["width"]
+        if set(found.cameras.tolist()) != numbers or found.means.shape != shape or found.deviations.shape != shape:
+            raise InputError(f"{path}: is of other cameras or vectors than the folder has; {AGAIN}")
+        return found
 
 
 def shard_name(number: int, format: str) -> str:
@@ -178,12 +194,13 @@ def read_table(path: Path) -> list[Row]:
             import pyarrow.parquet
 
             table = pyarrow.parquet.read_table(path)
-            return [Row(**row) for row in table.to_pylist()]
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"columns {reader.fieldnames}, wanted {', '.join(COLUMNS)}")
-            rows = [_row(cells) for cells in reader]
+            _check_columns(table.column_names)
+            rows = [Row(**row) for row in table.to_pylist()]
+        else:
+            with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+                reader = csv.reader(file)
+                _check_columns(next(reader, []))
+                rows = [_row(cells) for cells in reader if cells]
         if [row.row for row in rows] != list(range(len(rows))):
             raise ValueError("rows are not numbered 0, 1, 2, ...")
         return rows
@@ -192,11 +209,12 @@ def read_table(path: Path) -> list[Row]:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as `read_table` reads them."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in rows)
+    """Write rows as `read_table` reads them, all or none."""
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
+        write_rows(text, [COLUMNS])
+        write_rows(text, ([_cell(getattr(row, column)) for column in COLUMNS] for row in rows))
+        text.detach()
 
 
 def _cell(value: object) -> object:
@@ -205,7 +223,16 @@ def _cell(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _row(cells: dict[str, str]) -> Row:
+def _check_columns(names: Sequence[str]) -> None:
+    if tuple(names) != COLUMNS:
+        raise ValueError(f"columns {', '.join(names)}, wanted {', '.join(COLUMNS)}")
+
+
+def _row(values: Sequence[str]) -> Row:
+    if len(values) != len(COLUMNS):
+        raise ValueError(f"row {values[0]} has {len(values)} cells, wanted {len(COLUMNS)}")
+    cells = dict(zip(COLUMNS, values, strict=True))
+
     def number(column: str) -> int | None:
         return int(cells[column]) if cells[column] else None
 
@@ -224,15 +251,20 @@ def _read_shard(path: Path) -> np.ndarray:
             with np.load(path, allow_pickle=False) as arrays:
                 return arrays["features"]
         except Exception as error:  # numpy's and zipfile's own, of many kinds
-            raise InputError(f"{path}: cannot be read ({error}); extract again") from error
-    return _read_tensors(path)["features"]
+            raise InputError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+    (vectors,) = _read_tensors(path, ["features"])
+    return vectors
 
 
-def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+def _read_tensors(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); extract again") from error
+        raise InputError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise InputError(f"{path}: has no {', '.join(missing)}; {AGAIN}")
+    return [tensors[name] for name in names]

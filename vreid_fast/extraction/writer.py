@@ -17,6 +17,8 @@ from vreid_fast.files import replacing, write_text
 
 from .features import CAMERAS, COLUMNS, DESCRIPTION, Features, Row, read_description, shard_name, write_csv
 
+ROUNDED = 0.01
+"""Part of its length by which a vector may change as it is rounded."""
 IN_WORDS = {"sha256": "another checkpoint", "table_sha256": "other tracklets"}
 
 
@@ -51,12 +53,17 @@ class FeatureWriter:
         """Write the vectors (n, D) of a shard, whole or not at all.
 
         Raises:
-            InputError: vectors beyond what float16 holds, or a full disk; the shards before stay.
+            InputError: vectors too long or too short for float16, or a full disk; the shards before stay.
         """
         values = vectors.to(getattr(torch, self._facts["dtype"])).numpy()
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values).all(1))[0])
-            raise InputError(f"--dtype float16: the vector of {self._rows[rows[row]].path} is too long for it")
+        wrong = ~(np.abs(_lengths(values) - _lengths(vectors.numpy())) <= ROUNDED * _lengths(vectors.numpy()))
+        if wrong.any():
+            row = int(wrong.argmax())
+            how = "short" if np.isfinite(values[row]).all() else "long"
+            raise InputError(
+                f"--dtype float16: the vector of {self._rows[rows[row]].path} is too {how} for it; take float32, into "
+                "another folder"
+            )
         self._put(self._path(rows), {"features": values})
 
     def finish(self) -> None:
@@ -75,6 +82,11 @@ class FeatureWriter:
             raise InputError(
                 f"{of_disk(error)}; the shards before it are whole, the same command again goes on"
             ) from error
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """(n,) of vectors (n, D)."""
+    return np.linalg.norm(vectors.astype(np.float64), axis=1)
 
 
 def of_cameras(features: Features) -> dict[str, np.ndarray]:
@@ -119,8 +131,12 @@ def _write_table(rows: Sequence[Row], path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.table({column: [getattr(row, column) for row in rows] for column in COLUMNS})
-    pyarrow.parquet.write_table(table, path)
+    try:
+        table = pyarrow.table({column: [getattr(row, column) for row in rows] for column in COLUMNS})
+    except UnicodeEncodeError as error:
+        raise InputError(f"--table parquet: {error.object} is no UTF-8, which Parquet wants; take csv") from error
+    with replacing(path) as file:
+        pyarrow.parquet.write_table(table, file)
 
 
 def _encoded(path: Path, arrays: dict[str, np.ndarray]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from datetime import datetime
@@ -16,7 +17,7 @@ from vreid_fast.data.table import aligned
 from vreid_fast.errors import InputError, exit_code
 from vreid_fast.extraction.features import read_features
 from vreid_fast.extras import needs
-from vreid_fast.files import check_writable, replacing, with_home
+from vreid_fast.files import check_all_writable, replacing, with_home
 from vreid_fast.terminal import end_with_reader, say
 
 from .answers import COLUMNS, as_csv, as_lines, ask
@@ -27,6 +28,8 @@ from .page import write_page
 from .question import Question, of_index, of_pictures, of_video
 from .vectors import KINDS
 
+CAMERA = number(int, -math.inf)
+"""Data sets may number their cameras as they like."""
 HTML, CSV = (b"<!DOCTYPE html>",), (COLUMNS[0].encode() + b",",)
 
 
@@ -53,12 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("video", metavar="FILE", help="who: in a video of a whole scene, with --tracks and --track")
     add("tracks", metavar="FILE", help="boxes in it, as crop reads them")
     add("track", type=number(int, 0), metavar="N", help="who of them")
-    add(
-        "filmed_by",
-        type=number(int, 0),
-        metavar="N",
-        help="camera of --pictures or --video, one of the run's",
-    )
+    add("filmed_by", type=CAMERA, metavar="N", help="camera of --pictures or --video, one of the run's")
     add("checkpoint", metavar="FILE", help="for these, where it is not where it was")
     add("top", type=number(int, 1), default=20, metavar="N", help="answers (%(default)s)")
     add("rerank", action="store_true", help="order the nearest by the neighbours that they share")
@@ -76,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
-    cameras = {"type": number(int, 0), "nargs": "+", "metavar": "N", "default": []}
+    cameras = {"type": CAMERA, "nargs": "+", "metavar": "N", "default": []}
     add_option(parser, "camera", **cameras, help="of these cameras")
     add_option(parser, "not_camera", **cameras, help="of others than these")
     add_option(parser, "from", type=clock, metavar="TIME", help="seen at this time or later, as 2026-05-04T08:00")
@@ -123,9 +121,7 @@ def query(arguments: argparse.Namespace) -> None:
     """Ask who looks like a person."""
     if not (arguments.html or arguments.csv):
         end_with_reader()
-    for option, file, begins in (("--html", arguments.html, HTML), ("--csv", arguments.csv, CSV)):
-        if file:
-            check_writable(option, file, begins)
+    check_all_writable([("--html", arguments.html, HTML), ("--csv", arguments.csv, CSV)])
     made = _load(arguments.index)
     question = _question(arguments, made)
     wanted, words = _filter(arguments), _in_words(arguments)

@@ -170,8 +170,8 @@ class SearchIndex:
             rows = self.rows[first : first + other["rows"]]
             first += other["rows"]
             if all(other[name] == source[name] for name in ("data", "synthetic_seed")):
-                there |= {_facts(row): row.row for row in rows}
-        alike = {row.row: there[_facts(row)] for row in features.rows if _facts(row) in there} if there else {}
+                there |= {row.origin: row.row for row in rows}
+        alike = {row.row: there[row.origin] for row in features.rows if row.origin in there} if there else {}
         if not alike:
             return
         known = []
@@ -194,8 +194,3 @@ class SearchIndex:
 def made_of(features: Path) -> str:
     """What tells whether features were extracted anew, from others or in another way."""
     return hashlib.sha256((features / DESCRIPTION).read_bytes()).hexdigest()
-
-
-def _facts(row: Row) -> Row:
-    """What stays of a tracklet in another extraction of its data."""
-    return replace(row, row=0, split="")

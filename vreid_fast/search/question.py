@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vreid_fast.data import read_frames
 from vreid_fast.data.commands.cuts import Cut, Limits, cut_tracks
 from vreid_fast.data.commands.recording import look
 from vreid_fast.data.commands.tracks import read_tracks
@@ -99,9 +100,14 @@ def _crops(recording, cut: Cut) -> list[np.ndarray]:
 
 
 def _images(paths: Sequence[str]) -> list[np.ndarray]:
-    from vreid_fast.data import read_frames
-
-    return [read_frames(tracklet_at(path), [0])[0] for path in paths]
+    tracklets = [tracklet_at(path) for path in paths]
+    for path, tracklet in zip(paths, tracklets, strict=True):
+        if len(tracklet) > 1 or tracklet.video is not None:
+            raise InputError(
+                f"--pictures {path}: wanted images where several are named, found {len(tracklet)} frames in it; name "
+                "one folder, one video, or images"
+            )
+    return [read_frames(tracklet, [0])[0] for tracklet in tracklets]
 
 
 def _embedded(
