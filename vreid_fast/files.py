@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -153,6 +154,12 @@ def check_writable(option: str, path: str | Path, begins: tuple[bytes, ...]) -> 
 def _is_stream(path: Path) -> bool:
     """Whether it is there and neither a file nor a folder: a terminal, a pipe, a device."""
     return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def sha256_of(path: str | Path) -> str:
+    """That of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def absence(path: str | Path) -> str | None:

@@ -306,3 +306,13 @@ def test_pictures_of_others_that_lie_there_by_now_are_not_shown(home, capsys):
     assert query("--tracklet", "0003C1T0", "--top", 23, "--html", "answer.html") == 0
     assert Text((home / "answer.html").read_text()).tags.count("img") == 3 * 12
     assert "has another tracklet there by now" in capsys.readouterr().out and asked % 2 in (0, 1)
+
+
+def test_a_network_that_is_scored_by_another_distance_is_told(story, home, capsys):
+    shutil.copytree(story / "features", "features")
+    path = home / "features" / "extract.json"
+    path.write_text(path.read_text().replace('"distance": "cosine"', '"distance": "dot"'))
+    assert main(["index", "features", "--out", "other"]) == 0
+    assert "note: features: its network is scored by another distance, dot; an index compares by the" in (
+        capsys.readouterr().out
+    )

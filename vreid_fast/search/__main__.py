@@ -96,6 +96,9 @@ def index(arguments: argparse.Namespace) -> None:
     out, started = Path(arguments.out), time.perf_counter()
     check_place(out)
     features = read_features(arguments.features)
+    if features.facts["distance"] != "cosine":
+        say(f"note: {features.folder}: its network is scored by another distance, {features.facts['distance']}; an "
+            "index compares by the cosine")  # fmt: skip
     settings = {"kind": arguments.kind, "dtype": arguments.dtype, "standardise": arguments.standardise}
     if (out / INDEX).exists():
         made = read_index(out)
