@@ -22,8 +22,9 @@ from .device import Precision, choose_device
 from .errors import Diverged, InputError, exit_code
 from .evaluation.cameras import EACH, WHOLE, statistics_for
 from .evaluation.embed import embed
-from .extraction.features import FORMATS, TABLES, VERSION, Row
+from .extraction.features import FORMATS, VERSION
 from .extraction.rows import rows_of
+from .extraction.table import TABLES, Row
 from .extraction.writer import FeatureWriter
 from .files import sha256_of, with_home
 from .report import bad_frames_list

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import Row, read_features
+from vreid_fast.extraction.features import read_features
+from vreid_fast.extraction.table import Row
 from vreid_fast.extraction.writer import FeatureWriter
 
 

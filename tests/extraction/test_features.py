@@ -12,8 +12,9 @@ from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.sighting import Sighting
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import COLUMNS, Row, read_features, read_table, write_csv
+from vreid_fast.extraction.features import read_features
 from vreid_fast.extraction.rows import rows_of
+from vreid_fast.extraction.table import COLUMNS, Row, read_table, write_csv
 
 
 @pytest.fixture

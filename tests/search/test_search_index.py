@@ -13,7 +13,8 @@ from full_disk import largest_file
 from safetensors.numpy import load_file, save_file
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import Row, read_features, write_csv
+from vreid_fast.extraction.features import read_features
+from vreid_fast.extraction.table import Row, write_csv
 from vreid_fast.extraction.writer import of_cameras
 from vreid_fast.metrics import camera_standardise
 from vreid_fast.search.filters import Filter

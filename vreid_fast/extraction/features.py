@@ -8,57 +8,21 @@ cameras.safetensors          mean and deviation of the vectors of each camera
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import replacing, why_no_file, write_rows
+from vreid_fast.files import why_no_file
+
+from .table import TABLES, Row, read_table
 
 DESCRIPTION, CAMERAS, VERSION = "extract.json", "cameras.safetensors", 1
-TABLES = ("tracklets.csv", "tracklets.parquet")
 FORMATS = ("safetensors", "npz")
 AGAIN = "delete this file, and the same extract makes it anew"
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is known of a tracklet; None or an empty text = unknown."""
-
-    row: int
-    """Of its vector."""
-    path: str
-    """Of its images or video, from the data set's folder on; tells it from all others."""
-    camera: int | None = None
-    identity: int | None = None
-    split: str = ""
-    """train, query and gallery, joined by |."""
-    video: str = ""
-    """The recording that it was cut from."""
-    first_frame: int | None = None
-    last_frame: int | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    """When its first and its last frame were taken."""
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rstrip("/").rpartition("/")[2]
-
-    @property
-    def origin(self) -> Row:
-        """What tells the tracklet from others of its data; labels, splits and the order may change."""
-        return replace(self, row=0, identity=None, split="")
-
-
-COLUMNS = tuple(field.name for field in fields(Row))
 
 
 @dataclass(frozen=True)
@@ -185,64 +149,6 @@ def read_description(folder: Path) -> dict | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not what extract wrote ({type(error).__name__}: {error}); extract again") from error
     return facts
-
-
-def read_table(path: Path) -> list[Row]:
-    """Rows of tracklets.csv or tracklets.parquet. Raises InputError for one that does not hold."""
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
-
-            table = pyarrow.parquet.read_table(path)
-            _check_columns(table.column_names)
-            rows = [Row(**row) for row in table.to_pylist()]
-        else:
-            with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-                reader = csv.reader(file)
-                _check_columns(next(reader, []))
-                rows = [_row(cells) for cells in reader if cells]
-        if [row.row for row in rows] != list(range(len(rows))):
-            raise ValueError("rows are not numbered 0, 1, 2, ...")
-        return rows
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        raise InputError(f"{path}: not a table that extract wrote ({error}); extract again") from error
-
-
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as `read_table` reads them, all or none."""
-    with replacing(path) as file:
-        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
-        write_rows(text, [COLUMNS])
-        write_rows(text, ([_cell(getattr(row, column)) for column in COLUMNS] for row in rows))
-        text.detach()
-
-
-def _cell(value: object) -> object:
-    if value is None:
-        return ""
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _check_columns(names: Sequence[str]) -> None:
-    if tuple(names) != COLUMNS:
-        raise ValueError(f"columns {', '.join(names)}, wanted {', '.join(COLUMNS)}")
-
-
-def _row(values: Sequence[str]) -> Row:
-    if len(values) != len(COLUMNS):
-        raise ValueError(f"row {values[0]} has {len(values)} cells, wanted {len(COLUMNS)}")
-    cells = dict(zip(COLUMNS, values, strict=True))
-
-    def number(column: str) -> int | None:
-        return int(cells[column]) if cells[column] else None
-
-    def clock(column: str) -> datetime | None:
-        return datetime.fromisoformat(cells[column]) if cells[column] else None
-
-    return Row(
-        int(cells["row"]), cells["path"], number("camera"), number("identity"), cells["split"], cells["video"],
-        number("first_frame"), number("last_frame"), clock("start"), clock("end"),
-    )  # fmt: skip
 
 
 def _read_shard(path: Path) -> np.ndarray:

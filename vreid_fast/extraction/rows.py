@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from vreid_fast.data import Dataset, Tracklet
 from vreid_fast.data.tracklets import distinct
 
-from .features import Row
+from .table import Row
 
 SUBSETS = ("train", "query", "gallery")
 

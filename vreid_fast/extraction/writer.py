@@ -15,7 +15,8 @@ from torch import Tensor
 from vreid_fast.errors import InputError, of_disk
 from vreid_fast.files import replacing, write_text
 
-from .features import CAMERAS, COLUMNS, DESCRIPTION, Features, Row, read_description, shard_name, write_csv
+from .features import CAMERAS, DESCRIPTION, Features, read_description, shard_name
+from .table import Row, write_table
 
 ROUNDED = 0.01
 """Part of its length by which a vector may change as it is rounded."""
@@ -44,7 +45,7 @@ class FeatureWriter:
         _check(self._folder, self._facts)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_text(self._folder / DESCRIPTION, json.dumps(self._facts, indent=1) + "\n")
-        _write_table(self._rows, self._folder / self._table)
+        write_table(self._rows, self._folder / self._table)
         starts = range(0, len(self._rows), self._facts["shard"])
         shards = [range(first, min(first + self._facts["shard"], len(self._rows))) for first in starts]
         return [rows for rows in shards if not self._path(rows).exists()]
@@ -122,21 +123,6 @@ def _check(folder: Path, facts: dict) -> None:
         if facts.get(name) != there.get(name):
             what = IN_WORDS.get(name) or f"another {name} ({there.get(name)}, now {facts.get(name)})"
             raise InputError(f"--out {folder}: holds features of {what}; choose another folder, or take it away")
-
-
-def _write_table(rows: Sequence[Row], path: Path) -> None:
-    if path.suffix == ".csv":
-        write_csv(rows, path)
-        return
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.table({column: [getattr(row, column) for row in rows] for column in COLUMNS})
-    except UnicodeEncodeError as error:
-        raise InputError(f"--table parquet: {error.object} is no UTF-8, which Parquet wants; take csv") from error
-    with replacing(path) as file:
-        pyarrow.parquet.write_table(table, file)
 
 
 def _encoded(path: Path, arrays: dict[str, np.ndarray]) -> bytes:

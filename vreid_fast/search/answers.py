@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import Row
+from vreid_fast.extraction.table import Row
 from vreid_fast.files import write_rows
 from vreid_fast.metrics import rerank
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import DESCRIPTION, read_table, write_csv
+from vreid_fast.extraction.features import DESCRIPTION
+from vreid_fast.extraction.table import read_table, write_csv
 from vreid_fast.files import replacing_folder, why_no_file
 
 from .index import VERSION, SearchIndex, made_of

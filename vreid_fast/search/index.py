@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import DESCRIPTION, Features, Row
+from vreid_fast.extraction.features import DESCRIPTION, Features
+from vreid_fast.extraction.table import Row
 
 from .scale import Scale, compared
 from .strangers import similarities

@@ -8,8 +8,8 @@ import numpy as np
 
 from vreid_fast.data import Tracklet, read_dataset, read_frames
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import Row
 from vreid_fast.extraction.rows import rows_of
+from vreid_fast.extraction.table import Row
 from vreid_fast.report.ranked import query_frames
 
 from .index import SearchIndex
