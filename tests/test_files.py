@@ -1,12 +1,23 @@
 """A file is the old one or the new one, never a part."""
 
+import csv
 import os
 
 import pytest
 from full_disk import largest_file
 
 from vreid_fast.errors import InputError
-from vreid_fast.files import JSON, absence, append_text, check_writable, replacing, why_no_file, write_text
+from vreid_fast.files import (
+    JSON,
+    absence,
+    append_text,
+    check_all_writable,
+    check_writable,
+    replacing,
+    why_no_file,
+    write_rows,
+    write_text,
+)  # fmt: skip
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -120,3 +131,34 @@ def test_what_is_no_file_is_called_by_its_kind(tmp_path, monkeypatch):
     }.items():  # fmt: skip
         assert why_no_file(name).startswith(why)
     assert why_no_file("a" * 256) == "cannot be read (File name too long)"
+
+
+def test_a_link_stays_and_leads_to_the_new_file(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "file").read_text() == "new"
+    assert os.listdir(tmp_path / "disk") == ["file"]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    end = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "new")
+    assert os.read(end, 10) == b"new" and (tmp_path / "pipe").is_fifo()
+    os.close(end)
+
+
+def test_two_options_do_not_write_one_file(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    check_all_writable([("--json", tmp_path / "a", JSON), ("--html", None, ()), ("--csv", tmp_path / "b", JSON)])
+    with pytest.raises(InputError, match="--csv .*link: is the file of --json too; give it another name"):
+        check_all_writable([("--json", tmp_path / "a", JSON), ("--csv", tmp_path / "link", JSON)])
+
+
+def test_rows_come_back_whatever_their_cells_hold(tmp_path):
+    rows = [["a", "b"], ["c\rd", 'e"f'], ["g,h", "i\nj"], ["", "k\r\n"]]
+    with open(tmp_path / "table.csv", "w", newline="") as file:
+        write_rows(file, rows)
+    with open(tmp_path / "table.csv", newline="") as file:
+        assert list(csv.reader(file)) == rows

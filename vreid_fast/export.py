@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import logging
@@ -26,8 +25,9 @@ from .data.tracklets import distinct
 from .device import Precision
 from .errors import Failed, InputError, exit_code
 from .evaluation.cameras import WHOLE
+from .evaluation.embed import Protocol
 from .extras import needs
-from .files import check_writable, replacing, with_home
+from .files import check_writable, replacing, sha256_of, with_home
 from .kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
 from .models import VideoNetwork, using_statistics
 from .terminal import say
@@ -106,11 +106,13 @@ def export(arguments: argparse.Namespace) -> None:
         frames = config.clip.frames
     network.check_frames(frames)
     config = config.replace(test_frames=0 if frames == config.clip.frames else frames)
-    clips = real_clips(arguments.data or config.data.target, config)
+    protocol = make_protocol(config, reading_options(config, Precision("fp32", torch.device("cpu"))))
+    spec = arguments.data or config.data.target
+    clips = real_clips(spec, protocol, seed=config.data.synthetic_seed, cache=config.data.synthetic_cache)
     model = RgbNetwork(network, frames, image).eval()
     inputs = clips[:, 0] if image else clips
     facts = {
-        "vreid_fast": __version__, "sha256": _sha256(arguments.checkpoint), "network": config.network.network,
+        "vreid_fast": __version__, "sha256": sha256_of(arguments.checkpoint), "network": config.network.network,
         "which": arguments.network,
         "statistics": WHOLE if arguments.camera is None else f"of camera {arguments.camera}",
         "frames": 1 if image else frames, "height": config.clip.height, "width": config.clip.width,
@@ -124,26 +126,27 @@ def export(arguments: argparse.Namespace) -> None:
         file.write(content)
     named = "images (B, 3, H, W)" if image else f"clips (B, {frames}, 3, H, W)"
     say(f"{out}: {named} of {config.clip.height}x{config.clip.width}, {len(content) / 1e6:.1f} MB")
-    say(f"tried with {', '.join(map(str, BATCHES))} of {arguments.data or config.data.target}: error {worst:.1e}")
+    say(f"tried with {', '.join(map(str, BATCHES))} of {spec}: error {worst:.1e}")
 
 
-def real_clips(spec: str, config) -> Tensor:
+def real_clips(spec: str, protocol: Protocol, *, seed: int, cache: str | None) -> Tensor:
     """(64, T, 3, H, W) float32 RGB from 0 to 255, of the first tracklets of a data set; few are repeated.
+
+    Args:
+        protocol: how clips are taken and read, on the CPU in float32.
+        seed, cache: of synthetic people, as of `read_dataset`.
 
     Raises:
         InputError: the data cannot be read.
     """
-    data = config.data
     try:
-        tracklets = distinct(read_dataset(spec, seed=data.synthetic_seed, cache=data.synthetic_cache))[: max(BATCHES)]
+        tracklets = distinct(read_dataset(spec, seed=seed, cache=cache))[: max(BATCHES)]
     except InputError as error:
         raise InputError(f"{error}; name other tracklets to try the model with: --data SPEC") from error
     if not tracklets:
         raise InputError(f"{spec}: no tracklets to try the model with; name others: --data SPEC")
-    reading = reading_options(config, Precision("fp32", torch.device("cpu")))
-    protocol = make_protocol(config, reading)
     plan = TestPlan([len(tracklet) for tracklet in tracklets], protocol.frames, batch=max(BATCHES))
-    with Loader([Stream(tracklets, plan)], reading) as loader:
+    with Loader([Stream(tracklets, plan)], protocol.reading) as loader:
         clips = torch.cat([batch.clips for (batch,) in loader])
     rgb = clips * torch.tensor(IMAGENET_STD).view(3, 1, 1) + torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
     return rgb[list(islice(cycle(range(len(rgb))), max(BATCHES)))].clamp(0, 255)
@@ -202,11 +205,6 @@ def compare(model: RgbNetwork, run: Callable[[Tensor], Tensor], inputs: Tensor) 
     if (ours.topk(nearest.shape[1]).values - nearest).abs().max() > CLOSE:
         raise Failed(f"the {TOP} nearest by the model's vectors are others than by the network's; no file is left")
     return worst
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ from .device import Precision, choose_device
 from .errors import Diverged, InputError, exit_code
 from .evaluation.cameras import EACH, WHOLE, statistics_for
 from .evaluation.embed import embed
-from .extraction.features import FORMATS, TABLES, VERSION, Row
+from .extraction.features import FORMATS, VERSION
 from .extraction.rows import rows_of
+from .extraction.table import TABLES, Row
 from .extraction.writer import FeatureWriter
-from .files import with_home
+from .files import sha256_of, with_home
 from .report import bad_frames_list
 from .terminal import progress_bar, say
 from .training.build import load_network, make_protocol, reading_options
@@ -95,7 +96,7 @@ def extract(arguments: argparse.Namespace) -> None:
     reading = reading_options(config, precision)
     protocol = make_protocol(config, reading)
     facts = {
-        "version": VERSION, "checkpoint": str(arguments.checkpoint), "sha256": _sha256(arguments.checkpoint),
+        "version": VERSION, "checkpoint": str(arguments.checkpoint), "sha256": sha256_of(arguments.checkpoint),
         "network": config.network.network, "trunk": config.network.trunk, "which": arguments.network,
         "method": config.stages.method, "width": network.width, "frames": protocol.frames, "clips": protocol.clips,
         "size": list(reading.size), "precision": precision.name, "distance": protocol.distance,
@@ -131,11 +132,6 @@ def extract(arguments: argparse.Namespace) -> None:
     print(bad_frames_list(reading.bad_frames.report()), end="")
     seconds = time.perf_counter() - started
     say(f"{arguments.out}: {len(rows):,} vectors of {network.width}, {wanted:,} made in {seconds:.1f} s")
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(rows: list[Row]) -> str:

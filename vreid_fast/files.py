@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import io
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from vreid_fast.errors import InputError
 from vreid_fast.rights import take_over
@@ -26,13 +28,19 @@ POINTERS = (
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write, PATH.partial, that takes the place of PATH when the block ends.
 
-    A crash, a full disk or an error in the block leaves the old file or the new one at PATH, never a part.
+    A crash, a full disk or an error in the block leaves the old file or the new one at PATH, never a part. A link
+    stays, and what it leads to is replaced; a terminal or a pipe, as /dev/stdout, is written to.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; the old file stays. It names PATH and what was
             written; also where what writes in the block made another error of it, as torch does.
     """
     path = Path(path)
+    if _is_stream(path):
+        with open(path, "wb") as stream:
+            yield stream
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     partial = path.with_name(path.name + ".partial")
     file = None
     try:
@@ -95,6 +103,27 @@ def append_text(path: str | Path, text: str) -> None:
         raise _named(error, Path(path), 0) from error
 
 
+def write_rows(file: TextIO, rows: Iterable[Sequence]) -> None:
+    """Write rows of cells as CSV that csv.reader reads as they were; the file was opened with newline="".
+
+    Python's writer leaves a carriage return without quotes, and its reader ends the row there: such rows are quoted.
+    """
+    plain, quoted = (csv.writer(file, lineterminator="\n", quoting=way) for way in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    for row in rows:
+        (quoted if any(isinstance(cell, str) and "\r" in cell for cell in row) else plain).writerow(row)
+
+
+def check_all_writable(wanted: Iterable[tuple[str, str | Path | None, tuple[bytes, ...]]]) -> None:
+    """`check_writable` of several (option, path or None, begins); none may be another's file."""
+    there: dict[str, str] = {}
+    for option, path, begins in wanted:
+        if path:
+            check_writable(option, path, begins)
+            other = there.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise InputError(f"{option} {path}: is the file of {other} too; give it another name")
+
+
 def check_writable(option: str, path: str | Path, begins: tuple[bytes, ...]) -> None:
     """InputError unless a file can be written, before the work is done that it is for; what is there stays.
 
@@ -106,7 +135,7 @@ def check_writable(option: str, path: str | Path, begins: tuple[bytes, ...]) -> 
     """
     path = Path(path)
     there = os.path.lexists(path)
-    if there and path.exists() and not path.is_file() and not path.is_dir():
+    if _is_stream(path):
         return  # a terminal or a pipe: opening it could wait, or be seen at its other end
     try:
         with open(path, "ab"):
@@ -120,6 +149,17 @@ def check_writable(option: str, path: str | Path, begins: tuple[bytes, ...]) -> 
             head = file.read(max(map(len, begins)))
         if not head.startswith(begins):
             raise InputError(f"{option} {path}: is there and something else, which would be lost; choose another name")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is there and neither a file nor a folder: a terminal, a pipe, a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def sha256_of(path: str | Path) -> str:
+    """That of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def absence(path: str | Path) -> str | None:

@@ -249,6 +249,7 @@ def test_names_that_ffmpeg_takes_for_protocols(video, tracks, tmp_path, monkeypa
     "option, message",
     [
         (["--size", "128"], "wanted HEIGHTxWIDTH such as 256x128, found 128"),
+        (["--size", "10x70000"], "wanted at most 65,500 pixels a side, found 10x70000"),
         (["--padding", "-0.1"], "wanted 0 to 100, found -0.1"),
         (["--padding", "inf"], "wanted 0 to 100, found inf"),
         (["--padding", "1e308"], "wanted 0 to 100, found 1e308"),
@@ -346,3 +347,14 @@ def test_the_name_of_a_recording(video, tracks, tmp_path, name):
     with pytest.raises(SystemExit):
         run(crop, video, tracks, tmp_path / "out", "--recording", name)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["gate\r1.avi", "gate\n1.avi", 'gate,"1".avi', os.fsdecode(b"gate\xff.avi")])
+def test_recordings_of_any_name_make_a_table_that_can_be_read(video, tracks, tmp_path, name):
+    """A carriage return ended a row, and the whole data set could not be read; what is no UTF-8 was a traceback."""
+    os.link(video, tmp_path / name)
+    for camera in (1, 2):
+        assert run(crop, tmp_path / name, tracks, tmp_path / "out", "--camera", camera) == 0
+    data = read_dataset(f"folder:{tmp_path / 'out'}")
+    videos = {tracklet.sighting.video for tracklet in data.train}
+    assert videos == {f"{tmp_path / name}".encode(errors="backslashreplace").decode()}

@@ -139,7 +139,15 @@ def test_options_that_do_not_hold(tmp_path, options, message):
 
 
 @pytest.mark.parametrize(
-    "options", [["--size", "63x32"], ["--size", "64"], ["--shard_size", "1T"], ["--gop", "0"], ["--threads", "0"]]
+    "options",
+    [
+        ["--size", "63x32"],
+        ["--size", "64"],
+        ["--shard_size", "1T"],
+        ["--gop", "0"],
+        ["--gop", "9999999999"],
+        ["--threads", "0"],
+    ],
 )
 def test_words_that_are_no_options(tmp_path, options, capsys):
     with pytest.raises(SystemExit):

@@ -146,3 +146,9 @@ def test_sightings_of_a_pack_that_do_not_agree(content, video, tmp_path):
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(facts | {"digest": description_digest(facts)}))
     with pytest.raises(InputError, match=r"sightings.json: does not agree"):
         read_dataset(spec)
+
+
+def test_a_time_that_no_calendar_has():
+    seen = Sighting("cam.mp4", 0, 50, 25.0, datetime.max)
+    with pytest.raises(InputError, match="cam.mp4: frame 50 at 25 frames a second from 9999.* is beyond the year 9999"):
+        seen.ends  # noqa: B018

@@ -6,7 +6,7 @@ import torch
 from vreid_fast.data import read_dataset
 from vreid_fast.data.reading.loader import ReadingOptions
 from vreid_fast.device import Precision
-from vreid_fast.evaluation.embed import Protocol, embed
+from vreid_fast.evaluation.embed import Protocol, embed, evaluating
 from vreid_fast.models import build, camera_statistics, using_statistics
 
 CPU = Precision("fp32", torch.device("cpu"))
@@ -39,3 +39,11 @@ def test_each_tracklet_is_embedded_with_the_statistics_of_its_camera(data):
     assert not torch.allclose(plain, other)
     for row, tracklet in enumerate(tracklets):
         torch.testing.assert_close(found[row], (plain, other)[tracklet.camera][row])
+
+
+def test_after_an_error_the_network_is_in_the_mode_it_was_in():
+    network = torch.nn.Linear(1, 1).train()
+    with pytest.raises(KeyError), evaluating(network):
+        assert not network.training
+        raise KeyError
+    assert network.training

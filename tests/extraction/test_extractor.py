@@ -75,7 +75,7 @@ def test_a_cameras_own_statistics(data, plus_run):
     path = read_dataset(data["target"]).query[0].frames.folder
     plain, first, second = (vreid_fast.Extractor(plus_run / "last.pt", "student", "cpu", c)(path) for c in (None, 0, 1))
     assert not torch.allclose(plain, first, atol=1e-2) and not torch.allclose(first, second, atol=1e-2)
-    with pytest.raises(InputError, match=r"camera 7: .*last.pt has statistics of cameras for those of 0, 1; leave"):
+    with pytest.raises(InputError, match=r"camera 7: .*last.pt has statistics of the cameras 0, 1; leave"):
         vreid_fast.Extractor(plus_run / "last.pt", camera=7)
 
 
@@ -91,8 +91,10 @@ def test_what_cannot_be_taken(extractor, paper_run, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty holds no images"):
         extractor([tmp_path / "empty"])
-    with pytest.raises(InputError, match="camera 0: .* has statistics of cameras for none"):
+    with pytest.raises(InputError, match="camera 0: .* has statistics of no cameras"):
         vreid_fast.Extractor(paper_run / "last.pt", camera=0)
+    with pytest.raises(ValueError, match="network must be student or teacher, got 'Teacher'"):
+        vreid_fast.Extractor(paper_run / "last.pt", "Teacher")  # was the teacher, or a traceback
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,11 @@ def test_what_cannot_be_taken(extractor, paper_run, tmp_path):
         ([np.zeros((2, 32, 16, 3), np.float32)], r"item 0: wanted frames \(T, H, W, 3\) uint8 RGB, got .* float32"),
         ([np.zeros((2, 3, 32, 16), np.uint8)], r"item 0: wanted frames .* got one \(3, 32, 16\) uint8"),
         ([np.zeros((0, 32, 16, 3), np.uint8)], r"item 0: wanted frames"),
-        (torch.zeros(2, 2, 32, 16, 3), r"wanted a tensor \(N, T, 3, H, W\), got \(2, 2, 32, 16, 3\)"),
+        (torch.zeros(2, 2, 32, 16, 3), r"wanted a tensor \(N, T, 3, 32, 16\) of floats, got \(2, 2, 32, 16, 3\)"),
+        (
+            torch.zeros(2, 2, 3, 20, 16),
+            r"wanted a tensor \(N, T, 3, 32, 16\) of floats, got \(2, 2, 3, 20, 16\); uint8",
+        ),
         (torch.zeros(2, 2, 32, 16, 3, dtype=torch.uint8), r"wanted a tensor \(N, T, 3, H, W\)"),
         (torch.full((1, 2, 3, 32, 16), 128.0), "must be normalised .* got values up to 128; give uint8"),
         (torch.full((1, 2, 3, 32, 16), torch.nan), "must be normalised"),

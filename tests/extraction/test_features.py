@@ -12,8 +12,9 @@ from vreid_fast.data import Dataset, Tracklet, read_dataset
 from vreid_fast.data.sighting import Sighting
 from vreid_fast.data.tracklets import FramePaths
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import COLUMNS, Row, read_features, read_table, write_csv
+from vreid_fast.extraction.features import read_features
 from vreid_fast.extraction.rows import rows_of
+from vreid_fast.extraction.table import COLUMNS, Row, read_table, write_csv
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 def test_a_folder_is_read(folder):
     features = read_features(folder)
-    assert features.vectors().tolist() == [[0] * 4, [0] * 4, [1] * 4] and features.cameras is None
+    assert features.vectors().tolist() == [[0] * 4, [0] * 4, [1] * 4]
 
 
 def change(folder, **facts):
@@ -48,7 +49,7 @@ def change(folder, **facts):
         (lambda f: change(f, width="4"), "extract.json: not what extract wrote"),
         (lambda f: change(f, shard=0), "extract.json: not what extract wrote"),
         (lambda f: change(f, dtype="int8"), "extract.json: not what extract wrote"),
-        (lambda f: change(f, width=5), "wanted 2 x 5 of float32, found 2 x 4 of float32; extract again"),
+        (lambda f: change(f, width=5), "wanted 2 x 5 of float32, found 2 x 4 of float32; delete this file, and the"),
         (lambda f: (f / "extract.json").write_text("[]"), "extract.json: not what extract wrote"),
         (lambda f: (f / "extract.json").unlink(), "no extract.json in it; wanted a folder that"),
         (lambda f: (f / "tracklets.csv").unlink(), "no tracklets.csv in it"),
@@ -68,7 +69,7 @@ def test_folders_that_do_not_hold(folder, harm, wrong):
 
 def test_vectors_that_are_not_finite_are_named(folder):
     save_file({"features": np.array([[0, 1, 2, np.nan]], np.float32)}, folder / "features-00001.safetensors")
-    with pytest.raises(InputError, match="the vector of walk2 is not finite; extract it again"):
+    with pytest.raises(InputError, match="the vector of walk2 is not finite; delete this file, and the"):
         read_features(folder).vectors()
 
 
@@ -99,3 +100,54 @@ def test_pieces_of_a_video_are_numbered_and_times_are_kept():
     assert [row.path for row in rows] == ["a.mp4#1", "a.mp4#2", "b"] and rows[2].name == "b"
     assert (rows[2].split, rows[2].video, rows[2].first_frame) == ("query|gallery", "cam.mp4", 25)
     assert (rows[2].start, rows[2].end) == (datetime(2026, 5, 4, 8, 0, 1), datetime(2026, 5, 4, 8, 0, 2))
+
+
+def test_names_with_any_line_end_come_back(tmp_path):
+    rows = [Row(0, "a\rb"), Row(1, "c\r\nd", video="e\rf"), Row(2, "g\nh\x85")]
+    write_csv(rows, tmp_path / "tracklets.csv")
+    assert read_table(tmp_path / "tracklets.csv") == rows
+
+
+def test_a_row_that_was_cut_off_is_refused(folder):
+    table = folder / "tracklets.csv"
+    table.write_text(table.read_text()[:-10])
+    with pytest.raises(InputError, match="tracklets.csv: not a table that extract wrote .row 2 has 2 cells, wanted 10"):
+        read_features(folder)
+
+
+@pytest.mark.parametrize(
+    "columns, wrong",
+    [
+        ({"row": [0], "path": ["a"]}, "columns row, path, wanted row, path, camera"),
+        ({column: [1] if column == "row" else [None] for column in COLUMNS}, "rows are not numbered"),
+    ],
+)
+def test_other_parquet_tables_are_refused(tmp_path, columns, wrong):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table(columns), tmp_path / "tracklets.parquet")
+    with pytest.raises(InputError, match=f"not a table that extract wrote .{wrong}"):
+        read_table(tmp_path / "tracklets.parquet")
+
+
+def test_files_of_other_tensors(folder):
+    save_file({"vectors": np.zeros((1, 4), np.float32)}, folder / "features-00001.safetensors")
+    with pytest.raises(InputError, match="features-00001.safetensors: has no features; delete this file, and the same"):
+        read_features(folder).vectors()
+    with pytest.raises(InputError, match="cameras.safetensors: is missing, extracting was stopped"):
+        read_features(folder).cameras  # noqa: B018
+    known = {"cameras": np.array([1]), "counts": np.array([3]), "means": np.zeros((1, 4), np.float32)}
+    save_file(known, folder / "cameras.safetensors")
+    with pytest.raises(InputError, match="cameras.safetensors: has no deviations; delete this file"):
+        read_features(folder).cameras  # noqa: B018
+    for harm in ({"deviations": np.zeros((1, 5), np.float32)}, {"cameras": np.array([2])}):
+        save_file({"deviations": np.zeros((1, 4), np.float32), **known, **harm}, folder / "cameras.safetensors")
+        with pytest.raises(InputError, match="cameras.safetensors: is of other cameras or vectors than the folder has"):
+            read_features(folder).cameras  # noqa: B018
+
+
+def test_numbered_pieces_take_no_name_that_is_there():
+    names = ["a.mp4", "a.mp4", "a.mp4#1", "b//c.mp4", "b/c.mp4"]
+    pieces = [Tracklet(range(8), camera=1, video=f"/d/{name}") for name in names]
+    paths = [row.path for row in rows_of(Dataset("folder:/d", pieces, [], []))[1]]
+    assert paths == ["a.mp4#2", "a.mp4#3", "a.mp4#1", "b/c.mp4#1", "b/c.mp4#2"]

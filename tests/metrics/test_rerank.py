@@ -129,3 +129,11 @@ def test_refuses_knobs_out_of_range(knobs):
 def test_refuses_two_widths():
     with pytest.raises(ValueError, match="same width D, got 4 and 3"):
         rerank(torch.eye(4), torch.eye(3))
+
+
+@pytest.mark.parametrize("length", [1e-38, 1e-20, 1e20, 1e37])
+def test_what_is_common_does_not_depend_on_the_length(length):
+    """Beyond float32's range of squares all were NaN, or 0."""
+    features = torch.randn(60, 16, generator=torch.manual_seed(0))
+    wanted = rerank(features[:10], features[10:])
+    torch.testing.assert_close(rerank(features[:10] * length, features[10:] * length), wanted, rtol=0, atol=1e-5)

@@ -35,6 +35,9 @@ def test_nothing_is_lifted_in_empty_sets():
     [
         ({"scores": [[-0.5]]}, "scores must be at least 0, got -0.5"),
         ({"scores": [[torch.nan]]}, "scores must be finite"),
+        ({"query_times": [torch.nan]}, "query_times and gallery_times must be finite"),
+        ({"gallery_times": [torch.inf]}, "query_times and gallery_times must be finite"),
+        ({"floor": torch.inf}, "floor at least 0, got"),
         ({"query_times": [0, 1]}, r"query_times must be \(1,\), got \(2,\)"),
         ({"neighbours": 0}, "neighbours must be above 0"),
         ({"spread": 0.0}, "spread and neighbours must be above 0"),

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 
 from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.search.__main__ import main
-from vreid_fast.search.index import SearchIndex
+from vreid_fast.search.folder import read_index, write_index
 
 pytest.importorskip("faiss")
 
@@ -51,7 +52,7 @@ def test_a_tracklet_of_the_index(home, capsys):
     found = answers("--tracklet", "0003C1T0", "--top", 30)
     assert len(found) == 23 and "0003C1T0" not in [row["path"] for row in found]
     similar = [float(row["similarity"]) for row in found]
-    index = SearchIndex.load(home / "index")
+    index = read_index(home / "index")
     asked = next(row.row for row in index.rows if row.path == "0003C1T0")
     unit = index.unit_vectors(np.arange(24))
     assert (
@@ -153,10 +154,10 @@ def test_the_page_in_a_browser(home, width, dark):
 
 
 def test_hostile_names_are_escaped(story, tmp_path, monkeypatch):
-    index = SearchIndex.load(story / "index")
+    index = read_index(story / "index")
     names = ["<script>alert(1)</script>", "=cmd|'/C calc'!A0", "@x", "-1+1"]
     index.rows[:4] = [type(row)(**{**vars(row), "path": name}) for row, name in zip(index.rows, names)]
-    index.save(tmp_path / "index")
+    write_index(index, tmp_path / "index")
     monkeypatch.chdir(tmp_path)
     assert query("--tracklet", "0003C1T0", "--top", 30, "--html", "answer.html", "--csv", "answers.csv") == 0
     assert "<script" not in (tmp_path / "answer.html").read_text()
@@ -167,9 +168,9 @@ def test_hostile_names_are_escaped(story, tmp_path, monkeypatch):
 
 
 def test_pictures_that_are_gone_leave_a_note(story, tmp_path, monkeypatch, capsys):
-    index = SearchIndex.load(story / "index")
+    index = read_index(story / "index")
     index.facts["sources"][0]["data"] = "folder:/nowhere"
-    index.save(tmp_path / "index")
+    write_index(index, tmp_path / "index")
     monkeypatch.chdir(tmp_path)
     assert query("--tracklet", "0003C1T0", "--html", "answer.html") == 0
     assert "note: no pictures of folder:/nowhere: " in capsys.readouterr().out
@@ -189,7 +190,7 @@ def test_forgetting(home, capsys):
     assert "index: 2 tracklets forgotten, 22 remain" in said and "note: their vectors are still in " in said
     assert main(["forget", "index", "--camera", "1", "--from", "2026-05-04T08:00:20"]) == 0
     assert main(["forget", "index", "--camera", "1"]) == 0
-    assert {row.camera for row in SearchIndex.load(home / "index").rows} == {0}
+    assert {row.camera for row in read_index(home / "index").rows} == {0}
     assert "none of the index's 12 tracklets is meant" in refused(capsys, "forget", "index", "--camera", 7)
     assert "wanted what to forget: --tracklet, --camera" in refused(capsys, "forget", "index")
     assert main(["forget", "index", "--camera", "0"]) == 0
@@ -267,3 +268,51 @@ def test_help_needs_no_faiss():
     code = "import sys; sys.modules['faiss'] = None; from vreid_fast.search.__main__ import main; main(['query', '-h'])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 0 and "--other_cameras" in ran.stdout, ran.stderr
+
+
+def test_page_and_table_are_two_files(home, capsys):
+    error = refused(capsys, "query", "index", "--tracklet", "0003C1T0", "--html", "answer", "--csv", "./answer")
+    assert "--csv ./answer: is the file of --html too; give it another name" in error
+
+
+def test_cameras_below_zero(home, capsys):
+    index = read_index(home / "index")
+    index.rows = [replace(row, camera=-1 - row.camera) for row in index.rows]
+    write_index(index, home / "index")
+    found = answers("--tracklet", "0003C1T0", "--camera", "-1")
+    assert len(found) == 12 and {row["camera"] for row in found} == {"-1"}
+    assert len(answers("--tracklet", "0003C1T0", "--not_camera", "-1", "--top", 30)) == 11
+
+
+def test_several_folders_are_no_pictures_of_one_person(story, home, capsys):
+    """Of each the first image alone was taken."""
+    folders = [story / "my_cameras" / name for name in ("0003C1T0", "0003C1T1")]
+    error = refused(capsys, "query", "index", "--pictures", *folders)
+    assert "0003C1T0: wanted images where several are named, found 3 frames in it; name one folder" in error
+
+
+def test_an_index_of_one_tracklet(home, capsys):
+    names = [row.path for row in read_index(home / "index").rows]
+    assert main(["forget", "index", "--tracklet", *names[1:]]) == 0
+    error = refused(capsys, "query", "index", "--tracklet", names[0])
+    assert "nobody else is in the index: it has 1 tracklet; add features to it" in error
+
+
+def test_pictures_of_others_that_lie_there_by_now_are_not_shown(home, capsys):
+    index = read_index(home / "index")
+    index.rows = [replace(row, identity=77, first_frame=row.first_frame + (row.row % 2)) for row in index.rows]
+    write_index(index, home / "index")
+    asked = next(row.row for row in index.rows if row.path == "0003C1T0")
+    assert query("--tracklet", "0003C1T0", "--top", 23, "--html", "answer.html") == 0
+    assert Text((home / "answer.html").read_text()).tags.count("img") == 3 * 12
+    assert "has another tracklet there by now" in capsys.readouterr().out and asked % 2 in (0, 1)
+
+
+def test_a_network_that_is_scored_by_another_distance_is_told(story, home, capsys):
+    shutil.copytree(story / "features", "features")
+    path = home / "features" / "extract.json"
+    path.write_text(path.read_text().replace('"distance": "cosine"', '"distance": "dot"'))
+    assert main(["index", "features", "--out", "other"]) == 0
+    assert "note: features: its network is scored by another distance, dot; an index compares by the" in (
+        capsys.readouterr().out
+    )

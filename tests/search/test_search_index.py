@@ -13,10 +13,12 @@ from full_disk import largest_file
 from safetensors.numpy import load_file, save_file
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import Row, read_features, write_csv
+from vreid_fast.extraction.features import read_features
+from vreid_fast.extraction.table import Row, write_csv
 from vreid_fast.extraction.writer import of_cameras
 from vreid_fast.metrics import camera_standardise
 from vreid_fast.search.filters import Filter
+from vreid_fast.search.folder import read_index, write_index
 from vreid_fast.search.index import SearchIndex
 from vreid_fast.search.question import of_index
 from vreid_fast.search.scale import compared
@@ -79,8 +81,8 @@ def cosines(vectors):
     "kind, dtype", [("flat", "float32"), ("flat", "float16"), ("hnsw", "float32"), ("hnsw", "float16")]
 )
 def test_the_nearest_by_cosine(features, vectors, tmp_path, kind, dtype):
-    SearchIndex.of(features, kind, dtype).save(tmp_path / "index")
-    index = SearchIndex.load(tmp_path / "index")
+    write_index(SearchIndex.of(features, kind, dtype), tmp_path / "index")
+    index = read_index(tmp_path / "index")
     wanted = cosines(vectors)
     similar, rows = index.search(index.unit_vectors([5, 80]), 10)
     for asked, found, near in zip((5, 80), similar, rows):
@@ -131,8 +133,8 @@ def test_cells_that_are_looked_into_do_not_grow_with_one_row_left_out(archive):
 def test_cameras_are_standardised_as_by_the_metric(features, vectors, tmp_path):
     cameras = np.arange(300) % 3
     index = SearchIndex.of(features, standardise=True)
-    index.save(tmp_path / "index")
-    index = SearchIndex.load(tmp_path / "index")
+    write_index(index, tmp_path / "index")
+    index = read_index(tmp_path / "index")
     wanted = camera_standardise(vectors, cameras, vectors, cameras).numpy()
     np.testing.assert_allclose(index.unit_vectors(np.arange(300)), compared(wanted, [None] * 300, None), atol=1e-4)
     assert index.standardise == "camera"
@@ -211,31 +213,31 @@ def test_features_of_another_kind_are_refused(features, vectors, tmp_path, facts
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
 def test_what_is_forgotten_is_gone(features, tmp_path, kind):
     index = SearchIndex.of(features, kind)
-    index.save(tmp_path / "index")
+    write_index(index, tmp_path / "index")
     gone = np.arange(300) % 3 == 1
     kept = index.unit_vectors(np.flatnonzero(~gone))
     index.forget(gone)
-    index.save(tmp_path / "index")
-    index = SearchIndex.load(tmp_path / "index")
+    write_index(index, tmp_path / "index")
+    index = read_index(tmp_path / "index")
     assert len(index.rows) == 200 == index.vectors.ntotal and index.rows[1].path == "a/walk2"
     np.testing.assert_allclose(index.unit_vectors(np.arange(200)), kept, atol=1e-6)
     assert "walk1\n" not in (tmp_path / "index" / "tracklets.csv").read_text()
     index.forget(np.ones(200, bool))
-    index.save(tmp_path / "index")
-    assert SearchIndex.load(tmp_path / "index").rows == []
+    write_index(index, tmp_path / "index")
+    assert read_index(tmp_path / "index").rows == []
 
 
 def test_files_are_whole_or_as_they_were(features, tmp_path):
-    SearchIndex.of(features).save(tmp_path / "index")
+    write_index(SearchIndex.of(features), tmp_path / "index")
     before = {path.name: path.read_bytes() for path in (tmp_path / "index").iterdir()}
-    index = SearchIndex.load(tmp_path / "index")
+    index = read_index(tmp_path / "index")
     with largest_file(2000), pytest.raises((InputError, OSError)):
-        index.save(tmp_path / "index")
+        write_index(index, tmp_path / "index")
     assert {path.name: path.read_bytes() for path in (tmp_path / "index").iterdir()} == before
     assert sorted(os.listdir(tmp_path)) == ["features", "index"]
     (tmp_path / "index" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="index: holds something else than an index"):
-        index.save(tmp_path / "index")
+        write_index(index, tmp_path / "index")
 
 
 @pytest.mark.parametrize(
@@ -252,20 +254,20 @@ def test_files_are_whole_or_as_they_were(features, tmp_path):
     ],
 )
 def test_an_index_that_is_damaged(features, tmp_path, harm, wrong):
-    SearchIndex.of(features).save(tmp_path / "index")
+    write_index(SearchIndex.of(features), tmp_path / "index")
     harm(tmp_path / "index")
     with pytest.raises(InputError, match=wrong):
-        SearchIndex.load(tmp_path / "index")
+        read_index(tmp_path / "index")
 
 
 def test_an_index_that_is_older_than_its_features(features, tmp_path):
-    SearchIndex.of(features).save(tmp_path / "index")
+    write_index(SearchIndex.of(features), tmp_path / "index")
     facts = json.loads((features.folder / "extract.json").read_text())
     (features.folder / "extract.json").write_text(json.dumps(facts | {"clips": "all"}))
     with pytest.raises(InputError, match="the index is older than its features, .*features; make it again"):
-        SearchIndex.load(tmp_path / "index")
+        read_index(tmp_path / "index")
     shutil.rmtree(features.folder)  # features that are gone are no reason
-    assert len(SearchIndex.load(tmp_path / "index").rows) == 300
+    assert len(read_index(tmp_path / "index").rows) == 300
 
 
 def test_vectors_that_are_not_finite_are_named(features):
@@ -282,3 +284,61 @@ def test_vectors_of_zero_and_one_row(tmp_path):
     index = SearchIndex.of(features)
     assert index.search(index.unit_vectors([0]), 5)[1].tolist() == [[0]]
     assert stat.S_ISDIR((tmp_path / "f").stat().st_mode)
+
+
+def test_data_that_has_grown_is_not_added_a_second_time(features, vectors, tmp_path):
+    """Its tracklets would answer twice, and could not be asked for: two have each path."""
+    index = SearchIndex.of(features, "hnsw", "float16")
+    grown = write_features(tmp_path / "grown", np.concatenate([vectors, vectors[:4] + 1]), [n % 3 for n in range(304)])
+    facts = json.loads((grown.folder / "extract.json").read_text()) | {"table_sha256": "grown"}
+    (grown.folder / "extract.json").write_text(json.dumps(facts))
+    labelled = [replace(row, identity=row.row, split="query") for row in grown.rows]
+    write_csv(labelled, grown.folder / "tracklets.csv")
+    with pytest.raises(InputError, match="grown: 300 of its 304 tracklets are in the index already, such as a/walk0"):
+        index.add(read_features(grown.folder))
+    assert len(index.rows) == index.vectors.ntotal == 300
+
+
+def test_other_people_in_a_folder_of_the_same_name_are_added(features, vectors, tmp_path):
+    index = SearchIndex.of(features)
+    facts = {"table_sha256": "tuesday"}
+    cameras = [n % 3 for n in range(20)]
+    index.add(write_features(tmp_path / "tuesday", np.flip(vectors, 0)[:20], cameras, **facts))
+    assert len(index.rows) == 320
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_index_that_was_emptied_takes_features(features, tmp_path, kind, dtype):
+    index = SearchIndex.of(features, kind, dtype)
+    index.forget(np.ones(300, bool))
+    write_index(index, tmp_path / "index")
+    index = read_index(tmp_path / "index")
+    index.add(features)
+    assert index.search(index.unit_vectors([7]), 1)[1].tolist() == [[7]]
+    assert kind != "ivf" or index.vectors.nlist == SearchIndex.of(features, kind).vectors.nlist
+
+
+def test_two_that_change_an_index_at_the_same_time_lose_nothing(features, tmp_path):
+    write_index(SearchIndex.of(features), tmp_path / "index")
+    one, other = read_index(tmp_path / "index"), read_index(tmp_path / "index")
+    one.forget(np.arange(300) == 3)
+    write_index(one, tmp_path / "index")
+    other.forget(np.arange(300) == 4)
+    with pytest.raises(InputError, match="index: was changed by something else meanwhile, and is as that left it; do"):
+        write_index(other, tmp_path / "index")
+    with pytest.raises(InputError, match="index: was changed by something else meanwhile"):
+        write_index(SearchIndex.of(features), tmp_path / "index")  # made while there was none
+    assert "a/walk3" not in [row.path for row in read_index(tmp_path / "index").rows]
+    assert sorted(os.listdir(tmp_path)) == ["features", "index"]
+    one.forget(np.arange(299) == 3)
+    write_index(one, tmp_path / "index")  # its own writing is none of something else
+    assert len(read_index(tmp_path / "index").rows) == 298
+
+
+def test_cameras_are_not_standardised_without_what_is_known_of_them(features):
+    """Of features whose extraction stopped just before the end; all cameras were taken for one without a word."""
+    (features.folder / "cameras.safetensors").unlink()
+    with pytest.raises(InputError, match="cameras.safetensors: is missing, extracting was stopped; the same command"):
+        SearchIndex.of(features, standardise=True)
+    assert SearchIndex.of(features).scale is None

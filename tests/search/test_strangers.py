@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vreid_fast.extraction.features import Row
+from vreid_fast.extraction.table import Row
 from vreid_fast.search import strangers
 from vreid_fast.search.strangers import share_as_alike, similarities, two_people
 

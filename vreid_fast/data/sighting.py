@@ -51,7 +51,13 @@ class Sighting:
     def _at(self, frame: int) -> datetime | None:
         if self.start is None or self.fps is None:
             return None
-        return self.start + timedelta(seconds=frame / self.fps)
+        try:
+            return self.start + timedelta(seconds=frame / self.fps)
+        except OverflowError:
+            raise InputError(
+                f"{self.video}: frame {frame} at {self.fps:g} frames a second from {self.start.isoformat()} on is "
+                "beyond the year 9999; correct the start or the frames a second"
+            ) from None
 
 
 def read_clock(where: str, word: str) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from vreid_fast.data.cameras import POOL
 from vreid_fast.errors import InputError
 from vreid_fast.models import CameraStatistics
 
@@ -37,12 +38,13 @@ def statistics_for(
             "batch-norm statistics of the run's cameras are of no use before others; those of its whole target serve. "
             "If these are the run's cameras, on another day, say --same_cameras"
         ]
-    known = ", ".join(map(str, sorted(statistics)))
-    strange = sorted({-1 if camera is None else camera for camera in cameras} - statistics.keys())
+    known = ", ".join(map(str, sorted(statistics.keys() - {POOL})))
+    few = " and of those of few tracklets together" if POOL in statistics else ""
+    strange = sorted(set(cameras) - statistics.keys(), key=lambda camera: (camera is not None, camera))
     if strange:
-        named = ", ".join("one that is not named" if camera == -1 else str(camera) for camera in strange[:5])
+        named = ", ".join("one that is not named" if camera is None else str(camera) for camera in strange[:5])
         raise InputError(
-            f"--same_cameras: the data has camera {named}, the checkpoint statistics of {known}; number the cameras as "
-            "in the run, or leave it out"
+            f"--same_cameras: the data has camera {named}, the checkpoint statistics of {known}{few}; number the "
+            "cameras as in the run, or leave it out"
         )
     return statistics, []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vreid_fast import ranks
 from vreid_fast.data import Tracklet
@@ -70,31 +71,29 @@ def embed(
     """
     at_once = 1 if precision.device.type == "cpu" else AT_ONCE
     sums, counts = torch.zeros(len(tracklets), network.width), torch.zeros(len(tracklets), 1)
-    was_training = network.training
-    network.eval()
-    for camera in dict.fromkeys(tracklet.camera if statistics else None for tracklet in tracklets):
-        here = [row for row, tracklet in enumerate(tracklets) if not statistics or tracklet.camera == camera]
-        if not (here := ranks.share(here)):
-            continue
-        chosen = [tracklets[row] for row in here]
-        plan = TestPlan(
-            [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips,
-            stride=protocol.stride, half=half,
-        )  # fmt: skip
-        own = statistics.get(camera) if statistics and camera is not None else None
-        with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:
-            embedded: list[tuple[Tensor, Tensor, Tensor]] = []
-            for (batch,) in loader:
-                clips, frames = batch.clips.shape[:2]
-                shares = torch.full((clips, 1), frames / protocol.frames)  # a clip of fewer frames counts for less
-                with precision.cast():
-                    embedded.append((batch.tracklets, network.describe(batch.clips).to(sums.dtype), shares))
-                if progress:
-                    progress(clips)
-                if len(embedded) == at_once:
-                    _add(embedded, torch.tensor(here), sums, counts)
-            _add(embedded, torch.tensor(here), sums, counts)
-    network.train(was_training)
+    with evaluating(network):
+        for camera in dict.fromkeys(tracklet.camera if statistics else None for tracklet in tracklets):
+            here = [row for row, tracklet in enumerate(tracklets) if not statistics or tracklet.camera == camera]
+            if not (here := ranks.share(here)):
+                continue
+            chosen = [tracklets[row] for row in here]
+            plan = TestPlan(
+                [len(tracklet) for tracklet in chosen], protocol.frames, batch=protocol.batch, mode=protocol.clips,
+                stride=protocol.stride, half=half,
+            )  # fmt: skip
+            own = statistics.get(camera) if statistics and camera is not None else None
+            with using_statistics(network, own), Loader([Stream(chosen, plan)], protocol.reading) as loader:
+                embedded: list[tuple[Tensor, Tensor, Tensor]] = []
+                for (batch,) in loader:
+                    clips, frames = batch.clips.shape[:2]
+                    shares = torch.full((clips, 1), frames / protocol.frames)  # a clip of fewer frames counts for less
+                    with precision.cast():
+                        embedded.append((batch.tracklets, network.describe(batch.clips).to(sums.dtype), shares))
+                    if progress:
+                        progress(clips)
+                    if len(embedded) == at_once:
+                        _add(embedded, torch.tensor(here), sums, counts)
+                _add(embedded, torch.tensor(here), sums, counts)
     vectors = network.finish(ranks.add_up(sums) / ranks.add_up(counts))
     _check(vectors, network, tracklets, protocol.distance)
     return vectors
@@ -105,12 +104,20 @@ def embed_clips(
     network: VideoNetwork, clips: Tensor, batch: int, precision: Precision, statistics: Statistics | None = None
 ) -> Tensor:
     """The vectors (N, D) of clips (N, T, 3, H, W), float32 on the CPU; otherwise as `embed`."""
+    with evaluating(network), using_statistics(network, statistics), precision.cast():
+        parts = [network.describe(part.to(precision.device).float()).float().cpu() for part in clips.split(batch)]
+    return network.finish(torch.cat(parts)) if parts else torch.empty(0, network.width)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode; afterwards, also after an error, it is in the mode that it was in."""
     was_training = network.training
     network.eval()
-    with using_statistics(network, statistics), precision.cast():
-        parts = [network.describe(part.to(precision.device).float()).float().cpu() for part in clips.split(batch)]
-    network.train(was_training)
-    return network.finish(torch.cat(parts)) if parts else torch.empty(0, network.width)
+    try:
+        yield
+    finally:
+        network.train(was_training)
 
 
 def _add(embedded: list[tuple[Tensor, Tensor, Tensor]], here: Tensor, sums: Tensor, counts: Tensor) -> None:

@@ -11,6 +11,8 @@ from vreid_fast.errors import Diverged
 from vreid_fast.models import VideoNetwork
 from vreid_fast.terminal import say
 
+from .embed import evaluating
+
 QUERIES, ITEMS = 128, 512
 """Tracklets of a block."""
 LONG = 60
@@ -39,16 +41,14 @@ def pair_distances(network: VideoNetwork, query: Tensor, gallery: Tensor) -> Ten
         for by in range(0, len(gallery), ITEMS)
         for of in range(0, len(query), QUERIES)
     ]
-    was_training = network.training
-    network.eval()
     started = time.perf_counter()
-    for number, (of, by) in enumerate(blocks):
-        scores = network.compare(query[of].to(device, dtype), gallery[by].to(device, dtype))
-        distances[of, by] = -scores.cpu()
-        seconds = (time.perf_counter() - started) * (len(blocks) - 1)
-        if number == 0 and seconds >= LONG:
-            say(f"note: {len(query):,} x {len(gallery):,} pairs are compared one by one: about {_minutes(seconds)}")
-    network.train(was_training)
+    with evaluating(network):
+        for number, (of, by) in enumerate(blocks):
+            scores = network.compare(query[of].to(device, dtype), gallery[by].to(device, dtype))
+            distances[of, by] = -scores.cpu()
+            seconds = (time.perf_counter() - started) * (len(blocks) - 1)
+            if number == 0 and seconds >= LONG:
+                say(f"note: {len(query):,} x {len(gallery):,} pairs are compared one by one: about {_minutes(seconds)}")
     if not distances.isfinite().all():
         raise Diverged("scores of pairs are not finite: what the matcher computes from finite maps overflows")
     return distances

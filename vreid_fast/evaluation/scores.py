@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from vreid_fast.data import Dataset, Tracklet
 from vreid_fast.data.cameras import pool_cameras
@@ -22,6 +21,7 @@ from vreid_fast.metrics import (
     rerank,
     rerank_distances,
 )
+from vreid_fast.metrics.distance import unit
 from vreid_fast.models import CameraStatistics, VideoNetwork
 
 from .clothes import clothes_of, clothes_protocols
@@ -91,7 +91,7 @@ class Evaluation:
             between, queries, items = (part - least for part in known)
             distances = rerank_distances(between, queries, items)
         elif self.protocol.distance == "cosine":
-            distances = rerank(normalize(query, dim=1), normalize(gallery, dim=1))
+            distances = rerank(unit(query), unit(gallery))
         else:
             distances = rerank(query, gallery)
         scores = rank_distances(

@@ -41,6 +41,7 @@ class Extractor:
 
     Raises:
         InputError: no checkpoint, or one that is damaged; a camera that it has no statistics of.
+        ValueError: another network than these.
     """
 
     def __init__(
@@ -53,13 +54,15 @@ class Extractor:
         batch: int = 64,
         scenes: bool = False,
     ):
+        if network not in ("student", "teacher"):
+            raise ValueError(f"Extractor: network must be student or teacher, got {network!r}")
         module, config, statistics = load_network(Path(checkpoint), network)
         check_vectors(module, "Extractor")
         if camera is not None and camera not in (statistics or {}):
-            known = f"those of {', '.join(map(str, sorted(statistics)))}" if statistics else "none"
+            known = f"the cameras {', '.join(map(str, sorted(statistics)))}" if statistics else "no cameras"
             raise InputError(
-                f"camera {camera}: {checkpoint} has statistics of cameras for {known}; leave camera out, then those of "
-                "the whole target serve"
+                f"camera {camera}: {checkpoint} has statistics of {known}; leave camera out, then those of the whole "
+                "target serve"
             )
         self._precision = Precision(config.device.precision, choose_device(device))
         self._network = module.to(self._precision.device)
@@ -111,8 +114,12 @@ class Extractor:
 
     @torch.no_grad()
     def _of_clips(self, clips: Tensor) -> Tensor:
-        if clips.dim() != 5 or clips.shape[2] != 3 or 0 in clips.shape[1:]:
-            raise ValueError(f"Extractor: wanted a tensor (N, T, 3, H, W), got {tuple(clips.shape)}")
+        height, width = self._protocol.reading.size
+        if clips.dim() != 5 or not clips.shape[1] or clips.shape[2:] != (3, height, width):
+            raise ValueError(
+                f"Extractor: wanted a tensor (N, T, 3, {height}, {width}) of floats, got {tuple(clips.shape)}; uint8 "
+                "RGB may have any size"
+            )
         if len(clips) and not clips.abs().max() <= NORMALISED:
             raise ValueError(
                 f"Extractor: floats must be normalised by ImageNet's mean and deviation, and finite; got values up to "

@@ -8,11 +8,9 @@ cameras.safetensors          mean and deviation of the vectors of each camera
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,38 +18,11 @@ import numpy as np
 from vreid_fast.errors import InputError
 from vreid_fast.files import why_no_file
 
+from .table import TABLES, Row, read_table
+
 DESCRIPTION, CAMERAS, VERSION = "extract.json", "cameras.safetensors", 1
-TABLES = ("tracklets.csv", "tracklets.parquet")
 FORMATS = ("safetensors", "npz")
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is known of a tracklet; None or an empty text = unknown."""
-
-    row: int
-    """Of its vector."""
-    path: str
-    """Of its images or video, from the data set's folder on; tells it from all others."""
-    camera: int | None = None
-    identity: int | None = None
-    split: str = ""
-    """train, query and gallery, joined by |."""
-    video: str = ""
-    """The recording that it was cut from."""
-    first_frame: int | None = None
-    last_frame: int | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    """When its first and its last frame were taken."""
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rstrip("/").rpartition("/")[2]
-
-
-COLUMNS = tuple(field.name for field in fields(Row))
+AGAIN = "delete this file, and the same extract makes it anew"
 
 
 @dataclass(frozen=True)
@@ -91,13 +62,11 @@ class Features:
             if vectors.shape != wanted or vectors.dtype != self.facts["dtype"]:
                 raise InputError(
                     f"{path}: wanted {wanted[0]} x {wanted[1]} of {self.facts['dtype']}, found "
-                    f"{' x '.join(map(str, vectors.shape))} of {vectors.dtype}; extract again"
+                    f"{' x '.join(map(str, vectors.shape))} of {vectors.dtype}; {AGAIN}"
                 )
             bad = np.flatnonzero(~np.isfinite(vectors).all(1))
             if len(bad):
-                raise InputError(
-                    f"{path}: the vector of {self.rows[first + bad[0]].path} is not finite; extract it again"
-                )
+                raise InputError(f"{path}: the vector of {self.rows[first + bad[0]].path} is not finite; {AGAIN}")
             yield first, vectors
 
     def vectors(self) -> np.ndarray:
@@ -109,12 +78,23 @@ class Features:
 
     @property
     def cameras(self) -> CameraFeatures | None:
-        """Of the cameras that are known; None where none is. Raises InputError for a damaged file."""
+        """Of the cameras that are known; None where none is.
+
+        Raises:
+            InputError: the file is missing, as after a stop, or damaged.
+        """
         path = self.folder / CAMERAS
-        if not path.exists():
+        numbers = {row.camera for row in self.rows} - {None}
+        if not numbers:
             return None
-        tensors = _read_tensors(path)
-        return CameraFeatures(*(tensors[field.name] for field in fields(CameraFeatures)))
+        if not path.exists():
+            raise InputError(f"{path}: is missing, extracting was stopped; the same command again goes on")
+        names = [field.name for field in fields(CameraFeatures)]
+        found = CameraFeatures(*_read_tensors(path, names))
+        shape = len(numbers), self.facts["width"]
+        if set(found.cameras.tolist()) != numbers or found.means.shape != shape or found.deviations.shape != shape:
+            raise InputError(f"{path}: is of other cameras or vectors than the folder has; {AGAIN}")
+        return found
 
 
 def shard_name(number: int, format: str) -> str:
@@ -171,68 +151,26 @@ def read_description(folder: Path) -> dict | None:
     return facts
 
 
-def read_table(path: Path) -> list[Row]:
-    """Rows of tracklets.csv or tracklets.parquet. Raises InputError for one that does not hold."""
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
-
-            table = pyarrow.parquet.read_table(path)
-            return [Row(**row) for row in table.to_pylist()]
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"columns {reader.fieldnames}, wanted {', '.join(COLUMNS)}")
-            rows = [_row(cells) for cells in reader]
-        if [row.row for row in rows] != list(range(len(rows))):
-            raise ValueError("rows are not numbered 0, 1, 2, ...")
-        return rows
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        raise InputError(f"{path}: not a table that extract wrote ({error}); extract again") from error
-
-
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write rows as `read_table` reads them."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([_cell(getattr(row, column)) for column in COLUMNS] for row in rows)
-
-
-def _cell(value: object) -> object:
-    if value is None:
-        return ""
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _row(cells: dict[str, str]) -> Row:
-    def number(column: str) -> int | None:
-        return int(cells[column]) if cells[column] else None
-
-    def clock(column: str) -> datetime | None:
-        return datetime.fromisoformat(cells[column]) if cells[column] else None
-
-    return Row(
-        int(cells["row"]), cells["path"], number("camera"), number("identity"), cells["split"], cells["video"],
-        number("first_frame"), number("last_frame"), clock("start"), clock("end"),
-    )  # fmt: skip
-
-
 def _read_shard(path: Path) -> np.ndarray:
     if path.suffix == ".npz":
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return arrays["features"]
         except Exception as error:  # numpy's and zipfile's own, of many kinds
-            raise InputError(f"{path}: cannot be read ({error}); extract again") from error
-    return _read_tensors(path)["features"]
+            raise InputError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+    (vectors,) = _read_tensors(path, ["features"])
+    return vectors
 
 
-def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+def _read_tensors(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); extract again") from error
+        raise InputError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise InputError(f"{path}: has no {', '.join(missing)}; {AGAIN}")
+    return [tensors[name] for name in names]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from vreid_fast.data import Dataset, Tracklet
 from vreid_fast.data.tracklets import distinct
 
-from .features import Row
+from .table import Row
 
 SUBSETS = ("train", "query", "gallery")
 
@@ -44,13 +44,13 @@ def _paths(tracklets: Sequence[Tracklet], root: str) -> list[str]:
     folders = [os.path.dirname(tracklet.frames[0]) for tracklet in tracklets if tracklet.video is None]
     shared = len(set(folders)) < len(folders)
     paths = [
-        tracklet.name if shared or tracklet.video is not None else os.path.dirname(tracklet.frames[0])
+        os.path.normpath(tracklet.name if shared or tracklet.video is not None else os.path.dirname(tracklet.frames[0]))
         for tracklet in tracklets
     ]
     several, seen = Counter(paths), Counter()
     for place, path in enumerate(paths):
-        if several[path] > 1:
+        while several[paths[place]] > 1 or (paths[place] != path and paths[place] in several):  # a name may end so too
             seen[path] += 1
             paths[place] = f"{path}#{seen[path]}"
     start = os.path.join(os.path.normpath(root), "") if root else ""
-    return [path.removeprefix(start) for path in map(os.path.normpath, paths)]
+    return [path.removeprefix(start) for path in paths]

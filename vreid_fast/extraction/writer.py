@@ -15,8 +15,11 @@ from torch import Tensor
 from vreid_fast.errors import InputError, of_disk
 from vreid_fast.files import replacing, write_text
 
-from .features import CAMERAS, COLUMNS, DESCRIPTION, Features, Row, read_description, shard_name, write_csv
+from .features import CAMERAS, DESCRIPTION, Features, read_description, shard_name
+from .table import Row, write_table
 
+ROUNDED = 0.01
+"""Part of its length by which a vector may change as it is rounded."""
 IN_WORDS = {"sha256": "another checkpoint", "table_sha256": "other tracklets"}
 
 
@@ -42,7 +45,7 @@ class FeatureWriter:
         _check(self._folder, self._facts)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_text(self._folder / DESCRIPTION, json.dumps(self._facts, indent=1) + "\n")
-        _write_table(self._rows, self._folder / self._table)
+        write_table(self._rows, self._folder / self._table)
         starts = range(0, len(self._rows), self._facts["shard"])
         shards = [range(first, min(first + self._facts["shard"], len(self._rows))) for first in starts]
         return [rows for rows in shards if not self._path(rows).exists()]
@@ -51,12 +54,17 @@ class FeatureWriter:
         """Write the vectors (n, D) of a shard, whole or not at all.
 
         Raises:
-            InputError: vectors beyond what float16 holds, or a full disk; the shards before stay.
+            InputError: vectors too long or too short for float16, or a full disk; the shards before stay.
         """
         values = vectors.to(getattr(torch, self._facts["dtype"])).numpy()
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values).all(1))[0])
-            raise InputError(f"--dtype float16: the vector of {self._rows[rows[row]].path} is too long for it")
+        wrong = ~(np.abs(_lengths(values) - _lengths(vectors.numpy())) <= ROUNDED * _lengths(vectors.numpy()))
+        if wrong.any():
+            row = int(wrong.argmax())
+            how = "short" if np.isfinite(values[row]).all() else "long"
+            raise InputError(
+                f"--dtype float16: the vector of {self._rows[rows[row]].path} is too {how} for it; take float32, into "
+                "another folder"
+            )
         self._put(self._path(rows), {"features": values})
 
     def finish(self) -> None:
@@ -75,6 +83,11 @@ class FeatureWriter:
             raise InputError(
                 f"{of_disk(error)}; the shards before it are whole, the same command again goes on"
             ) from error
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """(n,) of vectors (n, D)."""
+    return np.linalg.norm(vectors.astype(np.float64), axis=1)
 
 
 def of_cameras(features: Features) -> dict[str, np.ndarray]:
@@ -110,17 +123,6 @@ def _check(folder: Path, facts: dict) -> None:
         if facts.get(name) != there.get(name):
             what = IN_WORDS.get(name) or f"another {name} ({there.get(name)}, now {facts.get(name)})"
             raise InputError(f"--out {folder}: holds features of {what}; choose another folder, or take it away")
-
-
-def _write_table(rows: Sequence[Row], path: Path) -> None:
-    if path.suffix == ".csv":
-        write_csv(rows, path)
-        return
-    import pyarrow
-    import pyarrow.parquet
-
-    table = pyarrow.table({column: [getattr(row, column) for row in rows] for column in COLUMNS})
-    pyarrow.parquet.write_table(table, path)
 
 
 def _encoded(path: Path, arrays: dict[str, np.ndarray]) -> bytes:

@@ -2,7 +2,7 @@
 
 import torch
 
-from .distance import as_features, as_tensor
+from .distance import all_finite, as_features, as_tensor
 
 
 def camera_standardise(features, cameras, reference_features, reference_cameras, eps: float = 1e-5) -> torch.Tensor:
@@ -23,7 +23,8 @@ def camera_standardise(features, cameras, reference_features, reference_cameras,
         (N, D), float64 when `features` are, else float32, on their device.
 
     Raises:
-        ValueError: a wrong shape, an empty reference, NaN or infinity in either side, or an `eps` below zero.
+        ValueError: a wrong shape, an empty reference, NaN or infinity in either side, or a reference so long that its
+            variance is not finite; an `eps` below zero.
     """
     if not 0 <= eps < float("inf"):
         raise ValueError(f"camera_standardise: eps must be 0 or more, got {eps}")
@@ -49,6 +50,8 @@ def camera_standardise(features, cameras, reference_features, reference_cameras,
 
 def _standardise(features: torch.Tensor, reference: torch.Tensor, eps: float) -> torch.Tensor:
     variance, mean = torch.var_mean(reference, dim=0, correction=0)
+    if not all_finite(variance):
+        raise ValueError("camera_standardise: the variance of the reference is not finite; are the features too long?")
     return (features - mean) / (variance + eps).sqrt()
 
 

@@ -23,9 +23,15 @@ def pairwise_distances(query_features, gallery_features, distance: str = "cosine
         (Q, G), float64 when either side is float64, else float32; autocast and TF32 have no effect.
 
     Raises:
-        ValueError: features are not two float matrices of one width, hold NaN or infinity, or the distance is unknown.
+        ValueError: features are not two float matrices of one width, hold NaN or infinity, or are so long that their
+            distances do; or the distance is unknown.
     """
-    return distance_rows(query_features, gallery_features, distance)(slice(None))
+    distances = distance_rows(query_features, gallery_features, distance)(slice(None))
+    if not all_finite(distances):
+        raise ValueError(
+            "pairwise_distances: distances must be finite, got NaN or infinity; are the features too long?"
+        )
+    return distances
 
 
 def distance_rows(query_features, gallery_features, distance: str) -> Callable[[slice], torch.Tensor]:
@@ -35,7 +41,7 @@ def distance_rows(query_features, gallery_features, distance: str) -> Callable[[
     query, gallery = as_pair("pairwise_distances", query_features, gallery_features)
 
     if distance == "cosine":
-        query, gallery = normalize(query), normalize(gallery)
+        query, gallery = unit(query), unit(gallery)
 
         def rows(part: slice) -> torch.Tensor:
             with full_precision(query.device.type):
@@ -58,6 +64,19 @@ def distance_rows(query_features, gallery_features, distance: str) -> Callable[[
     return rows
 
 
+def unit(features: torch.Tensor) -> torch.Tensor:
+    """Rows (N, D) of length 1, however long they were; a row of zeros stays one."""
+    units = normalize(features)
+    # What `normalize` squares may be beyond the dtype, and it lengthens nothing below its eps.
+    lengths = features.norm(dim=1)
+    odd = (~(lengths < torch.inf) | (lengths < 1e-12)).nonzero().flatten()
+    if len(odd):
+        rows = features[odd]
+        largest = rows.abs().amax(1, keepdim=True)
+        units[odd] = normalize(rows / largest.where(largest > 0, 1))
+    return units
+
+
 def inner_products(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """(N, M) inner products of the rows of two float matrices (N, D) and (M, D), within `full_precision`.
 
@@ -69,7 +88,7 @@ def inner_products(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
 
 
 def as_pair(function: str, query_features, gallery_features) -> tuple[torch.Tensor, torch.Tensor]:
-    """(Q, D) and (G, D) as `as_features` has them, of one dtype, on the device of the first."""
+    """(Q, D) and (G, D) as `as_features` has them, D at least 1, of one dtype, on the device of the first."""
     query = as_features(function, "query_features", query_features)
     gallery = as_features(function, "gallery_features", gallery_features).to(query.device)
     if query.shape[1] != gallery.shape[1]:
@@ -77,6 +96,8 @@ def as_pair(function: str, query_features, gallery_features) -> tuple[torch.Tens
             f"{function}: query_features and gallery_features must have the same width D, "
             f"got {query.shape[1]} and {gallery.shape[1]}"
         )
+    if not query.shape[1]:
+        raise ValueError(f"{function}: features must have a width D of at least 1, got 0")
     dtype = torch.promote_types(query.dtype, gallery.dtype)
     return query.to(dtype), gallery.to(dtype)
 

@@ -14,6 +14,8 @@ from .distance import as_features, as_pair, full_precision, inner_products
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+SAFE = 1e12
+"""Numbers up to it, and down to its inverse, can be squared and added up in float32."""
 _BLOCK = 2048  # rows whose distances to as many others are held at once: 16 MB, and its transpose
 
 
@@ -97,9 +99,10 @@ class _OfFeatures:
     """Squared distances of N rows of features."""
 
     def __init__(self, features: Tensor):
-        self.features = features.sub_(
-            features.mean(0)
-        )  # distances stay as they are, and their products lose fewer digits
+        largest = features.abs().max()
+        if largest > 0 and not 1 / SAFE < largest < SAFE:  # squares would be beyond the dtype; only their ratios count
+            features.div_(largest)
+        self.features = features.sub_(features.mean(0))  # distances stay, and their products lose fewer digits
         self.squares = self.features.square().sum(1)
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ Lifting", ECCV 2020.
 
 import torch
 
-from .distance import as_features, as_tensor
+from .distance import all_finite, as_features, as_tensor
 
 
 @torch.no_grad()
@@ -37,12 +37,12 @@ def temporal_lift(
         (Q, G), of the scores' dtype and device.
 
     Raises:
-        ValueError: another shape, a score below 0 or not finite, or a parameter out of range.
+        ValueError: another shape, a score below 0 or not finite, a time that is not finite, a parameter out of range.
     """
     scores = as_features("temporal_lift", "scores", scores)
     if scores.numel() and scores.min() < 0:
         raise ValueError(f"temporal_lift: scores must be at least 0, got {float(scores.min()):g}")
-    if not (within > 0 and spread > 0 and neighbours >= 1 and floor >= 0):
+    if not (within > 0 and spread > 0 and neighbours >= 1 and 0 <= floor < float("inf")):
         raise ValueError(
             "temporal_lift: within, spread and neighbours must be above 0 and floor at least 0, got "
             f"{within}, {spread}, {neighbours} and {floor}"
@@ -58,6 +58,8 @@ def temporal_lift(
     cameras, items = column("query_cameras", query_cameras, queries), column("gallery_cameras", gallery_cameras, count)
     times, seen = column("query_times", query_times, queries), column("gallery_times", gallery_times, count)
     times, seen = times.double(), seen.double()
+    if not (all_finite(times) and all_finite(seen)):
+        raise ValueError("temporal_lift: query_times and gallery_times must be finite, got NaN or infinity")
     lifted = torch.empty_like(scores)
     of_cameras = [(items == camera).nonzero()[:, 0] for camera in items.unique()]
     for query in range(len(scores)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from datetime import datetime
@@ -16,15 +17,19 @@ from vreid_fast.data.table import aligned
 from vreid_fast.errors import InputError, exit_code
 from vreid_fast.extraction.features import read_features
 from vreid_fast.extras import needs
-from vreid_fast.files import check_writable, replacing, with_home
+from vreid_fast.files import check_all_writable, replacing, with_home
 from vreid_fast.terminal import end_with_reader, say
 
 from .answers import COLUMNS, as_csv, as_lines, ask
 from .filters import Filter
-from .index import INDEX, KINDS, SearchIndex, check_place
+from .folder import INDEX, check_place, read_index, write_index
+from .index import SearchIndex
 from .page import write_page
 from .question import Question, of_index, of_pictures, of_video
+from .vectors import KINDS
 
+CAMERA = number(int, -math.inf)
+"""Data sets may number their cameras as they like."""
 HTML, CSV = (b"<!DOCTYPE html>",), (COLUMNS[0].encode() + b",",)
 
 
@@ -51,12 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("video", metavar="FILE", help="who: in a video of a whole scene, with --tracks and --track")
     add("tracks", metavar="FILE", help="boxes in it, as crop reads them")
     add("track", type=number(int, 0), metavar="N", help="who of them")
-    add(
-        "filmed_by",
-        type=number(int, 0),
-        metavar="N",
-        help="camera of --pictures or --video, one of the run's",
-    )
+    add("filmed_by", type=CAMERA, metavar="N", help="camera of --pictures or --video, one of the run's")
     add("checkpoint", metavar="FILE", help="for these, where it is not where it was")
     add("top", type=number(int, 1), default=20, metavar="N", help="answers (%(default)s)")
     add("rerank", action="store_true", help="order the nearest by the neighbours that they share")
@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
-    cameras = {"type": number(int, 0), "nargs": "+", "metavar": "N", "default": []}
+    cameras = {"type": CAMERA, "nargs": "+", "metavar": "N", "default": []}
     add_option(parser, "camera", **cameras, help="of these cameras")
     add_option(parser, "not_camera", **cameras, help="of others than these")
     add_option(parser, "from", type=clock, metavar="TIME", help="seen at this time or later, as 2026-05-04T08:00")
@@ -96,9 +96,12 @@ def index(arguments: argparse.Namespace) -> None:
     out, started = Path(arguments.out), time.perf_counter()
     check_place(out)
     features = read_features(arguments.features)
+    if features.facts["distance"] != "cosine":
+        say(f"note: {features.folder}: its network is scored by another distance, {features.facts['distance']}; an "
+            "index compares by the cosine")  # fmt: skip
     settings = {"kind": arguments.kind, "dtype": arguments.dtype, "standardise": arguments.standardise}
     if (out / INDEX).exists():
-        made = SearchIndex.load(out)
+        made = read_index(out)
         has = {"kind": made.facts["kind"], "dtype": made.facts["dtype"], "standardise": made.standardise}
         for name, wanted in settings.items():
             if wanted not in (None, has[name]):
@@ -108,7 +111,7 @@ def index(arguments: argparse.Namespace) -> None:
         made = SearchIndex.of(
             features, arguments.kind or "flat", arguments.dtype or "float32", arguments.standardise == "camera"
         )
-    made.save(out)
+    write_index(made, out)
     taken = time.perf_counter() - started
     say(f"{out}: {len(made.rows):,} tracklets, {len(made.cameras())} cameras, {taken:.1f} s")
     say(f"pairs that one camera saw at the same time, so two people: {len(made.strangers):,}")
@@ -121,9 +124,7 @@ def query(arguments: argparse.Namespace) -> None:
     """Ask who looks like a person."""
     if not (arguments.html or arguments.csv):
         end_with_reader()
-    for option, file, begins in (("--html", arguments.html, HTML), ("--csv", arguments.csv, CSV)):
-        if file:
-            check_writable(option, file, begins)
+    check_all_writable([("--html", arguments.html, HTML), ("--csv", arguments.csv, CSV)])
     made = _load(arguments.index)
     question = _question(arguments, made)
     wanted, words = _filter(arguments), _in_words(arguments)
@@ -161,13 +162,13 @@ def forget(arguments: argparse.Namespace) -> None:
         raise InputError(f"forget: none of the index's {len(made.rows):,} tracklets is meant")
     features = [source["features"] for source in made.facts["sources"]]
     made.forget(gone)
-    made.save(Path(arguments.index))
+    write_index(made, Path(arguments.index))
     say(f"{arguments.index}: {int(gone.sum()):,} tracklets forgotten, {len(made.rows):,} remain")
     say(f"note: their vectors are still in {', '.join(features)}, and their pictures in the data")
 
 
 def _load(folder: str) -> SearchIndex:
-    made = SearchIndex.load(Path(folder))
+    made = read_index(Path(folder))
     if not made.rows:
         raise InputError(f"{folder}: the index is empty, all of it was forgotten; add features to it")
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import Row
+from vreid_fast.extraction.table import Row
+from vreid_fast.files import write_rows
 from vreid_fast.metrics import rerank
 
 from .filters import Filter
@@ -46,6 +46,8 @@ def ask(index: SearchIndex, question: Question, wanted: Filter, top: int, rerank
     if question.row is not None:
         allowed[question.row] = False
     if not allowed.any():
+        if wanted.allows_all:
+            raise InputError("nobody else is in the index: it has 1 tracklet; add features to it")
         raise InputError(f"the filters leave none of the index's {len(index.rows):,} tracklets; widen them")
     (found,), (rows,) = index.search(question.vector, max(top, SHORTLIST) if reranked else top, allowed)
     rows, found = rows[rows >= 0], found[rows >= 0]
@@ -73,15 +75,7 @@ def as_lines(answers: Sequence[Answer]) -> list[tuple[str, ...]]:
 def as_csv(answers: Sequence[Answer]) -> str:
     """A table; no cell is taken for a formula by a spreadsheet."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for place, answer in enumerate(answers, 1):
-        row = answer.row
-        cells = (
-            place, row.path, row.camera, row.start and row.start.isoformat(), row.end and row.end.isoformat(),
-            round(answer.similarity, 6), answer.strangers and round(answer.strangers, 6), row.video, row.first_frame,
-        )  # fmt: skip
-        writer.writerow(["" if cell is None else _harmless(cell) for cell in cells])
+    write_rows(text, [COLUMNS, *map(_cells, range(1, len(answers) + 1), answers)])
     return text.getvalue()
 
 
@@ -98,6 +92,15 @@ def seen(row: Row) -> str:
 
 def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.2g} %"
+
+
+def _cells(place: int, answer: Answer) -> list[object]:
+    row = answer.row
+    cells = (
+        place, row.path, row.camera, row.start and row.start.isoformat(), row.end and row.end.isoformat(),
+        round(answer.similarity, 6), answer.strangers and round(answer.strangers, 6), row.video, row.first_frame,
+    )  # fmt: skip
+    return ["" if cell is None else _harmless(cell) for cell in cells]
 
 
 def _harmless(cell: object) -> object:

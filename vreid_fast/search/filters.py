@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from vreid_fast.errors import InputError
-from vreid_fast.extraction.features import Row
+from vreid_fast.extraction.table import Row
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vreid_fast.data import read_frames
 from vreid_fast.data.commands.cuts import Cut, Limits, cut_tracks
 from vreid_fast.data.commands.recording import look
 from vreid_fast.data.commands.tracks import read_tracks
@@ -17,7 +17,7 @@ from vreid_fast.data.formats.single import tracklet_at, tracklet_of
 from vreid_fast.data.tracklets import Tracklet, spread
 from vreid_fast.errors import InputError
 from vreid_fast.extraction.extractor import Extractor
-from vreid_fast.files import why_no_file
+from vreid_fast.files import sha256_of, why_no_file
 
 from .index import SearchIndex
 from .scale import compared
@@ -99,9 +99,14 @@ def _crops(recording, cut: Cut) -> list[np.ndarray]:
 
 
 def _images(paths: Sequence[str]) -> list[np.ndarray]:
-    from vreid_fast.data import read_frames
-
-    return [read_frames(tracklet_at(path), [0])[0] for path in paths]
+    tracklets = [tracklet_at(path) for path in paths]
+    for path, tracklet in zip(paths, tracklets, strict=True):
+        if len(tracklet) > 1 or tracklet.video is not None:
+            raise InputError(
+                f"--pictures {path}: wanted images where several are named, found {len(tracklet)} frames in it; name "
+                "one folder, one video, or images"
+            )
+    return [read_frames(tracklet, [0])[0] for tracklet in tracklets]
 
 
 def _embedded(
@@ -110,9 +115,8 @@ def _embedded(
     path = checkpoint or index.facts["checkpoint"]
     if why := why_no_file(path):
         raise InputError(f"checkpoint {path}: {why}; the index was made with it, give it by --checkpoint")
-    with open(path, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != index.facts["sha256"]:
-            raise InputError(f"checkpoint {path}: not the one that the index was made with; give that by --checkpoint")
+    if sha256_of(path) != index.facts["sha256"]:
+        raise InputError(f"checkpoint {path}: not the one that the index was made with; give that by --checkpoint")
     of_camera = camera if index.facts["statistics"].startswith("of each camera") else None
     extractor = Extractor(Path(path), index.facts["which"], camera=of_camera)
     vector = compared(extractor([tracklet]).numpy(), [camera], index.scale)

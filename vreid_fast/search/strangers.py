@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vreid_fast.data.overlaps import overlapping
-from vreid_fast.extraction.features import Row
+from vreid_fast.extraction.table import Row
 
 MOST = 20_000
 """Pairs that are kept."""

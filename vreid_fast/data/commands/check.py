@@ -11,10 +11,8 @@ import os
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from vreid_fast.errors import InputError
-from vreid_fast.files import JSON, PNG, check_writable
+from vreid_fast.files import JSON, PNG, check_all_writable, write_text
 from vreid_fast.terminal import end_with_reader, progress_bar, say
 
 from .. import read_dataset
@@ -49,9 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         end_with_reader()
     sheet = None if arguments.no_sheet else os.path.abspath(arguments.sheet)
-    for option, file, kind in (("--sheet", sheet, PNG), ("--json", arguments.json, JSON)):
-        if file:
-            check_writable(option, file, kind)
+    check_all_writable([("--sheet", sheet, PNG), ("--json", arguments.json, JSON)])
     data = read_dataset(
         arguments.spec, split=arguments.split, keep_unreadable=True, **reading_options(arguments)
     )  # fmt: skip
@@ -153,7 +149,4 @@ def write_json(file: str, data: Dataset, reading: Tally, more: dict) -> None:
             for fault in reading.faults
         ],
     }  # fmt: skip
-    try:
-        Path(file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--json {file}: cannot be written ({error.strerror})") from error
+    write_text(file, json.dumps(content, indent=1) + "\n")

@@ -14,6 +14,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from vreid_fast.errors import InputError
+from vreid_fast.files import write_rows
 from vreid_fast.rights import take_over
 
 from ..formats.leftovers import is_left_behind
@@ -164,10 +165,9 @@ class FolderWriter:
 
     def _write(self, rows: Sequence[Sequence]) -> None:
         new = self.stage / TABLE
-        with open(new, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(rows)
+        # Readers of data sets want UTF-8; what is none, as in the name of a video, becomes an escape.
+        with open(new, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            write_rows(file, [COLUMNS, *rows])
             file.flush()
             os.fsync(file.fileno())
         take_over(new, self.root / TABLE)

@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 
+LARGEST = 65_500
+"""Pixels a side that JPEG images can have."""
+
 
 def add_option(parser: argparse.ArgumentParser, name: str, **settings) -> None:
     """Add --two_words, which --two-words is too; `settings` as of `add_argument`."""
@@ -76,6 +79,8 @@ def height_width(word: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", word, re.ASCII)
     if not match:
         raise argparse.ArgumentTypeError(f"wanted HEIGHTxWIDTH such as 256x128, found {word}")
+    if max(int(match[1]), int(match[2])) > LARGEST:
+        raise argparse.ArgumentTypeError(f"wanted at most {LARGEST:,} pixels a side, found {word}")
     return int(match[1]), int(match[2])
 
 

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("video", choices=CODECS, help="encode each tracklet as a short video of this codec")
     rates = ", ".join(f"{name} {codec.crf}" for name, codec in CODECS.items())
     add("crf", type=int, help=f"loss of the videos, less is better ({rates})")
-    add("gop", type=number(int, 1), default=8, help="frames from one key frame to the next (%(default)s)")
+    add("gop", type=number(int, 1, 2**31 - 1), default=8, help="frames from one key frame to the next (%(default)s)")
     add("size", type=even_height_width, metavar="HxW", help="size of the videos (that of the first frame)")
     add("shard_size", type=byte_count, default="1G", help="bytes of a shard, such as 512M (%(default)s)")
     add(
