@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vreid_fast.losses import choose_list_size, cluster, list_size
+from vreid_fast.losses.clustering import Listing
 from vreid_fast.losses.list_size import SIZES
 from vreid_fast.metrics import pair_agreement
 
@@ -53,3 +54,14 @@ def test_the_order_of_the_tracklets_does_not_matter():
     halves, _, camera = halves_of(30, 2, 2, noise=0.9)
     order = torch.randperm(len(camera), generator=torch.Generator().manual_seed(4))
     assert choose_list_size(tuple(half[order] for half in halves), camera[order]) == choose_list_size(halves, camera)
+
+
+def test_what_shares_too_many_neighbours_is_not_tried_but_the_shortest_always_is(monkeypatch):
+    halves, _, camera = halves_of(20, 3, 6, noise=0.9)
+    free = choose_list_size(halves, camera)
+    assert free.too_long is None
+    listings = [Listing(half, camera, SIZES[-1]) for half in halves]
+    monkeypatch.setattr(list_size, "PAIRS", max(listing.pairs(3) for listing in listings))
+    assert choose_list_size(halves, camera)[1:] == ({size: free.agreement[size] for size in (1, 2, 3)}, 4)
+    monkeypatch.setattr(list_size, "PAIRS", 0)
+    assert choose_list_size(halves, camera) == (1, {1: free.agreement[1]}, 2)

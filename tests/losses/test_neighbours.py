@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vreid_fast.losses import neighbours
-from vreid_fast.losses.neighbours import common_neighbours, mutual, nearest
+from vreid_fast.losses.neighbours import common_neighbours, mutual, nearest, pairs_to_compare
 
 
 def dense_lists(features, cameras, k, apart=()):
@@ -161,3 +161,15 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10, sha
     printed = subprocess.run([sys.executable, "-c", measured], capture_output=True, text=True, check=True).stdout
     mib, pairs = map(float, printed.split())
     assert mib < 500 and pairs < 12_000 * 50
+
+
+@pytest.mark.parametrize("expansion", [0, 2])
+def test_pairs_to_compare_are_the_neighbours_that_any_two_share(expansion):
+    features, cameras = random()
+    lists = nearest(torch.from_numpy(features), torch.from_numpy(cameras), 4)
+    weights = dense_mutual(features, cameras, 4) > 0
+    if expansion:
+        weights = (dense_mutual(features, cameras, expansion) > 0).astype(int) @ weights > 0
+    shared = weights.astype(int) @ weights.T
+    assert pairs_to_compare(lists, 4, expansion) == np.triu(shared, k=1).sum()
+    assert common_neighbours(lists, 4, expansion).nnz <= pairs_to_compare(lists, 4, expansion)

@@ -10,14 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .neighbours import common_neighbours, nearest
+from .neighbours import common_neighbours, nearest, pairs_to_compare
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 LISTED, CUT = 2, 0.75
-"""Neighbours listed of each camera where nothing else is said, half of which describe a tracklet too; where clusters
-are cut apart."""
+"""Neighbours listed of each camera where nothing else is said; where clusters are cut apart."""
+
+
+def expansion_of(listed: int) -> int:
+    """How many of the neighbours listed describe a tracklet too."""
+    return listed // 2
 
 
 def cluster(
@@ -64,8 +68,12 @@ class Listing:
 
     def clusters(self, listed: int, cuts: Sequence[float]) -> list[Tensor]:
         """Labels as of `cluster`, for each cut."""
-        shared = with_strangers(common_neighbours(self.lists, listed, listed // 2), self.apart)
+        shared = with_strangers(common_neighbours(self.lists, listed, expansion_of(listed)), self.apart)
         return [torch.from_numpy(_numbered(found[self.same])) for found in average_linkage(shared, cuts)]
+
+    def pairs(self, listed: int) -> int:
+        """What `clusters` has to compare, see `pairs_to_compare`."""
+        return pairs_to_compare(self.lists, listed, expansion_of(listed))
 
 
 def with_strangers(similarities: csr_array, apart: np.ndarray) -> csr_array:

@@ -129,15 +129,26 @@ def common_neighbours(lists: Lists, k: int, expansion: int) -> csr_array:
     A tracklet is described by its mutual neighbours in lists of k, as parts that sum to 1; with an expansion above 0,
     by the mean over itself and its mutual neighbours in lists of that size.
     """
-    weights = mutual(lists, k)
-    weights = _rows_to_one(weights)
+    shared = _least_of_both(_described(lists, k, expansion))
+    shared.data /= 2 - shared.data
+    return shared
+
+
+def pairs_to_compare(lists: Lists, k: int, expansion: int) -> int:
+    """How many times `common_neighbours` finds a neighbour that two tracklets share: its time, and what it returns at
+    most."""
+    counts = np.bincount(_described(lists, k, expansion).indices).astype(np.int64)
+    return int((counts * (counts - 1) // 2).sum())
+
+
+def _described(lists: Lists, k: int, expansion: int) -> csr_array:
+    """(N, N) sparse: the parts that describe each tracklet."""
+    weights = _rows_to_one(mutual(lists, k))
     if expansion:
         near = mutual(lists, expansion)
         near.data[:] = 1
         weights = (_rows_to_one(near) @ weights).tocsr()
-    shared = _least_of_both(weights)
-    shared.data /= 2 - shared.data
-    return shared
+    return weights
 
 
 def _rows_to_one(matrix: csr_array) -> csr_array:

@@ -135,9 +135,10 @@ class ProxyConsistency(Consistency):
         def find() -> int:
             found = choose_list_size((first, second), self.cameras, self.apart.numpy())
             agree = ", ".join(f"{size}: {part:.2f}" for size, part in found.agreement.items())
+            longer = f"; {found.too_long} was not tried, it shares too many neighbours" if found.too_long else ""
             tqdm.write(
                 f"note: clusters by lists of {found.size} of each camera, chosen by how far clusters of first halves "
-                f"and of second halves of tracklets agree (1 = wholly), by length of the lists: {agree}",
+                f"and of second halves of tracklets agree (1 = wholly), by length of the lists: {agree}{longer}",
                 file=sys.stderr,
             )
             return found.size
