@@ -6,8 +6,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# Waiting OpenMP threads sleep instead of spinning: on two cores they would starve the loader's threads.
-train test: export OMP_WAIT_POLICY ?= PASSIVE
+# Several tests run at once, so waiting OpenMP threads sleep instead of spinning.
+test: export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: train test bench lint versions
 train: .venv/installed

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vreid_fast.environment import READ, drop_junk
+from vreid_fast.environment import READ, drop_junk, wait_briefly
 
 FAILS = ("MPLBACKEND", "TQDM_MININTERVAL", "SKLEARN_WORKING_MEMORY", "PYTORCH_JIT", "TORCH_DISTRIBUTED_DEBUG",
          "LOKY_MAX_DEPTH")  # fmt: skip
@@ -35,6 +35,20 @@ def test_what_libraries_can_read_stays(capsys):
     environ = dict(good)
     drop_junk(environ)
     assert environ == good and capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("said", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_what_a_user_says_of_waiting_holds(said):
+    environ = dict(said)
+    wait_briefly(environ)
+    assert environ == said
+
+
+def test_threads_of_a_command_wait_briefly():
+    free = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    words = [sys.executable, "-m", "vreid_fast.kernels"]
+    ran = subprocess.run(words, env={**free, "OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True)
+    assert "GOMP_SPINCOUNT = '1000'" in ran.stderr
 
 
 @pytest.mark.slow

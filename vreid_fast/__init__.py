@@ -29,3 +29,4 @@ if sys.argv[:1] == ["-m"] and any(word.startswith(("vreid_fast.", "-mvreid_fast.
     interrupt.leave_when_asked()
     terminal.fill_descriptors()
     environment.drop_junk()
+    environment.wait_briefly()
