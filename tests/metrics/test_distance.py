@@ -47,8 +47,17 @@ def test_distances_beyond_the_dtype_are_refused():
     for distance in ("euclidean", "dot"):
         with pytest.raises(ValueError, match="distances must be finite, got NaN or infinity; are the features too"):
             pairwise_distances(features, features, distance)
+    reference = torch.tensor([[1e200], [-1e200]], dtype=torch.float64).expand(-1, 4)
     with pytest.raises(ValueError, match="the variance of the reference is not finite; are the features too long"):
-        camera_standardise(features, None, torch.tensor([[1e20], [-1e20]]).expand(-1, 4), None)
+        camera_standardise(features.double(), None, reference, None)
+
+
+def test_standardised_features_do_not_depend_on_the_length():
+    features = torch.randn(40, 16, generator=torch.manual_seed(0))
+    wanted = camera_standardise(features, None, features, None, eps=0)
+    found = camera_standardise(features * 1e25, None, features * 1e25, None, eps=0)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, wanted)
 
 
 def test_features_without_numbers_are_refused():

@@ -24,7 +24,7 @@ def camera_standardise(features, cameras, reference_features, reference_cameras,
 
     Raises:
         ValueError: a wrong shape, an empty reference, NaN or infinity in either side, or a reference so long that its
-            variance is not finite; an `eps` below zero.
+            variance is beyond float64; an `eps` below zero.
     """
     if not 0 <= eps < float("inf"):
         raise ValueError(f"camera_standardise: eps must be 0 or more, got {eps}")
@@ -51,6 +51,8 @@ def camera_standardise(features, cameras, reference_features, reference_cameras,
 def _standardise(features: torch.Tensor, reference: torch.Tensor, eps: float) -> torch.Tensor:
     variance, mean = torch.var_mean(reference, dim=0, correction=0)
     if not all_finite(variance):
+        if features.dtype != torch.float64:  # which a square of float32 cannot be too large for
+            return _standardise(features.double(), reference.double(), eps).to(features)
         raise ValueError("camera_standardise: the variance of the reference is not finite; are the features too long?")
     return (features - mean) / (variance + eps).sqrt()
 

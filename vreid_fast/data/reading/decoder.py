@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,12 @@ class Decoder(ABC):
     def __init__(self, reading: ReadingOptions):
         self._size, self._device, self._threads = reading.size, reading.device, reading.threads
         self._pool = self._threads_at_rest()
-        # One for all its loaders: memory that was used on another stream would be of no use to the next loader.
-        self.stream = torch.cuda.Stream(reading.device) if reading.device.type == "cuda" else None
+
+    @cached_property
+    def stream(self) -> torch.cuda.Stream | None:
+        """Of a GPU; one for all its loaders, as memory that was used on another stream would be of no use to the next
+        loader."""
+        return torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
 
     @abstractmethod
     def read(self, wanted: Wanted) -> Any:
