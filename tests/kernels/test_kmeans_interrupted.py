@@ -18,8 +18,8 @@ import signal, torch
 from vreid_fast.kernels.kmeans import kmeans
 x = torch.randn(40_000, 512)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
-signal.setitimer(signal.ITIMER_REAL, 0.3)
 try:
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
     kmeans(x, 20_000, init={init}, backend="cpp")
 except KeyboardInterrupt:
     print("ended")

@@ -9,7 +9,6 @@ strangers.npy    how alike two people were whom one camera saw at the same time
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 from vreid_fast.extraction.features import DESCRIPTION
 from vreid_fast.extraction.table import read_table, write_csv
-from vreid_fast.files import replacing_folder, why_no_file
+from vreid_fast.files import replacing_folder, sha256_of, why_no_file
 
 from .index import VERSION, SearchIndex, made_of
 from .scale import Scale
@@ -114,5 +113,4 @@ def _read_facts(folder: Path) -> dict:
 
 def _digest(folder: Path) -> str | None:
     """What tells an index from what was made of it; None where there is none."""
-    path = folder / INDEX
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    return sha256_of(folder / INDEX) if (folder / INDEX).exists() else None

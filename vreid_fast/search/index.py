@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 from vreid_fast.errors import InputError
 from vreid_fast.extraction.features import DESCRIPTION, Features
 from vreid_fast.extraction.table import Row
+from vreid_fast.files import sha256_of
 
 from .scale import Scale, compared
 from .strangers import similarities
@@ -194,4 +194,4 @@ class SearchIndex:
 
 def made_of(features: Path) -> str:
     """What tells whether features were extracted anew, from others or in another way."""
-    return hashlib.sha256((features / DESCRIPTION).read_bytes()).hexdigest()
+    return sha256_of(features / DESCRIPTION)
