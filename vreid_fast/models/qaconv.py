@@ -55,8 +55,8 @@ class StemInstanceNorm(nn.InstanceNorm2d):
 class InstanceBottleneck(Bottleneck):
     """A `Bottleneck` whose sum passes an instance norm."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int, bias: bool = False):
-        super().__init__(channels_in, channels, stride, bias)
+    def __init__(self, channels_in: int, channels: int, stride: int):
+        super().__init__(channels_in, channels, stride)
         for convolution in (self.conv1, self.conv2, self.conv3):
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         self.IN = nn.InstanceNorm2d(4 * channels, affine=True)  # its name in files of such trunks

@@ -25,7 +25,7 @@ BROADENING = {(3, 1): 1, (3, 3): 2, (3, 5): 3}
 
 
 class SINet(VideoNetwork):
-    """A `VideoNetwork` over a ResNet-50 with the authors' plug-ins, stem and biases, and a projection.
+    """A `VideoNetwork` over a ResNet-50 with the authors' plug-ins and stem, and a projection.
 
     One training forward updates the neck's running statistics twice, first with the clips (B rows), then with
     the frames (B*T rows), as SINet does. The fork of it that the paper's authors train passes the neck three
@@ -68,7 +68,7 @@ class SINet(VideoNetwork):
             plugins |= {place: StatisticAttention(channels[1]) for place in INTEGRATION}
         if broaden:
             plugins |= {place: SalientToBroad(channels[2], first) for place, first in BROADENING.items()}
-        super().__init__(resnet50_trunk(trunk, bias=True, stem_padding=0, plugins=plugins), identities, frames, size)
+        super().__init__(resnet50_trunk(trunk, stem_padding=0, plugins=plugins), identities, frames, size)
         self.fixed = ("frames",) * (broaden or middle == "integrate") + ("size",) * (middle == "integrate")
         self.projection = nn.Linear(self.width, self.width)
 

@@ -21,13 +21,13 @@ CHANNELS = {"full": (64, 128, 256, 512), "narrow": (16, 32, 64, 128)}
 class BasicBlock(nn.Module):
     expansion = 1
 
-    def __init__(self, channels_in: int, channels: int, stride: int, bias: bool = False):
+    def __init__(self, channels_in: int, channels: int, stride: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=bias)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
         self.bn1 = FusedBatchNorm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = FusedBatchNorm(channels)
-        self.downsample = _shortcut(channels_in, channels, stride, bias)
+        self.downsample = _shortcut(channels_in, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -38,15 +38,15 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     expansion = 4
 
-    def __init__(self, channels_in: int, channels: int, stride: int, bias: bool = False):
+    def __init__(self, channels_in: int, channels: int, stride: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=bias)
+        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=False)
         self.bn1 = FusedBatchNorm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=bias)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
         self.bn2 = FusedBatchNorm(channels)
-        self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=bias)
+        self.conv3 = nn.Conv2d(channels, channels * 4, 1, bias=False)
         self.bn3 = FusedBatchNorm(channels * 4)
-        self.downsample = _shortcut(channels_in, channels * 4, stride, bias)
+        self.downsample = _shortcut(channels_in, channels * 4, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -55,10 +55,10 @@ class Bottleneck(nn.Module):
         return self.bn3(self.conv3(x), add=shortcut, relu=True)
 
 
-def _shortcut(channels_in: int, channels_out: int, stride: int, bias: bool) -> nn.Module | None:
+def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module | None:
     if stride == 1 and channels_in == channels_out:
         return None
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=bias), FusedBatchNorm(channels_out))
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), FusedBatchNorm(channels_out))
 
 
 class ResNetTrunk(nn.Module):
@@ -71,7 +71,6 @@ class ResNetTrunk(nn.Module):
         strides: stride of each stage.
         stem: channels of the first convolution.
         small_stem: a 3x3 convolution in place of the 7x7 one and no max pooling, for frames of 64 x 32 pixels.
-        bias: convolutions have biases, which start at zero; useless before batch norm, but SINet has them.
         stem_padding: of the max pooling in the stem; 0 as SINet has it.
         plugins: (stage from 1, block from 0) -> a module that its maps pass behind that block.
         wraps: (stage, block) -> what makes another module of that block's second convolution, with its weight.
@@ -90,29 +89,26 @@ class ResNetTrunk(nn.Module):
         strides: tuple[int, int, int, int] = (1, 2, 2, 1),
         stem: int = 64,
         small_stem: bool = False,
-        bias: bool = False,
         stem_padding: int = 1,
         plugins: Mapping[tuple[int, int], nn.Module] | None = None,
         wraps: Mapping[tuple[int, int], Callable[[nn.Conv2d], nn.Module]] | None = None,
     ):
         super().__init__()
         size = 3 if small_stem else 7
-        self.conv1 = nn.Conv2d(3, stem, size, stride=2, padding=size // 2, bias=bias)
+        self.conv1 = nn.Conv2d(3, stem, size, stride=2, padding=size // 2, bias=False)
         self.bn1 = FusedBatchNorm(stem)
         self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, stride=2, padding=stem_padding)
         width = stem
         for stage, (count, out, stride) in enumerate(zip(blocks, channels, strides, strict=True), start=1):
             layers = []
             for position in range(count):
-                layers.append(block(width, out, stride if position == 0 else 1, bias))
+                layers.append(block(width, out, stride if position == 0 else 1))
                 width = out * block.expansion
             setattr(self, f"layer{stage}", nn.Sequential(*layers))
         self.width = width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
         # Apart from the stages, whose blocks keep torchvision's numbers, and with the weights they start with.
         self.plugins = nn.ModuleDict({_key(*place): plugin for place, plugin in (plugins or {}).items()})
         for (stage, position), wrap in (wraps or {}).items():

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .convolution_biases import fold_biases
 from .state import few
 
 # Words of containers and prefixes of moving averages: of two places that fit alike, the trained network's comes first.
@@ -88,6 +89,7 @@ def _place(
     container: str, prefix: str, state: dict[str, Tensor], fits: Callable[[str, Tensor], bool], wanted: set[str]
 ) -> Place:
     tensors = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    tensors = fold_biases(tensors, wanted)
     beside = tuple(name for name in state if not name.startswith(prefix))
     return Place(
         container, prefix, tensors, beside, sum(name in wanted and fits(name, tensors[name]) for name in tensors)

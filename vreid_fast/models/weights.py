@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vreid_fast.errors import InputError
 from vreid_fast.files import why_no_file
@@ -52,8 +52,8 @@ def load_weights(network: VideoNetwork, name: str, path: str | Path, drop_classi
 def load_trunk_weights(trunk: Trunk, path: str | Path) -> list[str]:
     """Fill `trunk` from a file of torchvision-named weights, in place; where in the file they stand is found out.
 
-    All of the trunk must be there. Batch-norm counters may be missing; biases of convolutions, which torchvision
-    has none of, and plug-ins may be missing all together: the first start at zero, the second stay as they are.
+    All of the trunk must be there, but for batch-norm counters. Plug-ins may be missing all together: they stay as
+    they are.
 
     Returns:
         Lines on where in the file the weights were, what was left out and what is not in the file.
@@ -73,8 +73,6 @@ class _Fit(NamedTuple):
     """A reason for each tensor that it must have and that is missing or of another shape or kind."""
     taken: dict[str, Tensor]
     """What it takes, counters only where they fit."""
-    biases: list[str]
-    """Of convolutions, where the file has none at all."""
     no_plugins: int
     """Plug-ins and the like that the trunk has, where the file has nothing for them."""
 
@@ -100,14 +98,13 @@ def _fit(trunk: Trunk, given: Mapping[str, Tensor]) -> _Fit:
         copied = {ours: trunk.from_plain(ours, given[theirs]) for ours, theirs in names.items() if theirs in given}
         given = {**given, **copied}
     plugins = [name for name in own if added_part(name) and name not in names]
-    convolutions = {f"{name}.bias" for name, module in trunk.named_modules() if isinstance(module, nn.Conv2d)}
-    biases = [name for name in own if name in convolutions and name not in plugins]
-    biases, plugins = ([] if any(name in given for name in group) else group for group in (biases, plugins))
-    wanted = [name for name in own if not is_counter(name) and name not in {*biases, *plugins}]
+    if any(name in given for name in plugins):
+        plugins = []
+    wanted = [name for name in own if not is_counter(name) and name not in plugins]
     taken = {name: given[name] for name in own if name in given and not misfit(name, given[name], own[name])}
     missing = list(dict.fromkeys(f"{names.get(name, name)} is missing" for name in wanted if name not in given))
     unlike = [reason for name in wanted if name in given and (reason := misfit(name, given[name], own[name]))]
-    return _Fit(unlike + missing, taken, biases, len({added_part(name) for name in plugins}))
+    return _Fit(unlike + missing, taken, len({added_part(name) for name in plugins}))
 
 
 def _fill_trunk(trunk: Trunk, found: list[Place], fit: _Fit | None, file: object, path: str | Path) -> list[str]:
@@ -123,12 +120,10 @@ def _fill_trunk(trunk: Trunk, found: list[Place], fit: _Fit | None, file: object
         both = f"; it holds {keys_of(file)}; wanted are {few([*wanted], 10)}" if strange else ""
         raise InputError(f"weights {path} do not fit this network: {few(fit.bad)}{both}; {what}")
     notes = _account(path, found, wanted, file)
-    if fit.biases:
-        notes.append(f"weights {path}: no biases of convolutions, {len(fit.biases)} start at zero")
     if fit.no_plugins:
         notes.append(f"weights {path}: nothing for the {fit.no_plugins} plug-ins, they start as initialised")
     _check_numbers(path, fit.taken, own)
-    trunk.load_state_dict({**own, **fit.taken, **{name: torch.zeros_like(own[name]) for name in fit.biases}})
+    trunk.load_state_dict({**own, **fit.taken})
     return notes + _rounded(path, fit.taken, own)
 
 

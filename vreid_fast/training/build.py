@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from vreid_fast.errors import InputError
 from vreid_fast.evaluation.embed import Protocol
 from vreid_fast.models import MATCHING, PROJECTING, CameraStatistics, VideoNetwork, build, load_weights
 from vreid_fast.models.cavit import CrossTransformer
+from vreid_fast.models.convolution_biases import fold_biases
 from vreid_fast.models.whole_batch import over_whole_batch
 
 from . import resume
@@ -100,10 +102,14 @@ def load_network(path: str | Path, which: str = "student") -> tuple[VideoNetwork
         if config.network.network not in MATCHING:
             check_identities(given, state["identities"])
         network = _build(config, state["identities"])
-        check_state(which, given, network.state_dict())
-        network.load_state_dict(given)
-        statistics = check_statistics(which, state["statistics"].get(which), network)
-    return network.eval(), config, statistics
+        own = network.state_dict()
+        folded = fold_biases(given, own) if isinstance(given, Mapping) else given
+        check_state(which, folded, own)
+        network.load_state_dict(folded)
+        cameras = check_statistics(which, state["statistics"].get(which), network)
+    if cameras is not None:
+        cameras = {camera: fold_biases(statistics, own, given) for camera, statistics in cameras.items()}
+    return network.eval(), config, cameras
 
 
 def _build(config: Config, identities: int) -> VideoNetwork:

@@ -10,6 +10,7 @@ from torch import nn
 
 from vreid_fast.data.fingerprint import differences
 from vreid_fast.errors import InputError
+from vreid_fast.models.convolution_biases import fold_biases
 
 from . import checkpoint
 from .checkpoint_checks import check_state, check_there, reading
@@ -90,7 +91,8 @@ def take_student(path: str, network: nn.Module, signature: Mapping, drop_classif
     wanted = {name: value for name, value in signature.items() if not (drop_classifier and name == "identities")}
     checkpoint.check_same(path, state, **wanted)
     check_there(path, state, "student")
-    own, student = network.state_dict(), state["student"]
+    own = network.state_dict()
+    student = fold_biases(state["student"], own)
     if drop_classifier:
         student = student | {name: value for name, value in own.items() if name.startswith("classifier.")}
     with reading(path):
