@@ -98,7 +98,10 @@ class Precision:
             parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
             ranks.average(parameter.grad for parameter in parameters)
             self.scaler.unscale_(optimiser)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else torch.inf)
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            if limit > 0:
+                torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         with part("optimiser"):
             self.scaler.step(optimiser)
             self.scaler.update()
