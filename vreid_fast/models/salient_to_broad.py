@@ -57,7 +57,8 @@ class SalientToBroad(nn.Module):
                 f"salient-to-broad module: wanted groups of {GROUP} maps of at least 3 x 3, got {tuple(x.shape)}"
             )
         maps = x.permute(0, 2, 3, 1).unflatten(0, (-1, GROUP))  # (B, 4, h, w, C): contiguous where x is channels_last
-        frame_means = maps.mean((2, 3), dtype=_wide(x))
+        # Divided when they are small: the gradient of a mean is divided as a map, in single precision.
+        frame_means = maps.sum((2, 3), dtype=_wide(x)) / (height * width)
         gate = self._gate(maps, frame_means.mean(1))
         first, last = (part.flatten(1, 3) for part in maps.split([self.first, GROUP - self.first], 1))
 
