@@ -15,9 +15,9 @@ def pairwise_distances(query_features, gallery_features, distance: str = "cosine
     Args:
         query_features: (Q, D) tensor or array of any float type.
         gallery_features: (G, D), likewise; moved to the device of the query features.
-        distance: ``"cosine"``, 1 - cos in [0, 2]; ``"euclidean"``, the plain (not squared) distance; or
-            ``"dot"``, the negative inner product of features as they are, which the paper's authors rank
-            data sets with clothes by.
+        distance: ``"cosine"``, 1 - cos in [0, 2], and 1 where a row is zero; ``"euclidean"``, the plain (not
+            squared) distance; or ``"dot"``, the negative inner product of features as they are, by which the
+            paper's authors rank data sets with clothes.
 
     Returns:
         (Q, G), float64 when either side is float64, else float32; autocast and TF32 have no effect.
