@@ -73,7 +73,9 @@ def split_assign(make: Make, samples: int, width: int, clusters: int) -> None:
     assign(make(1, samples, width), make(1, clusters, width, dtype=torch.float32))
 
 
-def batch_norm(make: Make, samples: int, channels: int, height: int, width: int, residual: bool) -> None:
+def batch_norm(
+    make: Make, samples: int, channels: int, height: int, width: int, residual: bool, twice: bool = False
+) -> None:
     from vreid_fast.kernels import batch_norm_triton
     from vreid_fast.kernels.batch_norm_backward_triton import backward
 
@@ -88,20 +90,23 @@ def batch_norm(make: Make, samples: int, channels: int, height: int, width: int,
     out, statistics = batch_norm_triton.forward(
         x, weight, bias, added, mean, var, counter, None, 1, 0.1, 1e-5, True
     )  # fmt: skip
-    backward(out, x, out if residual else None, weight, bias, statistics, None, 1e-5, True)
+    again = torch.empty_like(x).zero_() if twice else None
+    backward(out, again, x, out if residual else None, weight, bias, statistics, None, 1e-5, True)
 
 
 def rows_of(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _norm(samples: int, channels: int, height: int, width: int, residual: bool) -> Case:
+def _norm(samples: int, channels: int, height: int, width: int, residual: bool, twice: bool = False) -> Case:
     ending = "add, ReLU" if residual else "ReLU"
+    ending += ", given out twice" if twice else ""
     return Case(
         "batch_norm", f"{samples}x{channels}x{height}x{width} {ending} bfloat16", "vreid_fast", batch_norm,
-        # Twice over the maps in either direction, and over the residual or the mask that it makes necessary.
-        lambda n, c, h, w, more: (11 if more else 8) * 2 * n * c * h * w,
-        lambda *_: 0, (samples, channels, height, width, residual), (4, 64, 16, 32, residual),
+        # Twice over the maps in either direction, over the residual or the mask that it makes necessary, and once over
+        # a second gradient.
+        lambda n, c, h, w, more, twice: ((11 if more else 8) + twice) * 2 * n * c * h * w,
+        lambda *_: 0, (samples, channels, height, width, residual, twice), (4, 64, 16, 32, residual, twice),
     )  # fmt: skip
 
 
@@ -137,7 +142,8 @@ CASES = (
     ),
     _assigned(4096, 2048, 128, torch.bfloat16), _assigned(40000, 2048, 1000, torch.bfloat16),
     _assigned(40000, 2048, 1000, torch.float32),
-    _norm(256, 64, 128, 64, False), _norm(256, 256, 64, 32, True), _norm(256, 512, 16, 8, False),
+    _norm(256, 64, 128, 64, False), _norm(256, 256, 64, 32, True), _norm(256, 256, 64, 32, True, True),
+    _norm(256, 512, 16, 8, False),
     _norm(256, 2048, 16, 8, True),
 )  # fmt: skip
 ODD = {

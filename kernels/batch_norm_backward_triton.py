@@ -1,7 +1,8 @@
 """Triton kernels of batch_norm's backward, 3 launches: sums over parts of the batch, their union, gradient of x.
 
 The ReLU's mask is not stored. With a residual it is the sign of the result, and the first kernel writes the masked
-gradient, which is that of the residual and all that the last kernel needs. Without one the result follows from x, by
+gradient, which is that of the residual and all that the last kernel needs. So it can be of two parts: see
+batch_norm_twice.py. Without one the result follows from x, by
 the same operations as in the forward. (A float16 result that was rounded to zero then still has a gradient.)
 """
 
@@ -15,11 +16,14 @@ from .batch_norm_triton import bias_of, cut, group_of, place, scale_of
 
 @triton.jit
 def batch_norm_sums_kernel(
-    grad, x, out, weight, bias, statistics, groups, masked, sums,
+    grad, again, x, out, weight, bias, statistics, groups, masked, sums,
     channels, positions, rows, parts, group_count, eps,
     RELU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """One program: sums over one part of the gradient behind the ReLU, and of it times x - mean."""
+    """One program: sums over one part of the gradient behind the ReLU, and of it times x - mean.
+
+    again: with `out` alone, another part of the gradient.
+    """
     part, sample, row, length, channel, inside = place(channels, positions, rows, parts, BLOCK_C)
     lane = tl.arange(0, BLOCK_R)
     group, _ = group_of(groups, sample, group_count)
@@ -34,6 +38,8 @@ def batch_norm_sums_kernel(
         value = tl.load(grad + start + offset, mask=mask, other=0.0).to(tl.float32)
         difference = tl.load(x + start + offset, mask=mask, other=0.0).to(tl.float32) - mean[None, :]
         if out is not None:
+            if again is not None:
+                value += tl.load(again + start + offset, mask=mask, other=0.0).to(tl.float32)
             result = tl.load(out + start + offset, mask=mask, other=0.0).to(tl.float32)
             value = tl.where(result <= 0, 0.0, value)
             tl.store(masked + start + offset, value, mask=mask)
@@ -115,10 +121,12 @@ def batch_norm_grad_kernel(
         start -= BLOCK_R * channels
 
 
-def backward(grad, x, out, weight, bias, statistics, groups, eps, relu) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def backward(grad, again, x, out, weight, bias, statistics, groups, eps, relu) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See batch_norm.py. A gradient that is not channels_last is copied first."""
     channels, group_count = x.shape[1], statistics.shape[1]
-    grad = grad.contiguous(memory_format=torch.channels_last)
+    grad, again = (
+        None if part is None else part.contiguous(memory_format=torch.channels_last) for part in (grad, again)
+    )
     weight, bias, groups = (None if tensor is None else tensor.contiguous() for tensor in (weight, bias, groups))
     grad_x = torch.empty_like(x)
     masked = x.new_empty(0) if out is None else torch.empty_like(x)
@@ -133,7 +141,7 @@ def backward(grad, x, out, weight, bias, statistics, groups, eps, relu) -> tuple
     means = x.new_empty((2, group_count, channels), dtype=torch.float32)
     sizes = channels, *parts.sizes, group_count, eps
     batch_norm_sums_kernel[parts.grid](
-        grad, x, out, weight, bias, statistics, groups, masked, sums, *sizes, RELU=relu, **parts.tile
+        grad, again, x, out, weight, bias, statistics, groups, masked, sums, *sizes, RELU=relu, **parts.tile
     )
     batch_norm_sums_union_kernel[(triton.cdiv(channels, 8),)](
         sums, groups, statistics, means, grad_weight, grad_bias,

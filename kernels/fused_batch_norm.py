@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .batch_norm import batch_norm
+from .batch_norm_twice import batch_norm_twice
 
 
 class FusedBatchNorm(nn.BatchNorm2d):
@@ -22,20 +25,30 @@ class FusedBatchNorm(nn.BatchNorm2d):
     backend: str | None = None
     """Of `batch_norm`, in training; None = the best present."""
 
-    def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False) -> Tensor:
-        """x (N, C, H, W) -> relu(normalised x + add), of the same shape.
+    def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False, twice: bool = False) -> Any:
+        """x (N, C, H, W) -> relu(normalised x + add), of the same shape; with `twice` a pair of it.
 
         Args:
             add: (N, C, H, W).
             relu: whether there is a ReLU.
+            twice: give the result out twice, for two uses. Behind `add` and `relu` the kernels then add the gradients
+                of both as they read them, which saves a pass over the maps.
         """
-        if self.training:
-            return batch_norm(
+        if not self.training:
+            out = super().forward(x)
+            if add is not None:
+                out = out + add
+            if relu:
+                out = torch.relu_(out)
+        elif twice and relu and add is not None:
+            return batch_norm_twice(
+                x, self.weight, self.bias, add, self.running_mean, self.running_var, self.num_batches_tracked,
+                self.momentum, self.eps, self.backend,
+            )  # fmt: skip
+        else:
+            out = batch_norm(
                 x, self.weight, self.bias, residual=add, relu=relu, running_mean=self.running_mean,
                 running_var=self.running_var, batches=self.num_batches_tracked, momentum=self.momentum, eps=self.eps,
                 backend=self.backend,
             )  # fmt: skip
-        out = super().forward(x)
-        if add is not None:
-            out = out + add
-        return torch.relu_(out) if relu else out
+        return (out, out) if twice else out

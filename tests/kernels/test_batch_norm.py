@@ -267,9 +267,10 @@ def test_opcheck(residual, relu, backend, device):
     maps = x.detach()
     out, statistics = op(maps, None, None, None, None, None, None, groups, 2, 0.1, 1e-5, relu)
     masking = out if residual and relu else None
+    again = None if masking is None else torch.ones_like(maps)
     torch.library.opcheck(
         torch.ops.vreid_fast.batch_norm_backward.default,
-        (torch.ones_like(maps), maps, masking, weight.detach(), None, statistics, groups, 1e-5, relu),
+        (torch.ones_like(maps), again, maps, masking, weight.detach(), None, statistics, groups, 1e-5, relu),
     )
 
 

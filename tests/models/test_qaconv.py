@@ -44,7 +44,7 @@ def test_evaluation_equals_the_authors(shared, name, dtype):
     network, expected = given(folder, name, dtype).eval(), np.load(folder / "eval.npz")
     stages = []
     for stage in (network.trunk.layer1, network.trunk.layer2, network.trunk.layer3):
-        stage[-1].register_forward_hook(lambda _, __, output: stages.append(output.clone()))
+        stage[-1].register_forward_hook(lambda _, __, twice: stages.append(twice[0].clone()))
     maps = network.maps(clips(network, 1, dtype))
     scores = {"score_self": network.pair_score(maps, maps), "score": network.pair_score(maps[:2], maps[2:])}
     if dtype == torch.float64:

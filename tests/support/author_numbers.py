@@ -41,7 +41,8 @@ def watch(network, expected):
         if path := our_module(network, name):
 
             def keep(_, __, output, name=name):
-                probes[name] = output.clone()  # what comes behind may write over it
+                maps = output[0] if isinstance(output, tuple) else output  # a block gives its maps twice
+                probes[name] = maps.clone()  # what comes behind may write over it
 
             handles.append(network.get_submodule(path).register_forward_hook(keep))
     yield probes

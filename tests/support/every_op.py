@@ -11,6 +11,7 @@ from torch import nn
 
 from vreid_fast.kernels import (
     EmaUpdater,
+    FusedBatchNorm,
     batch_norm,
     combined_regression,
     gather_clips,
@@ -63,6 +64,10 @@ def main(device: str) -> None:
                     **named,
                 )
                 out.float().square().sum().backward()
+        layer = FusedBatchNorm(channels).to(device)
+        layer.backend = "triton"
+        out, again = layer(maps, maps, relu=True, twice=True)
+        (out * 2 + again.float().square()).sum().backward()
     domains, groups = (torch.tensor(rows, device=device) for rows in ([0, 0, 1], [[0, 2, -1], [1, -1, -1]]))
     head = [normal(17, 35), normal(17), normal(2, 17), normal(2)]
     for clips in (normal(3, 35), normal(3, 4, 35)):

@@ -19,7 +19,7 @@ from vreid_fast.kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
 
 from .matcher import Matcher
 from .network import NetworkOutput, VideoNetwork
-from .trunk import Bottleneck, ResNetTrunk, map_size, resnet50_trunk
+from .trunk import Bottleneck, Maps, ResNetTrunk, map_size, resnet50_trunk
 
 CHANNELS_OUT = 128
 """Of the maps that are compared."""
@@ -42,7 +42,7 @@ class ShortTrunk(ResNetTrunk):
             for stage, width in ((self.layer1, channels[0]), (self.layer2, channels[1])):
                 stage[-1] = InstanceBottleneck(4 * width, width, 1)
 
-    def last_stage(self, x: Tensor) -> Tensor:
+    def last_stage(self, x: Tensor, past: Tensor) -> Tensor:
         return x
 
 
@@ -61,10 +61,11 @@ class InstanceBottleneck(Bottleneck):
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         self.IN = nn.InstanceNorm2d(4 * channels, affine=True)  # its name in files of such trunks
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: Tensor | None = None) -> Maps:
         y = self.bn1(self.conv1(x), relu=True)
         y = self.bn2(self.conv2(y), relu=True)
-        return F.relu(self.IN(self.bn3(self.conv3(y), add=x)), inplace=True)
+        y = F.relu(self.IN(self.bn3(self.conv3(y), add=x if past is None else past)), inplace=True)
+        return y if past is None else (y, y)
 
 
 class QAConv(VideoNetwork):

@@ -33,7 +33,7 @@ class ErasingTrunk(ResNetTrunk):
         super().__init__(*arguments, channels=channels, **options)
         self.erasing = SaliencyErasing(4 * channels[2], self.layer4[2])
 
-    def last_stage(self, x: Tensor) -> Tensor:
+    def last_stage(self, x: Tensor, past: Tensor) -> Tensor:
         return self.erasing(x, self.layer4[:2], self.layer4[2])
 
 

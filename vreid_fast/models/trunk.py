@@ -17,6 +17,10 @@ from vreid_fast.kernels import FusedBatchNorm
 CHANNELS = {"full": (64, 128, 256, 512), "narrow": (16, 32, 64, 128)}
 """Channels of the stages of a ResNet-50 by its width; narrow is a quarter, which two CPU cores train from scratch."""
 
+Maps = Tensor | tuple[Tensor, Tensor]
+"""What a block makes of x, (N, C, h, w): maps; and of (x, past), which is x twice, maps twice. `past` goes past the
+block. The batch norm that x came from then adds the gradients of both, see FusedBatchNorm."""
+
 
 class BasicBlock(nn.Module):
     expansion = 1
@@ -29,10 +33,12 @@ class BasicBlock(nn.Module):
         self.bn2 = FusedBatchNorm(channels)
         self.downsample = _shortcut(channels_in, channels, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
+    def forward(self, x: Tensor, past: Tensor | None = None) -> Maps:
+        twice = past is not None
+        past = past if twice else x
+        shortcut = past if self.downsample is None else self.downsample(past)
         x = self.bn1(self.conv1(x), relu=True)
-        return self.bn2(self.conv2(x), add=shortcut, relu=True)
+        return self.bn2(self.conv2(x), add=shortcut, relu=True, twice=twice)
 
 
 class Bottleneck(nn.Module):
@@ -48,11 +54,13 @@ class Bottleneck(nn.Module):
         self.bn3 = FusedBatchNorm(channels * 4)
         self.downsample = _shortcut(channels_in, channels * 4, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
+    def forward(self, x: Tensor, past: Tensor | None = None) -> Maps:
+        twice = past is not None
+        past = past if twice else x
+        shortcut = past if self.downsample is None else self.downsample(past)
         x = self.bn1(self.conv1(x), relu=True)
         x = self.bn2(self.conv2(x), relu=True)
-        return self.bn3(self.conv3(x), add=shortcut, relu=True)
+        return self.bn3(self.conv3(x), add=shortcut, relu=True, twice=twice)
 
 
 def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module | None:
@@ -116,10 +124,10 @@ class ResNetTrunk(nn.Module):
             wrapped.conv2 = wrap(wrapped.conv2)
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = self.maxpool(self.bn1(self.conv1(frames), relu=True))
+        x = past = self.maxpool(self.bn1(self.conv1(frames), relu=True))
         for stage in range(1, 4):
-            x = self._stage(stage, x)
-        return self.last_stage(x)
+            x, past = self._stage(stage, x, past)
+        return self.last_stage(x, past)
 
     def plain_names(self) -> dict[str, str]:
         """Of tensors that are named otherwise in a plain ResNet, the names there by ours."""
@@ -135,15 +143,16 @@ class ResNetTrunk(nn.Module):
         """A tensor of a plain ResNet as the one of this name here."""
         return value
 
-    def last_stage(self, x: Tensor) -> Tensor:
-        return self._stage(4, x)
+    def last_stage(self, x: Tensor, past: Tensor) -> Tensor:
+        """Maps of the last stage, of the stage before it twice."""
+        return self._stage(4, x, past)[0]
 
-    def _stage(self, stage: int, x: Tensor) -> Tensor:
+    def _stage(self, stage: int, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         for position, block in enumerate(getattr(self, f"layer{stage}")):
-            x = block(x)
+            x, past = block(x, past)
             if _key(stage, position) in self.plugins:
-                x = self.plugins[_key(stage, position)](x)
-        return x
+                x = past = self.plugins[_key(stage, position)](x)
+        return x, past
 
 
 def resnet50_trunk(width: str = "full", kind: type[ResNetTrunk] = ResNetTrunk, **options) -> ResNetTrunk:

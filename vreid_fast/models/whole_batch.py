@@ -23,12 +23,14 @@ Norm = nn.modules.batchnorm._BatchNorm
 class WholeBatchNorm(Norm):
     """Any batch norm of a run of several ranks; of the same state, and in evaluation the same."""
 
-    def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False) -> Tensor:
-        """x (N, C, ...) of this rank -> normalised, + add, ReLU as of `FusedBatchNorm`."""
+    def forward(self, x: Tensor, add: Tensor | None = None, relu: bool = False, twice: bool = False) -> Any:
+        """x (N, C, ...) of this rank -> normalised, + add, ReLU, given out twice, as of `FusedBatchNorm`."""
         out = self._in_training(x) if self.training else super().forward(x)
         if add is not None:
             out = out + add
-        return torch.relu_(out) if relu else out
+        if relu:
+            out = torch.relu_(out)
+        return (out, out) if twice else out
 
     def _in_training(self, x: Tensor) -> Tensor:
         out, mean, var, count = _WholeBatch.apply(x, self.weight, self.bias, self.eps)
