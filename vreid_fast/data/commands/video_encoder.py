@@ -48,7 +48,7 @@ CODECS = {
     # x265 writes beyond its buffers at widths below 64.
     "hevc": Codec(
         *("libx265", "mp4", 17, 51),
-        {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=0:scenecut=0"},
+        {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=0:scenecut=0:open-gop=0"},
         least=64,
     ),
 }
