@@ -41,17 +41,17 @@ def test_every_frame_comes_back_in_its_place(tmp_path, codec):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("gop", [1, 5])
-def test_key_frames_are_where_they_were_wanted(tmp_path, codec, gop):
+@pytest.mark.parametrize("every", [1, 5, 50])
+def test_key_frames_are_where_they_were_wanted(tmp_path, codec, every):
     import av
 
     write_images(tmp_path / "source" / "a", 12, **SIZE)
     spec = f"folder:{tmp_path / 'source'}"
-    data = read_dataset(run_pack(spec, tmp_path / "pack", "--video", codec, "--gop", str(gop)))
+    data = read_dataset(run_pack(spec, tmp_path / "pack", "--video", codec, "--keyframes", str(every)))
     (tmp_path / "a").write_bytes(read_video(data.train[0]).tobytes())
     with av.open(str(tmp_path / "a")) as container:
         keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
-    assert keys == [number % gop == 0 for number in range(12)]
+    assert keys == [number % every == 0 for number in range(12)]
 
 
 def test_frames_of_other_sizes_are_scaled_to_the_first_ones(tmp_path):
@@ -144,8 +144,8 @@ def test_options_that_do_not_hold(tmp_path, options, message):
         ["--size", "63x32"],
         ["--size", "64"],
         ["--shard_size", "1T"],
-        ["--gop", "0"],
-        ["--gop", "9999999999"],
+        ["--keyframes", "0"],
+        ["--keyframes", "9999999999"],
         ["--threads", "0"],
     ],
 )
