@@ -109,7 +109,9 @@ class Pack:
         count = size - first if count is None else min(count, size - first)
         try:
             if first:
-                content = os.pread(file.fileno(), BLOCK, offset - BLOCK) + os.pread(file.fileno(), count, offset + first)
+                content = os.pread(file.fileno(), BLOCK, offset - BLOCK) + os.pread(
+                    file.fileno(), count, offset + first
+                )
             else:
                 content = os.pread(file.fileno(), BLOCK + count, offset - BLOCK)
         except OSError as error:
