@@ -58,7 +58,7 @@ CODECS = {
 class VideoEncoder:
     codec: str
     crf: int
-    keyframes: int = 8
+    keyframes: int = 4
     """Frames from one key frame to the next."""
     size: tuple[int, int] | None = None
     """(H, W) of every video; None = that of its first frame, made even."""

@@ -26,6 +26,7 @@ from .decoder import Decoder, ReadingOptions, Wanted
 from .images import decode_image, read_encoded, read_frames
 from .jpeg import is_jpeg
 from .memory import HostMemory
+from .missing_codecs import without_missing_codecs
 from .nvdec import decodes, video_notes
 from .video import contents
 from .video_cut import cuts, stream_of
@@ -193,8 +194,9 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
             fitted = fn.resize(frames, size=size, interp_type=types.INTERP_LINEAR, antialias=True)
         return fitted
 
-    built = pipeline()
-    built.build()
+    with without_missing_codecs():
+        built = pipeline()
+        built.build()
     return built
 
 
