@@ -19,7 +19,7 @@ from timing import arguments, record
 
 from vreid_fast.data.commands.video_encoder import CODECS
 
-WARM, TIMED, ROUNDS = 2, 4, 5
+WARM, TIMED, ROUNDS = 1, 3, 7
 TRACKLETS, LENGTH = 32, 64
 DISTANCES = (1, 2, 4, 8, 16, 64)
 
