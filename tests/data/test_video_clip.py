@@ -9,6 +9,8 @@ from vreid_fast.data.reading import video as reading_video
 from vreid_fast.data.reading import video_clip
 from vreid_fast.data.reading.video import CutVideo, contents, decode_video, each_frame
 from vreid_fast.data.reading.video_clip import clip_frames
+from vreid_fast.data.reading.video_file import part_of
+from vreid_fast.errors import InputError
 
 
 def clip(path, numbers):
@@ -80,3 +82,12 @@ def test_damage_is_told_as_by_a_pass_over_the_whole(tmp_path, kind):
                 decode_video(str(path), [number])
         else:
             assert np.array_equal(decode_video(str(path), [number])[0], sound[number]), number
+
+
+def test_a_file_that_became_shorter_is_no_source_of_frames(tmp_path):
+    path = write_kind(tmp_path / "a", "h264", 12, 4)
+    layout = contents(str(path)).layout
+    path.write_bytes(path.read_bytes()[: int(layout.offsets[9])])
+    with pytest.raises(InputError, match="ends before byte"):
+        part_of(str(path), *layout.runs([10])[0].span)
+    assert clip_frames(str(path), layout, (128, 64), {10}) is None

@@ -26,7 +26,7 @@ class StoredVideo(Protocol):
         """Its bytes, (bytes,) uint8."""
 
     def part(self, first: int, count: int) -> np.ndarray:
-        """Some of them, (count,) uint8, or fewer where it ends."""
+        """Those from `first` on, (count,) uint8."""
 
 
 class FramePaths(Sequence[str]):

@@ -106,7 +106,7 @@ class Pack:
             InputError: the shard cannot be read, or holds something else there.
         """
         file = self._shards.get(shard) or self._open(shard)
-        count = size - first if count is None else min(count, size - first)
+        count = size - first if count is None else count
         try:
             if first:
                 content = os.pread(file.fileno(), BLOCK, offset - BLOCK) + os.pread(
@@ -196,7 +196,7 @@ class PackedVideo:
         return self.pack.read(self.shard, *self.pack.member(self.row, None, self.frame))
 
     def part(self, first: int, count: int) -> np.ndarray:
-        """Some of its bytes, (count,) uint8, or fewer where it ends.
+        """Its bytes from `first` on, (count,) uint8; no more than it has.
 
         Raises:
             InputError: the shard cannot be read, or holds something else there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -117,12 +118,13 @@ def _walk(
     video: str | StoredVideo, container: av.container.InputContainer, stream: av.VideoStream
 ) -> tuple[Packets, Layout | None]:
     try:
-        with bytes_of(video) as file:
-            walk = LayoutWalk(file, stream)
-            packets = read_packets(container, stream, walk.take)
-            return packets, walk.layout(packets)
+        file = bytes_of(video)
     except OSError:
-        return read_packets(container, stream, lambda packet: None), None
+        file = io.BytesIO()  # an address: no packet is found in it
+    with file:
+        walk = LayoutWalk(file, stream)
+        packets = read_packets(container, stream, walk.take)
+        return packets, walk.layout(packets)
 
 
 def _survey(video: str | StoredVideo, packets: Packets) -> tuple[Packets, set[int], str | None]:

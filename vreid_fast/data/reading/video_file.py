@@ -69,15 +69,20 @@ def bytes_of(video: str | StoredVideo) -> BinaryIO:
 
 
 def part_of(video: str | StoredVideo, first: int, size: int) -> np.ndarray:
-    """Some bytes of a video, (size,) uint8, or fewer where it ends.
+    """Some bytes of a video, (size,) uint8.
 
     Raises:
-        OSError: a file that cannot be read.
-        InputError: a pack that cannot be read.
+        InputError: a file or a pack that cannot be read, or ends before.
     """
     if not isinstance(video, str):
         return video.part(first, size)
-    return np.fromfile(video, np.uint8, size, offset=first)
+    try:
+        content = np.fromfile(video, np.uint8, size, offset=first)
+    except OSError as error:
+        raise InputError(f"video {video}: cannot be read ({why_not(error)})") from error
+    if len(content) < size:
+        raise InputError(f"video {video}: ends before byte {first + size:,}; it was longer when it was looked through")
+    return content
 
 
 def is_cover(stream: av.VideoStream) -> bool:

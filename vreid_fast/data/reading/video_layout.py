@@ -1,7 +1,7 @@
 """Where the packets of a video are in its file: what it takes to read and decode a clip without opening the file again.
 
 Known of plain H.264, HEVC and VP9 in files that keep a packet in one piece, as MP4, MOV, Matroska and WebM do, and
-whose parameter sets are in the header alone. All else is decoded as a whole file.
+whose parameter sets are those of the header. All else is decoded as a whole file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAL_UNITS = {
 
 @dataclass(frozen=True)
 class Run:
-    """Packets from one that a decoder may begin with to the last that is needed, and the frame that each shows."""
+    """Packets (n,) from one that a decoder may begin with to the last that is needed: as in `Layout`."""
 
     offsets: np.ndarray
     sizes: np.ndarray
@@ -91,12 +91,8 @@ class LayoutWalk:
     def take(self, packet: av.Packet) -> None:
         """The next packet, while it is there."""
         if self._known:
-            content, offset = bytes(packet), -1
-            if packet.pos is not None and packet.pos >= 0:
-                self._file.seek(packet.pos)
-                at = self._file.read(len(content) + BEFORE).find(content)
-                offset = packet.pos + at if at >= 0 else -1
-            kind = self._kind(content)
+            content = bytes(packet)
+            offset, kind = self._offset(packet.pos, content), self._kind(content)
             self._known = offset >= 0 and kind != SETS
             self._offsets.append(offset)
             self._sizes.append(len(content))
@@ -115,6 +111,17 @@ class LayoutWalk:
         starts = np.maximum.accumulate(np.where(begins, places, 0))
         arrays = (np.array(values, np.int64) for values in (self._offsets, self._sizes))
         return Layout(self._codec, self._extradata, *arrays, starts, packets.numbers)
+
+    def _offset(self, near: int | None, content: bytes) -> int:
+        """Where a packet's content is in the file; -1 = not in one piece, or not where the container says."""
+        if near is None or near < 0:
+            return -1
+        try:
+            self._file.seek(near)
+            at = self._file.read(len(content) + BEFORE).find(content)
+        except OSError:
+            return -1
+        return near + at if at >= 0 else -1
 
     def _kind(self, content: bytes) -> int:
         """What a packet holds; of one that does not end where its NAL units do, `SETS` too, as it is not understood."""
