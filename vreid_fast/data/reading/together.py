@@ -26,10 +26,11 @@ def together(wanted: Wanted) -> tuple[Wanted, np.ndarray]:
     starts, joined, places, first = np.cumsum(counts) - counts, [], np.empty(counts.sum(), np.int64), 0
     for (is_video, _), rows in groups.items():
         tracklet, numbers = wanted[rows[0]][0], np.concatenate([wanted[row][1] for row in rows])
-        inverse = np.arange(len(numbers))
+        inverse, parts = np.arange(len(numbers)), [numbers]
         if is_video:
             numbers, inverse = np.unique(numbers, return_inverse=True)
+            parts = np.split(numbers, range(MOST, len(numbers), MOST))
         places[np.concatenate([starts[row] + np.arange(counts[row]) for row in rows])] = first + inverse
         first += len(numbers)
-        joined += [(tracklet, part) for part in np.split(numbers, range(MOST, len(numbers), MOST))]
+        joined += [(tracklet, part) for part in parts]
     return joined, places
