@@ -19,6 +19,7 @@ import bench_rank
 import bench_ranks
 import bench_step
 import bench_temporal_pool
+import bench_video
 from failures import attempt, exit_status
 
 BENCHMARKS = (
@@ -31,6 +32,7 @@ BENCHMARKS = (
     bench_kmeans_assign,
     bench_gather_clips,
     bench_loader,
+    bench_video,
     bench_rank,
     bench_ranks,
     bench_step,

@@ -16,6 +16,11 @@ SHOWN = (
     ("loader", "cache B32 T8", "torch DataLoader, PIL"),
     ("loader", "video pack B32 T4", "torch DataLoader, decord"),
     ("loader", "video pack B32 T8", "torch DataLoader, decord"),
+    *(
+        ("video", f"{codec} every {distance:2} B32 T8", "the same in JPEG")
+        for codec in ("vp9", "h264", "hevc")
+        for distance in (1, 4, 8, 64)
+    ),
     *(("step", method, "the same batch again") for method in ("source", "paper", "plus")),
     ("rank", "matrix", "loop over queries and places"),
     ("rank", "matrix", "argsort, loop over queries"),

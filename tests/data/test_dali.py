@@ -113,3 +113,20 @@ def test_frames_of_the_right_size_are_not_taken_through_a_pipeline(tmp_path, dec
     tracklet = images(tmp_path / "a", 3, height=SIZE[0], width=SIZE[1])
     pixels, rows = decoder.decode(decoder.read([(tracklet, np.array([2, 0]))]))
     assert np.array_equal(pixels.numpy()[rows], np.stack(read_frames(tracklet, [2, 0])))
+
+
+def test_cuts_of_videos_come_out_of_its_decoder_as_out_of_pyav(tmp_path, decoder, monkeypatch):
+    """On a CPU it decodes VP9; on a GPU the same goes through NVDEC."""
+    long, short = (video(tmp_path / f"{name}.webm", n, gop=4, height=48, width=32) for name, n in (("a", 21), ("b", 6)))
+    large = video(tmp_path / "c.webm", 9, gop=4, height=64, width=48)
+    stills = images(tmp_path / "d", 3, height=SIZE[0] + 4, width=SIZE[1])
+    monkeypatch.setattr(decoder, "_kind", lambda tracklet, _: "videos" if tracklet.video else "frames")
+    wanted = [(tracklet, np.array(numbers)) for tracklet, numbers in (
+        (long, [2, 19]), (stills, [1]), (large, [8, 0, 3]), (short, [5]), (long, [7, 8, 9]),
+    )]  # fmt: skip
+    encoded = decoder.read(wanted)
+    assert [part.kind for part in encoded.parts] == ["frames", "videos"]
+    pixels, rows = decoder.decode(encoded)
+    plain = make_decoder(ReadingOptions(size=SIZE, backend="torch"))
+    expected, order = plain.decode(wanted)
+    assert np.abs(pixels.numpy()[rows].astype(int) - expected.numpy()[order].astype(int)).max() <= 6

@@ -122,6 +122,9 @@ class Stored:
     def encoded(self):
         return np.fromfile(self.path, np.uint8)
 
+    def part(self, first, count):
+        return self.encoded()[first : first + count]
+
 
 def test_a_pack_s_false_count_is_not_believed(lacking, read):
     path, pictures = lacking

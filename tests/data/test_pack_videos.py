@@ -41,17 +41,48 @@ def test_every_frame_comes_back_in_its_place(tmp_path, codec):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("gop", [1, 5])
-def test_key_frames_are_where_they_were_wanted(tmp_path, codec, gop):
+@pytest.mark.parametrize("every", [1, 5, 50])
+def test_key_frames_are_where_they_were_wanted(tmp_path, codec, every):
     import av
 
     write_images(tmp_path / "source" / "a", 12, **SIZE)
     spec = f"folder:{tmp_path / 'source'}"
-    data = read_dataset(run_pack(spec, tmp_path / "pack", "--video", codec, "--gop", str(gop)))
+    data = read_dataset(run_pack(spec, tmp_path / "pack", "--video", codec, "--keyframes", str(every)))
     (tmp_path / "a").write_bytes(read_video(data.train[0]).tobytes())
     with av.open(str(tmp_path / "a")) as container:
         keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
-    assert keys == [number % gop == 0 for number in range(12)]
+    assert keys == [number % every == 0 for number in range(12)]
+
+
+@pytest.mark.parametrize("backend", ["torch", "dali"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_clips_of_one_tracklet_in_a_batch(tmp_path, backend, codec):
+    if backend == "dali":
+        pytest.importorskip("nvidia.dali")
+    for name, frames in (("a", 30), ("b", 5)):
+        write_images(tmp_path / "source" / name, frames, **SIZE)
+    spec = run_pack(f"folder:{tmp_path / 'source'}", tmp_path / "pack", "--video", codec, "--keyframes", "7")
+    plan, seen = TestPlan([30, 5], 4, batch=6, mode="all"), set()
+    with make_loader(read_dataset(spec).train, plan, size=(128, 64), backend=backend, threads=2) as loader:
+        for (batch,), step in zip(loader, plan):
+            for clip, request in zip(batch.clips, step):
+                wanted = [picture(number, **SIZE).mean() for number in request.frames]
+                assert np.abs(np.subtract(brightness((clip * 0.226 + 0.449) * 255), wanted)).max() < 3
+                seen |= {(request.tracklet, number) for number in request.frames.tolist()}
+    assert len(seen) == 35
+
+
+def test_a_part_of_a_video_is_read_alone(tmp_path):
+    write_images(tmp_path / "source" / "a", 6, **SIZE)
+    pack = run_pack(f"folder:{tmp_path / 'source'}", tmp_path / "pack", "--video", "h264")
+    (tracklet,) = read_dataset(pack).train
+    whole = tracklet.video.encoded()
+    for first, count in ((0, 9), (7, 100), (len(whole) - 3, 3)):
+        assert np.array_equal(tracklet.video.part(first, count), whole[first : first + count])
+    shard = tmp_path / "pack" / "00000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b"00000000.mp4", b"00000007.mp4"))
+    with pytest.raises(InputError, match=r"does not match shard .*wanted 00000000.mp4"):
+        tracklet.video.part(7, 100)
 
 
 def test_frames_of_other_sizes_are_scaled_to_the_first_ones(tmp_path):
@@ -144,8 +175,8 @@ def test_options_that_do_not_hold(tmp_path, options, message):
         ["--size", "63x32"],
         ["--size", "64"],
         ["--shard_size", "1T"],
-        ["--gop", "0"],
-        ["--gop", "9999999999"],
+        ["--keyframes", "0"],
+        ["--keyframes", "9999999999"],
         ["--threads", "0"],
     ],
 )

@@ -25,6 +25,9 @@ class StoredVideo(Protocol):
     def encoded(self) -> np.ndarray:
         """Its bytes, (bytes,) uint8."""
 
+    def part(self, first: int, count: int) -> np.ndarray:
+        """Those from `first` on, (count,) uint8."""
+
 
 class FramePaths(Sequence[str]):
     """Paths of a tracklet's images: one folder and its file names, joined when asked for.

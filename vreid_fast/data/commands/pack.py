@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("video", choices=CODECS, help="encode each tracklet as a short video of this codec")
     rates = ", ".join(f"{name} {codec.crf}" for name, codec in CODECS.items())
     add("crf", type=int, help=f"loss of the videos, less is better ({rates})")
-    add("gop", type=number(int, 1, 2**31 - 1), default=8, help="frames from one key frame to the next (%(default)s)")
+    add(
+        "keyframes", type=number(int, 1, 2**31 - 1), metavar="N", default=VideoEncoder.keyframes,
+        help="a key frame every N frames of the videos: fewer are smaller, more load faster (%(default)s)",
+    )  # fmt: skip
     add("size", type=even_height_width, metavar="HxW", help="size of the videos (that of the first frame)")
     add("shard_size", type=byte_count, default="1G", help="bytes of a shard, such as 512M (%(default)s)")
     add(
@@ -89,4 +92,4 @@ def _encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
     crf = codec.crf if arguments.crf is None else arguments.crf
     if not 0 <= crf <= codec.worst_crf:
         raise InputError(f"--crf {crf}: wanted 0 to {codec.worst_crf} for {arguments.video}")
-    return VideoEncoder(arguments.video, crf, arguments.gop, arguments.size)
+    return VideoEncoder(arguments.video, crf, arguments.keyframes, arguments.size)

@@ -48,7 +48,7 @@ CODECS = {
     # x265 writes beyond its buffers at widths below 64.
     "hevc": Codec(
         *("libx265", "mp4", 17, 51),
-        {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=0:scenecut=0"},
+        {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=0:scenecut=0:open-gop=0"},
         least=64,
     ),
 }
@@ -58,7 +58,7 @@ CODECS = {
 class VideoEncoder:
     codec: str
     crf: int
-    gop: int = 8
+    keyframes: int = 4
     """Frames from one key frame to the next."""
     size: tuple[int, int] | None = None
     """(H, W) of every video; None = that of its first frame, made even."""
@@ -81,7 +81,7 @@ class VideoEncoder:
         with av.open(encoded, "w", format=codec.ending) as container:
             stream = container.add_stream(codec.encoder, rate=RATE, options={**codec.options, "crf": str(self.crf)})
             stream.pix_fmt = "yuv420p"
-            stream.codec_context.gop_size, stream.codec_context.thread_count = self.gop, 1
+            stream.codec_context.gop_size, stream.codec_context.thread_count = self.keyframes, 1
             for count, image in enumerate(images, 1):
                 if count == 1:
                     size = size or tuple(max(2, side - side % 2) for side in image.shape[:2])

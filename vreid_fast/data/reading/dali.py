@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -22,22 +23,21 @@ from vreid_fast.errors import InputError
 
 from ..tracklets import Tracklet
 from .decoder import Decoder, ReadingOptions, Wanted
-from .images import decode_image, read_encoded, read_frames, read_video
+from .images import decode_image, read_encoded, read_frames
 from .jpeg import is_jpeg
 from .memory import HostMemory
-from .video import contents, probe
-from .video_facts import VideoFacts
+from .missing_codecs import without_missing_codecs
+from .nvdec import decodes, video_notes
+from .video import contents
+from .video_cut import cuts, stream_of
 
 Kind = Literal["images", "videos", "frames"]
 """Of a pipeline's input: encoded images, encoded videos, or frames that are decoded already."""
 
-# With the least width and height that NVDEC takes (its programming guide); crops of people can be smaller.
-GPU_CODECS = {"h264": (48, 16), "hevc": (144, 144), "vp8": (48, 16), "vp9": (128, 128)}
-
 
 @dataclass(frozen=True)
 class Part:
-    """What goes through one pipeline: a sample is a clip for videos, else a frame."""
+    """What goes through one pipeline: a sample is a cut of clips for videos, else a frame."""
 
     kind: Kind
     inputs: dict[str, Sequence[np.ndarray]]
@@ -73,13 +73,14 @@ class DaliDecoder(Decoder):
         return video_notes(tracklets, self._device)
 
     def read(self, wanted: Wanted) -> Encoded:
-        kinds = np.array(self.each(lambda row: self._kind(*row), wanted))
-        order = np.argsort(kinds, kind="stable")
+        kinds = self.each(lambda row: self._kind(*row), wanted)
+        streams = [stream_of(row[0]) if kind == "videos" else () for kind, row in zip(kinds, wanted)]
+        order = sorted(range(len(wanted)), key=lambda row: (kinds[row], streams[row]))
         parts = [
-            Part(str(kind), self._inputs(kind, [wanted[row] for row in np.flatnonzero(kinds == kind)]))
-            for kind in np.unique(kinds)
+            Part(kind, self._inputs(kind, [wanted[row] for row in rows]))
+            for kind, rows in groupby(order, lambda row: kinds[row])
         ]
-        # Frames come out by kind: where does each clip's first one end up?
+        # Frames come out in this order: where does each clip's first one end up?
         counts = np.array([len(frames) for _, frames in wanted])
         first = np.empty(len(wanted), dtype=np.int64)
         first[order] = np.cumsum(counts[order]) - counts[order]
@@ -112,10 +113,8 @@ class DaliDecoder(Decoder):
 
     def _inputs(self, kind: Kind, wanted: Wanted) -> dict[str, Sequence[np.ndarray]]:
         if kind == "videos":
-            return {
-                "encoded": self.each(lambda row: read_video(row[0]), wanted),
-                "frames": [np.asarray(frames, dtype=np.int32) for _, frames in wanted],
-            }
+            made = cuts(wanted, self._threads, self.each)
+            return {"encoded": [cut.content for cut in made], "frames": [cut.frames for cut in made]}
         read = read_frames if kind == "frames" else _read_encoded
         return {"encoded": [frame for clip in self.each(lambda row: read(*row), wanted) for frame in clip]}
 
@@ -169,6 +168,7 @@ class DaliDecoder(Decoder):
 def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: torch.device, threads: int) -> Pipeline:
     """A pipeline from `encoded` (videos: also `frames`) to frames (H, W, 3), or clips (T, H, W, 3), uint8."""
     gpu = device.type == "cuda"
+    where = "mixed" if gpu else "cpu"
     index = (torch.cuda.current_device() if device.index is None else device.index) if gpu else None
 
     # One step is fed at a time; with the dynamic executor a batch's memory lives as long as its tensor.
@@ -180,13 +180,13 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
         if kind == "frames":
             frames = fn.external_source(name="encoded", dtype=types.UINT8, layout="HWC")
             frames = frames.gpu() if gpu else frames
-        else:  # on a GPU alone
+        else:
             encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
             if kind == "images":
-                frames = fn.decoders.image(encoded, device="mixed", output_type=types.RGB)
+                frames = fn.decoders.image(encoded, device=where, output_type=types.RGB)
             else:
                 numbers = fn.external_source(name="frames", dtype=types.INT32, ndim=1)
-                frames = fn.decoders.video(encoded, frames=numbers, device="mixed")
+                frames = fn.decoders.video(encoded, frames=numbers, device=where)
         shape = frames.shape()
         if (shape[-3] == size[0]) & (shape[-2] == size[1]):
             fitted = frames  # resizing takes longer than decoding, even to the same size
@@ -194,8 +194,9 @@ def build_pipeline(kind: Kind, *, samples: int, size: tuple[int, int], device: t
             fitted = fn.resize(frames, size=size, interp_type=types.INTERP_LINEAR, antialias=True)
         return fitted
 
-    built = pipeline()
-    built.build()
+    with without_missing_codecs():
+        built = pipeline()
+        built.build()
     return built
 
 
@@ -206,42 +207,6 @@ def _frames_of(encoded: Encoded) -> Sequence[np.ndarray]:
 
 def _read_encoded(tracklet: Tracklet, frames: Iterable[int]) -> list[np.ndarray]:
     return [read_encoded(tracklet, index) for index in frames]
-
-
-def decodes(facts: VideoFacts) -> bool:
-    """Whether DALI decodes such a video on a GPU."""
-    width, height = GPU_CODECS.get(facts.codec, (np.inf, np.inf))
-    return facts.width >= width and facts.height >= height and facts.pixels == "yuv420p"
-
-
-def video_notes(tracklets: Iterable[Tracklet], device: torch.device) -> tuple[str, ...]:
-    """Of a GPU: one note a codec that PyAV has to decode, and one on files of which DALI would show other frames."""
-    if device.type == "cpu":
-        return ()
-    videos = {str(tracklet.video): tracklet.video for tracklet in tracklets if tracklet.video is not None}
-    codecs, files = set(), []
-    for name, video in videos.items():
-        try:
-            facts = probe(video)
-            # Looking into the videos of a pack means reading all of it: that is done when they are wanted.
-            plain = contents(name).plain if video == name else True
-        except InputError:
-            continue  # an error when it is wanted
-        if not decodes(facts):
-            codecs.add(facts.codec)
-        elif not plain:
-            files.append(name)
-    why = "the GPU decodes 8-bit 4:2:0 video of {}".format(
-        ", ".join(f"{codec} from {width}x{height}" for codec, (width, height) in GPU_CODECS.items())
-    )
-    notes = [f"{codec} video is decoded by PyAV: {why}" for codec in sorted(codecs)]
-    if files:
-        notes.append(
-            f"{len(files)} of {len(videos)} videos, as {files[0]}, are decoded by PyAV: they hide or lack frames that "
-            "their headers count, are damaged, hold several videos, or say that their frames are to be turned or have "
-            "colours of their own"
-        )
-    return tuple(notes)
 
 
 def _black_videos(pixels: Tensor, encoded: Encoded) -> set[str]:

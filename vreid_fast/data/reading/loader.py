@@ -26,6 +26,7 @@ from .ahead import Ahead
 from .cache import FrameCache
 from .decoder import Decoder, ReadingOptions
 from .memory import HostMemory
+from .together import together
 from .torch_decoder import TorchDecoder
 
 __all__ = ["Batch", "ClipRequest", "Loader", "RankPlan", "ReadingOptions", "Stream", "TestPlan", "TrainPlan"]
@@ -132,7 +133,7 @@ class Loader(Iterator[tuple[Batch, ...]]):
         return step
 
     def _read_encoded(self, step: StepRequest):
-        """What the decoder takes; None where every frame is cached."""
+        """What the decoder takes, and where in its frames each frame wanted is; None where every frame is cached."""
         replaced = self._reading.bad_frames.replaced
         wanted = []
         for stream, requests, frames in zip(self._streams, step.requests, step.frames, strict=True):
@@ -140,14 +141,20 @@ class Loader(Iterator[tuple[Batch, ...]]):
                 if len(numbers):
                     tracklet = stream.tracklets[request.tracklet]
                     wanted.append((tracklet, replaced(tracklet, numbers)))
-        return self._decoder.read(wanted) if wanted else None
+        if not wanted:
+            return None
+        joined, places = together(wanted)
+        return self._decoder.read(joined), places
 
     def _decode(self, step: StepRequest) -> tuple[StepRequest, Tensor | None, np.ndarray]:
         def attempt():
             encoded, step.encoded = step.encoded, None
             if encoded is None:  # all is cached, or a bad frame was met
                 encoded = self._read_encoded(step)
-            return (None, np.empty(0, np.int64)) if encoded is None else self._decoder.decode(encoded)
+            if encoded is None:
+                return None, np.empty(0, np.int64)
+            pixels, rows = self._decoder.decode(encoded[0])
+            return pixels, rows[encoded[1]]
 
         with self._on_side_stream():
             return step, *self._reading.bad_frames.attempt(attempt)

@@ -97,27 +97,35 @@ class Pack:
     def path(self, shard: int) -> str:
         return os.path.join(self.folder, shard_name(shard))
 
-    def read(self, shard: int, name: str, offset: int, size: int) -> np.ndarray:
-        """The bytes of a member, (bytes,) uint8.
+    def read(
+        self, shard: int, name: str, offset: int, size: int, first: int = 0, count: int | None = None
+    ) -> np.ndarray:
+        """The bytes of a member, or `count` of them from `first` on: (bytes,) uint8.
 
         Raises:
             InputError: the shard cannot be read, or holds something else there.
         """
         file = self._shards.get(shard) or self._open(shard)
+        count = size - first if count is None else count
         try:
-            content = os.pread(file.fileno(), BLOCK + size, offset - BLOCK)
+            if first:
+                content = os.pread(file.fileno(), BLOCK, offset - BLOCK) + os.pread(
+                    file.fileno(), count, offset + first
+                )
+            else:
+                content = os.pread(file.fileno(), BLOCK + count, offset - BLOCK)
         except OSError as error:
             raise InputError(f"shard {self.path(shard)} cannot be read ({error})") from error
         header = content[:BLOCK]
         # Of a tar header: the name, the size in octal, and the owner's name, where the pack's word is.
         found = header[:100].rstrip(b"\0"), header[124:135], header[265:297].rstrip(b"\0")
-        if found != (name.encode(), b"%011o" % size, self.word.encode()) or len(content) < BLOCK + size:
+        if found != (name.encode(), b"%011o" % size, self.word.encode()) or len(content) < BLOCK + count:
             raise InputError(
                 f"the index does not match shard {self.path(shard)}: wanted {name} of {size} bytes at byte {offset}, "
                 f"found {found[0].decode('ascii', 'replace')!r} of a pack {found[2].decode('ascii', 'replace')!r} "
                 f"(this is {self.word!r}); put the pack's own shard back, or pack the data again"
             )
-        return np.frombuffer(content, np.uint8, size, BLOCK)
+        return np.frombuffer(content, np.uint8, count, BLOCK)
 
     def _open(self, shard: int) -> FileIO:
         try:
@@ -186,3 +194,11 @@ class PackedVideo:
             InputError: the shard cannot be read, or holds something else there.
         """
         return self.pack.read(self.shard, *self.pack.member(self.row, None, self.frame))
+
+    def part(self, first: int, count: int) -> np.ndarray:
+        """Its bytes from `first` on, (count,) uint8; no more than it has.
+
+        Raises:
+            InputError: the shard cannot be read, or holds something else there.
+        """
+        return self.pack.read(self.shard, *self.pack.member(self.row, None, self.frame), first, count)

@@ -15,9 +15,12 @@ from vreid_fast.errors import InputError
 
 from ..tracklets import StoredVideo
 from .upright import UPRIGHT, Turn, may_be_turned, turn_of, upright
+from .video_clip import clip_frames
+from .video_colours import ToRgb
 from .video_decoding import Damaged, decode
 from .video_facts import VideoFacts
-from .video_file import is_cover, no_file, opened
+from .video_file import bytes_of, is_cover, no_file, opened
+from .video_layout import Layout, LayoutWalk
 from .video_packets import BELIEVED, Packets, read_packets
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ class Contents:
     """Of the first frame."""
     fps: float | None = None
     """Frames a second, by the header."""
+    layout: Layout | None = None
+    """Of a plain video, where it is known."""
 
 
 def probe(video: str | StoredVideo) -> VideoFacts:
@@ -85,7 +90,7 @@ def _look(video: str | StoredVideo) -> Contents:
         fps = float(stream.average_rate) if stream.average_rate else None
         streams = sum(not is_cover(other) for other in container.streams.video)
         usual = streams == 1 == len(container.streams.video) and _usual_colours(context)
-        packets = read_packets(container, stream)
+        packets, layout = _walk(video, container, stream)
         turn = _turn_of(video, name)
     whole = packets.whole and promised in (0, len(packets))
     plain = whole and packets.frames == len(packets) and turn == UPRIGHT and usual
@@ -105,7 +110,21 @@ def _look(video: str | StoredVideo) -> Contents:
     if not frames or not width or not height:
         raise InputError(f"video {video}: {no_file(video) or 'holds no frames'}")
     facts = VideoFacts(codec, frames, width, height, pixels)
-    return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams, turn, fps)
+    layout = layout if plain else None
+    return Contents(facts, packets, plain, promised or frames, readable, lost, problem, streams, turn, fps, layout)
+
+
+def _walk(
+    video: str | StoredVideo, container: av.container.InputContainer, stream: av.VideoStream
+) -> tuple[Packets, Layout | None]:
+    try:
+        file = bytes_of(video)
+    except OSError:
+        file = io.BytesIO()  # an address: no packet is found in it
+    with file:
+        walk = LayoutWalk(file, stream)
+        packets = read_packets(container, stream, walk.take)
+        return packets, walk.layout(packets)
 
 
 def _survey(video: str | StoredVideo, packets: Packets) -> tuple[Packets, set[int], str | None]:
@@ -132,7 +151,7 @@ def _usual_colours(context: av.VideoCodecContext) -> bool:
 def _turn_of(video: str | StoredVideo, container: str) -> Turn:
     """How the first frame is to be turned; nothing is decoded where the header says that it is not."""
     try:
-        with open(video, "rb") if isinstance(video, str) else io.BytesIO(video.encoded()) as file:
+        with bytes_of(video) as file:
             if not may_be_turned(file, container):
                 return UPRIGHT
         with opened(video) as (opened_again, stream):
@@ -156,8 +175,13 @@ def decode_video(video: str | StoredVideo, frames: Sequence[int]) -> np.ndarray:
         CutVideo: a file that cannot be decoded up to the last frame wanted.
         InputError: a file that cannot be read at all.
     """
-    found = dict(each_frame(video, frames))
-    return np.stack([found[int(number)] for number in frames])
+    numbers, known = [int(number) for number in frames], contents(video)
+    found, size = None, (known.facts.height, known.facts.width)
+    if known.layout is not None:
+        found = clip_frames(video, known.layout, size, set(numbers))
+    if found is None:
+        found = dict(each_frame(video, numbers))
+    return np.stack([found[number] for number in numbers])
 
 
 def each_frame(
@@ -175,7 +199,7 @@ def each_frame(
     if not lacking:
         return
     found, faults = contents(video), []
-    size, to_rgb = (found.facts.height, found.facts.width), _ToRgb(threads=0 if parallel else 1)
+    size, to_rgb = (found.facts.height, found.facts.width), ToRgb(threads=0 if parallel else 1)
     # Damage in frames that several threads decode at once cannot be told from frame to frame: then one does.
     for threads in (True, False) if parallel and found.problem is None else (False,):
         try:
@@ -196,23 +220,3 @@ def each_frame(
             faults.clear()
     why = next(iter(faults), found.problem or "the file may be cut short")
     raise CutVideo(f"video {video}: frame {min(lacking)} cannot be decoded; {why}", sorted(lacking), why)
-
-
-class _ToRgb:
-    """Decoded frames as (H, W, 3) uint8 RGB, as stored. One for a pass: to set up a conversion costs more than it.
-
-    Args:
-        threads: 0 = as many as there are cores, for large frames of a video that is read alone: handing a small frame
-            to others takes longer than its conversion.
-    """
-
-    def __init__(self, threads: int):
-        from av.video.reformatter import Interpolation, VideoReformatter
-
-        # Interpolated chroma and exact arithmetic, as in DALI; FFmpeg's default comes out 1 to 2 levels darker.
-        self._how = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-        self._reformatter, self._threads = VideoReformatter(), threads
-
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        how = {"interpolation": self._how, "threads": self._threads}
-        return self._reformatter.reformat(frame, format="rgb24", **how).to_ndarray()

@@ -7,7 +7,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
 
 from vreid_fast.errors import InputError
 from vreid_fast.files import absence
@@ -54,6 +56,33 @@ def opened(video: str | StoredVideo) -> Iterator[tuple[av.container.InputContain
         raise
     except Exception as error:
         raise InputError(f"video {video}: {no_file(video) or f'cannot be decoded ({why_not(error)})'}") from error
+
+
+def bytes_of(video: str | StoredVideo) -> BinaryIO:
+    """The video's own bytes, to be closed.
+
+    Raises:
+        OSError: a file that cannot be opened, or an address.
+        InputError: a pack that cannot be read.
+    """
+    return open(video, "rb") if isinstance(video, str) else io.BytesIO(video.encoded())
+
+
+def part_of(video: str | StoredVideo, first: int, size: int) -> np.ndarray:
+    """Some bytes of a video, (size,) uint8.
+
+    Raises:
+        InputError: a file or a pack that cannot be read, or ends before.
+    """
+    if not isinstance(video, str):
+        return video.part(first, size)
+    try:
+        content = np.fromfile(video, np.uint8, size, offset=first)
+    except OSError as error:
+        raise InputError(f"video {video}: cannot be read ({why_not(error)})") from error
+    if len(content) < size:
+        raise InputError(f"video {video}: ends before byte {first + size:,}; it was longer when it was looked through")
+    return content
 
 
 def is_cover(stream: av.VideoStream) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,10 @@ class Packets:
         return replace(self, numbers=np.where(kept, ranks, -1), frames=len(frames), lost=0)
 
 
-def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
-    """Walk through a video; it ends where reading fails."""
+def read_packets(
+    container: av.container.InputContainer, stream: av.VideoStream, take: Callable[[av.Packet], None]
+) -> Packets:
+    """Walk through a video; it ends where reading fails. `take` gets each packet that holds something."""
     import av
 
     codec, height, whole = stream.codec_context.name, stream.codec_context.height, True
@@ -96,6 +99,7 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
     try:
         for packet in container.demux(stream):
             if packet.size:
+                take(packet)
                 key, visible = _first_bits(codec, packet)
                 if codec == "mjpeg":
                     own, rows = _tables(packet)
