@@ -45,7 +45,7 @@ def gather_clips_kernel(
     value = tl.load(frames + frame * (3 * HEIGHT * WIDTH) + offset, mask=shown).to(tl.float32)
     mean = tl.where(colour == 0, mean_0, tl.where(colour == 1, mean_1, mean_2))
     scale = tl.where(colour == 0, scale_0, tl.where(colour == 1, scale_1, scale_2))
-    value = tl.where(shown, (value - mean) * scale, 0.0)
+    value = tl.where(shown, value - mean, 0.0) * scale
     into = clips + place * (3 * HEIGHT * WIDTH) + (line * columns + column)
     tl.store(into, value, mask=(line < lines) & (column < columns))
 
@@ -57,7 +57,7 @@ def blocks(height: int, width: int, channels_last: bool) -> tuple[int, dict[str,
     block_x = min(triton.next_power_of_2(columns), 128)
     block_y = min(triton.next_power_of_2(lines), TILE // block_x)
     tiles = triton.cdiv(lines, block_y) * triton.cdiv(columns, block_x)
-    return tiles, {"BLOCK_Y": block_y, "BLOCK_X": block_x, "num_warps": 4}
+    return tiles, {"BLOCK_Y": block_y, "BLOCK_X": block_x, "num_warps": 4, "maxnreg": 80}
 
 
 TILE = 4096
