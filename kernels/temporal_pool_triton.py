@@ -165,7 +165,11 @@ def forward(maps, frames, lengths, maximum) -> tuple[Tensor, Tensor, Tensor]:
     tag = FREE_BITS.get(maps.dtype, 32)
     if positions > (1 << tag) - MAX_TILE:
         tag = 32
-    tile = blocks(channels, positions, strides[1] == 1, MAX_TILE if maximum else 2048)
+    last = strides[1] == 1
+    size = MAX_TILE if maximum else 2048
+    if maximum and (channels if last else positions) % 16:
+        size = 1024  # rows that are not aligned are read value by value, which takes more registers
+    tile = blocks(channels, positions, last, size)
     grid = (clips * -(-channels // tile["BLOCK_C"]),)
     temporal_pool_fwd_kernel[grid](
         maps, lengths, frame_features, clip_features, index, frames, channels, positions, *strides,
