@@ -12,9 +12,6 @@ from .counter_random import random_bits
 from .temporal_pool import mean_over_frames
 
 
-_mse_loss = torch.ops.aten.mse_loss.default  # F.mse_loss would broadcast first
-
-
 class CombinedRegression(NamedTuple):
     """loss: 0-d; predictions: (J, 2) shares of source and target; combined: (J, D). All differentiable."""
 
@@ -45,8 +42,7 @@ def combined_regression_reference(
     means = _cast(clips, accumulate)
     if clips.dim() == 3:
         means = mean_over_frames(means, lengths)[1]
-    index = groups.contiguous()  # which `embedding` would do in its forward and again in its backward
-    sizes: Tensor | int = groups.shape[1]
+    index = groups.contiguous()  # which F.embedding would do in its forward and again in its backward
     if padded:
         present = (index >= 0) & (index < clips.shape[0])
         index = torch.where(present, index, 0)
@@ -55,12 +51,11 @@ def combined_regression_reference(
     def mean(members: Tensor) -> Tensor:
         """(J, S, ...) -> (J, ...), over the slots that hold a clip."""
         if padded:
-            members = torch.where(present[..., None], members, 0.0)
-        # Not `mean`, whose gradient divides all members instead of their sum.
-        return members.sum(1, dtype=accumulate) / sizes
+            return torch.where(present[..., None], members, 0.0).sum(1, dtype=accumulate) / sizes
+        return members.mean(1, dtype=accumulate)
 
-    # On a CPU the gradient of `embedding` is the soonest of all ways to index.
-    combined = _cast(mean(torch.embedding(means, index)), clips.dtype)
+    # On a CPU the gradient of F.embedding is the soonest of all ways to index.
+    combined = _cast(mean(F.embedding(index, means)), clips.dtype)
     both = torch.arange(2, device=domains.device)  # source, target
     shares = mean(torch.take(domains, index)[..., None] == both)
 
@@ -74,7 +69,7 @@ def combined_regression_reference(
         kept = random_bits(seed, group, unit) >= dropped_below(dropout)
         hidden = torch.where(kept, hidden / (1 - dropout), 0.0)
     predictions = F.linear(hidden, _cast(weight2, accumulate), _cast(bias2, accumulate)).softmax(1)
-    loss = _mse_loss(predictions, shares)
+    loss = torch.ops.aten.mse_loss(predictions, shares)  # F.mse_loss would broadcast first
     return CombinedRegression(loss, predictions, combined)
 
 

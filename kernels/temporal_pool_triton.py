@@ -13,7 +13,6 @@ from torch import Tensor
 
 from .outputs import empty_maps
 
-
 # Added to what orders floats as integers, modulo 2 ** 32: NaNs with a sign, the least of all, come out on top, where
 # the others are, and -infinity is the least.
 TURN = tl.constexpr(0x7F800000 - (1 << 31))
