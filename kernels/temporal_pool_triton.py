@@ -128,9 +128,9 @@ def temporal_pool_bwd_kernel(
         tl.store(tile + first * stride_position, value, mask=mask)
 
 
-# Of a float32 that holds such a value.
+# Of a float32 that holds a value of this type: room for its position.
 FREE_BITS = {torch.bfloat16: 16, torch.float16: 13}
-MAX_TILE = 4096
+MAX_TILE = 4096  # values; all loads of a tile are under way at once
 
 
 @cache
