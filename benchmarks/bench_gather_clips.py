@@ -10,7 +10,7 @@ import sys
 
 import torch
 from failures import exit_status
-from providers import eager_and_compiled
+from providers import eager_and_compiled, graphed
 from timing import arguments, compare
 from torch import Tensor
 
@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
             spare = torch.empty_like(out)
             compared = {"vreid_fast": lambda given=given, out=out: gather_clips(*given, out=out)}
             compared |= eager_and_compiled(options, eager, lambda f, given=given, dtype=dtype: f(*given, dtype))
+            if on_gpu:
+                compared["vreid_fast, CUDA graph"] = graphed(compared["vreid_fast"])
             compared["copy of the clips"] = lambda out=out, spare=spare: spare.copy_(out)
             case = f"B{clips} T{length} {height}x{width} {str(dtype).removeprefix('torch.')} channels_last"
             compare(

@@ -143,9 +143,9 @@ def backward(grad, again, x, out, weight, bias, statistics, groups, eps, relu) -
     batch_norm_sums_kernel[parts.grid](
         grad, again, x, out, weight, bias, statistics, groups, masked, sums, *sizes, RELU=relu, **parts.tile
     )
-    batch_norm_sums_union_kernel[(triton.cdiv(channels, 8),)](
+    batch_norm_sums_union_kernel[((channels + 7) // 8,)](
         sums, groups, statistics, means, grad_weight, grad_bias,
-        channels, parts.sizes[2], parts.all_parts, group_count, eps, **parts.union(),
+        channels, parts.sizes[2], parts.all_parts, group_count, eps, **parts.union,
     )  # fmt: skip
     batch_norm_grad_kernel[parts.grid](
         grad if out is None else masked, x, weight, bias, statistics, means, groups, grad_x, *sizes,

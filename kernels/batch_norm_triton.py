@@ -191,11 +191,8 @@ class Parts(NamedTuple):
     """Programs that read the maps."""
     tile: dict[str, int]
     """Launch options of such a program."""
-
-    def union(self) -> dict[str, int]:
-        """Launch options of a kernel that walks over all parts of 8 channels."""
-        block_p = min(max(triton.next_power_of_2(self.all_parts), 16), 1024)
-        return {"BLOCK_P": block_p, "BLOCK_C": 8, "num_warps": 8 if block_p > 256 else 4, "maxnreg": 128}
+    union: dict[str, int]
+    """Launch options of a program that walks over all parts of 8 channels."""
 
 
 @cache
@@ -210,16 +207,24 @@ def cut(x: Tensor, groups: Tensor | None, several: bool) -> Parts:
     positions = height * width
     if groups is None:
         samples, positions = 1, samples * positions
+    return _parts(samples, channels, positions, multiprocessors(x.device), several)
+
+
+@cache
+def _parts(samples: int, channels: int, positions: int, processors: int, several: bool) -> Parts:
+    """Once a shape: triton.cdiv and triton.next_power_of_2 take 2 us each."""
     block_c = min(triton.next_power_of_2(channels), 64)
     block_r = TILE // (2 if several else 1) // block_c
     slabs = triton.cdiv(channels, block_c)
-    wanted = max(1, multiprocessors(x.device) * PROGRAMS // (samples * slabs))
+    wanted = max(1, processors * PROGRAMS // (samples * slabs))
     rows = triton.cdiv(triton.cdiv(positions, wanted), block_r) * block_r
     parts = triton.cdiv(positions, rows)
     # Channels that are no multiple of 16 are read one by one, which takes more registers.
     registers = REGISTERS if channels % 16 == 0 else 168
     options = {"BLOCK_R": block_r, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": registers}
-    return Parts((positions, rows, parts), samples * parts, (samples * parts * slabs,), options)
+    block_p = min(max(triton.next_power_of_2(samples * parts), 16), 1024)
+    union = {"BLOCK_P": block_p, "BLOCK_C": 8, "num_warps": 8 if block_p > 256 else 4, "maxnreg": 128}
+    return Parts((positions, rows, parts), samples * parts, (samples * parts * slabs,), options, union)
 
 
 def forward(
@@ -254,10 +259,10 @@ def statistics_of(x, groups, group_count, running=(None, None, None, 0.0)) -> Te
     parts = cut(x, groups, several=False)
     moments = x.new_empty((parts.all_parts, 2, channels), dtype=torch.float32)
     batch_norm_moments_kernel[parts.grid](x, moments, channels, *parts.sizes, **parts.tile)
-    batch_norm_union_kernel[(triton.cdiv(channels, 8), group_count)](
+    batch_norm_union_kernel[((channels + 7) // 8, group_count)](
         moments, groups, running_mean, running_var, batches, statistics,
         channels, *parts.sizes, parts.all_parts, group_count, _tracked(running_mean),
-        0.0 if momentum is None else momentum, CUMULATIVE=momentum is None, **parts.union(),
+        0.0 if momentum is None else momentum, CUMULATIVE=momentum is None, **parts.union,
     )  # fmt: skip
     return statistics
 

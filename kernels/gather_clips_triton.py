@@ -1,53 +1,73 @@
 """Triton kernel of gather_clips: each byte is read and each number written once, in the order of the output."""
 
+from functools import cache
+
 import triton
 import triton.language as tl
-
-BLOCK = 1024
 
 
 @triton.jit
 def gather_clips_kernel(
     clips, frames, rows, augmentations, count, length,
     mean_0, mean_1, mean_2, scale_0, scale_1, scale_2,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, CHANNELS_LAST: tl.constexpr, BLOCK: tl.constexpr,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, CHANNELS_LAST: tl.constexpr,
+    BLOCK_Y: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    """One program writes BLOCK numbers of one frame (3, H, W) of the clips."""
-    size: tl.constexpr = 3 * HEIGHT * WIDTH
-    blocks: tl.constexpr = (size + BLOCK - 1) // BLOCK
-    place = (tl.program_id(0) // blocks).to(tl.int64)
+    """One program writes BLOCK_Y lines of BLOCK_X numbers of one frame: of pixels, or without CHANNELS_LAST of a plane.
+
+    What depends on the line or on the column alone is worked out once for each, not for each number.
+    """
+    lines: tl.constexpr = HEIGHT if CHANNELS_LAST else 3 * HEIGHT
+    columns: tl.constexpr = 3 * WIDTH if CHANNELS_LAST else WIDTH
+    across: tl.constexpr = (columns + BLOCK_X - 1) // BLOCK_X
+    tiles: tl.constexpr = across * ((lines + BLOCK_Y - 1) // BLOCK_Y)
+    place = (tl.program_id(0) // tiles).to(tl.int64)
     how = augmentations + place // length * 7
     flip, down, right = tl.load(how), tl.load(how + 1), tl.load(how + 2)
     top, left, tall, wide = tl.load(how + 3), tl.load(how + 4), tl.load(how + 5), tl.load(how + 6)
     frame = tl.minimum(tl.maximum(tl.load(rows + place), 0), count - 1).to(tl.int64)
-    at = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
+    line = (tl.program_id(0) % tiles // across * BLOCK_Y + tl.arange(0, BLOCK_Y))[:, None]
+    column = (tl.program_id(0) % across * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
     if CHANNELS_LAST:
-        colour = at % 3
-        pixel = at // 3
+        y, x, colour = line, column // 3, column % 3
     else:
-        colour = at // (HEIGHT * WIDTH)
-        pixel = at % (HEIGHT * WIDTH)
-    y = pixel // WIDTH
-    x = pixel % WIDTH
-    from_y = y + down
-    from_x = x + right
-    shown = (from_y >= 0) & (from_y < HEIGHT) & (from_x >= 0) & (from_x < WIDTH)
-    shown = shown & ((y < top) | (y >= top + tall) | (x < left) | (x >= left + wide))
+        y, x, colour = line % HEIGHT, column, line // HEIGHT
+    from_y, from_x = y + down, x + right
+    # One operation a number: nothing is shown where line and column share a bit. 4 is in all columns, for lines from
+    # outside; 2 is in all lines, for columns from outside; 1 is what is erased.
+    hides_y = tl.where((from_y < 0) | (from_y >= HEIGHT) | (line >= lines), 6, 2)
+    hides_x = tl.where((from_x < 0) | (from_x >= WIDTH), 6, 4)
+    hides_y |= ((y >= top) & (y < top + tall)).to(tl.int32)
+    hides_x |= ((x >= left) & (x < left + wide)).to(tl.int32)
+    shown = (hides_y & hides_x) == 0
     from_x = tl.where(flip != 0, WIDTH - 1 - from_x, from_x)
-    offset = (from_y * WIDTH + from_x) * 3 + colour
-    value = tl.load(frames + frame * size + offset, mask=shown & (at < size), other=0).to(tl.float32)
+    offset = from_y * (3 * WIDTH) + (from_x * 3 + colour)
+    value = tl.load(frames + frame * (3 * HEIGHT * WIDTH) + offset, mask=shown).to(tl.float32)
     mean = tl.where(colour == 0, mean_0, tl.where(colour == 1, mean_1, mean_2))
     scale = tl.where(colour == 0, scale_0, tl.where(colour == 1, scale_1, scale_2))
-    value = tl.where(shown, (value - mean) * scale, 0.0)
-    tl.store(clips + place * size + at, value, mask=at < size)
+    value = tl.where(shown, value - mean, 0.0) * scale
+    into = clips + place * (3 * HEIGHT * WIDTH) + (line * columns + column)
+    tl.store(into, value, mask=(line < lines) & (column < columns))
+
+
+@cache
+def blocks(height: int, width: int, channels_last: bool) -> tuple[int, dict[str, int]]:
+    """Programs for each frame, and launch options."""
+    lines, columns = (height, 3 * width) if channels_last else (3 * height, width)
+    block_x = min(triton.next_power_of_2(columns), 128)
+    # Lines that are not aligned are written number by number, which takes more registers.
+    block_y = min(triton.next_power_of_2(lines), (4096 if columns % 16 == 0 else 2048) // block_x)
+    tiles = triton.cdiv(lines, block_y) * triton.cdiv(columns, block_x)
+    return tiles, {"BLOCK_Y": block_y, "BLOCK_X": block_x, "num_warps": 4, "maxnreg": 80}
 
 
 def gather(clips, frames, rows, augmentations, mean, std) -> None:
     """See gather_clips.py."""
     height, width = frames.shape[1:3]
-    grid = (rows.numel() * triton.cdiv(3 * height * width, BLOCK),)
-    gather_clips_kernel[grid](
+    channels_last = not clips.is_contiguous()
+    tiles, options = blocks(height, width, channels_last)
+    gather_clips_kernel[(rows.numel() * tiles,)](
         clips, frames.contiguous(), rows.contiguous(), augmentations.contiguous(), len(frames), rows.shape[1],
         *mean, *(1 / value for value in std),
-        HEIGHT=height, WIDTH=width, CHANNELS_LAST=not clips.is_contiguous(), BLOCK=BLOCK,
+        HEIGHT=height, WIDTH=width, CHANNELS_LAST=channels_last, **options,
     )  # fmt: skip

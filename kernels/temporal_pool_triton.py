@@ -13,12 +13,44 @@ from torch import Tensor
 
 from .outputs import empty_maps
 
+# Added to what orders floats as integers, modulo 2 ** 32: NaNs with a sign, the least of all, come out on top, where
+# the others are, and -infinity is the least.
+TURN = tl.constexpr(0x7F800000 - (1 << 31))
+
+
+@triton.jit
+def keys_of(value, position, TAG: tl.constexpr):
+    """Integers in the order of `value`, NaN last; of equal values the first position has the greatest.
+
+    The lowest TAG bits, which values of half precision leave free in float32, count positions down.
+    """
+    last: tl.constexpr = (1 << TAG) - 1
+    bits = value.to(tl.float32).to(tl.int32, bitcast=True)
+    sign = bits >> 31
+    ordered = ((bits & (0x7FFFFFFF if TAG == 32 else 0x7FFFFFFF - last)) ^ sign) - sign  # -0 is 0
+    if TAG == 32:
+        return ((ordered + TURN).to(tl.int64) << 32) + (last - position.to(tl.int64))
+    else:
+        return ordered + (TURN + last - position)
+
+
+@triton.jit
+def read_keys(key, TAG: tl.constexpr):
+    """(value, position) of keys_of."""
+    last: tl.constexpr = (1 << TAG) - 1
+    position = (last - (key & last)).to(tl.int32)
+    ordered = ((key >> 32).to(tl.int32) if TAG == 32 else key & (-1 - last)) - TURN
+    sign = ordered >> 31
+    bits = ((ordered ^ sign) - sign) | (sign & -0x80000000)
+    return bits.to(tl.float32, bitcast=True), position
+
 
 @triton.jit
 def temporal_pool_fwd_kernel(
     maps, lengths, frame_features, clip_features, index,
     frames, channels, positions, stride_map, stride_channel, stride_position,
     MAXIMUM: tl.constexpr, RAGGED: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+    TAG: tl.constexpr,
 ):  # fmt: skip
     """One program pools BLOCK_C channels of all frames of one clip."""
     slabs = tl.cdiv(channels, BLOCK_C)
@@ -35,19 +67,12 @@ def temporal_pool_fwd_kernel(
         row = clip * frames + t
         tile = maps + row * stride_map + along + channel[None, :] * stride_channel
         if MAXIMUM:
-            best = tl.full([BLOCK_P, BLOCK_C], float("-inf"), tl.float32)
-            where = tl.broadcast_to(lane[:, None], [BLOCK_P, BLOCK_C])
-            for first in tl.range(0, positions, BLOCK_P, num_stages=4):
+            best = tl.full([BLOCK_C], -1 << (63 if TAG == 32 else 31), tl.int64 if TAG == 32 else tl.int32)
+            for first in range(0, positions, BLOCK_P):
                 mask = (first + lane < positions)[:, None] & inside[None, :]
-                value = tl.load(tile + first * stride_position, mask=mask, other=float("-inf")).to(tl.float32)
-                better = (value > best) | (value != value)
-                best = tl.where(better, value, best)
-                where = tl.where(better, first + lane[:, None], where)
-            feature = tl.max(best, axis=0)
-            broken = tl.max((best != best).to(tl.int32), axis=0) > 0
-            feature = tl.where(broken, float("nan"), feature)
-            candidate = (best == feature[None, :]) | (best != best)
-            position = tl.min(tl.where(candidate, where, positions), axis=0)
+                value = tl.load(tile + first * stride_position, mask=mask, other=float("-inf"))
+                best = tl.maximum(best, tl.max(keys_of(value, first + lane[:, None], TAG), axis=0))
+            feature, position = read_keys(best, TAG)
             tl.store(index + row * channels + channel, position, mask=inside)
         else:
             sums = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
@@ -103,16 +128,21 @@ def temporal_pool_bwd_kernel(
         tl.store(tile + first * stride_position, value, mask=mask)
 
 
+# Of a float32 that holds a value of this type: room for its position.
+FREE_BITS = {torch.bfloat16: 16, torch.float16: 13}
+MAX_TILE = 4096  # values; all loads of a tile are under way at once
+
+
 @cache
-def blocks(channels: int, positions: int, channels_last: bool) -> dict[str, int]:
-    """Launch options: a tile of at most 2048 elements, long in the axis that is contiguous in memory.
+def blocks(channels: int, positions: int, channels_last: bool, size: int = 2048) -> dict[str, int]:
+    """Launch options: a tile of at most `size` elements, long in the axis that is contiguous in memory.
 
     maxnreg: left to itself, the assembler spills to fit one more block on a multiprocessor.
     """
     long, short = (channels, positions) if channels_last else (positions, channels)
     limit = 256 if positions == 1 else 64 if channels_last else 128
     long = min(triton.next_power_of_2(long), limit)
-    short = min(triton.next_power_of_2(short), 2048 // long)
+    short = min(triton.next_power_of_2(short), size // long)
     block_c, block_p = (long, short) if channels_last else (short, long)
     return {"BLOCK_P": block_p, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": 128}
 
@@ -131,11 +161,18 @@ def forward(maps, frames, lengths, maximum) -> tuple[Tensor, Tensor, Tensor]:
         return frame_features, clip_features, index
     # With one column the stride of a row is the step between positions.
     strides = maps.stride(0), maps.stride(1), maps.stride(3 if width > 1 else 2)
-    tile = blocks(channels, positions, strides[1] == 1)
+    tag = FREE_BITS.get(maps.dtype, 32)
+    if positions > (1 << tag) - MAX_TILE:
+        tag = 32
+    last = strides[1] == 1
+    size = MAX_TILE if maximum else 2048
+    if maximum and (channels if last else positions) % 16:
+        size = 1024  # rows that are not aligned are read value by value, which takes more registers
+    tile = blocks(channels, positions, last, size)
     grid = (clips * -(-channels // tile["BLOCK_C"]),)
     temporal_pool_fwd_kernel[grid](
         maps, lengths, frame_features, clip_features, index, frames, channels, positions, *strides,
-        MAXIMUM=maximum, RAGGED=lengths is not None, **tile,
+        MAXIMUM=maximum, RAGGED=lengths is not None, TAG=tag, **tile,
     )  # fmt: skip
     return frame_features, clip_features, index
 

@@ -16,8 +16,8 @@ from vreid_fast.kernels.gather_clips import IMAGENET_MEAN, IMAGENET_STD
 
 CPP = pytest.param("cpp", "cpu", id="cpp")
 RUNS = (*TRITON_AND_REFERENCE, CPP)
-# (N, H, W, B, T): single elements, none at all, odd sizes, more than one block of the kernel.
-SIZES = ((1, 1, 1, 1, 1), (3, 5, 7, 0, 2), (4, 17, 9, 3, 2), (2, 32, 16, 9, 3))
+# (N, H, W, B, T): single elements, none at all, odd sizes, whole blocks of the kernel, several in each direction.
+SIZES = ((1, 1, 1, 1, 1), (3, 5, 7, 0, 2), (4, 17, 9, 3, 2), (2, 32, 16, 9, 3), (2, 40, 150, 2, 1))
 
 
 def given(size, seed=0, device="cpu"):

@@ -130,6 +130,35 @@ def test_nan_stays_in_its_frame_and_padding_does_not_leak(spatial, backend, devi
     assert not leaf.grad[1].any()
 
 
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_of_either_sign_is_above_infinity_and_zeros_are_equal(dtype, backend, device):
+    maps = torch.full((1, 4, 3, 5), float("-inf"))
+    maps[0, 0, 1, 2:4] = torch.tensor([float("inf"), -float("nan")])
+    maps[0, 1, 1, 2:4] = torch.tensor([float("nan"), float("inf")])
+    maps[0, 2, 1, 2:4] = torch.tensor([-0.0, 0.0])
+    maps[0, 3, 1, 2:4] = torch.tensor([-2.0, -1.0])
+    assert maps[0, 0, 1, 3].isnan() and maps[0, 0, 1, 3].signbit()
+    leaf = maps.to(device, dtype).requires_grad_()
+    features, _ = temporal_pool(leaf, 1, backend=backend)
+    assert features[0, 0, :2].isnan().all() and features[0, 0, 2:].tolist() == [0, -1]
+    features.sum().backward()
+    assert leaf.grad.flatten(2)[0].nonzero()[:, 1].tolist() == [8, 7, 7, 8]
+
+
+@pytest.mark.parametrize("backend, device", RUNS)
+@pytest.mark.parametrize("dtype, size", ((torch.float16, (60, 80)), (torch.bfloat16, (250, 257))), ids=str)
+def test_large_maps(dtype, size, backend, device):
+    maps = make((2, 2, *size), dtype=dtype, device=device)
+    maps[1, 1, -1, -2:] = 7.0  # at the very end, twice
+    leaf = maps.requires_grad_()
+    features, _ = temporal_pool(leaf, 2, backend=backend)
+    assert torch.equal(features[0], maps.flatten(2).amax(2))
+    features.sum().backward()
+    wanted = maps.detach().flatten(2).float().cpu().numpy().argmax(2)  # the first
+    assert leaf.grad.flatten(2).nonzero()[:, 2].tolist() == wanted.flatten().tolist()
+
+
 @pytest.mark.parametrize("spatial", ("max", "mean"))
 @pytest.mark.parametrize("ragged", (False, True))
 def test_gradcheck_of_the_reference(spatial, ragged):

@@ -1,5 +1,10 @@
 """Benchmarks: what is wrong is printed as failed and not timed, and the others go on."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import failures
 import pytest
 import run_all
@@ -67,3 +72,16 @@ def test_all_go_on_after_one_that_ends_early(monkeypatch, capsys):
     monkeypatch.setattr(run_all, "BENCHMARKS", (Early(), Late()))
     assert run_all.main(["--quick"]) == 1
     assert "late ran with ['--quick']" in capsys.readouterr().out
+
+
+def test_host_time_counts_the_launches_of_each_call():
+    pytest.importorskip("triton")
+    root = Path(__file__).resolve().parents[2]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(root), str(root / "benchmarks")])}
+    program = "import host_time; host_time.ROUNDS = host_time.CALLS = 1; host_time.main()"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    launches = {line[:34].strip(): int(line.split()[-1]) for line in done.stdout.splitlines()[1:]}
+    wanted = {"temporal_pool f+b": 2, "combined_regression clips f+b": 5, "batch_norm f+b": 6, "gather_clips": 1}
+    assert launches.items() >= wanted.items()

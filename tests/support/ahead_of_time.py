@@ -49,6 +49,8 @@ def gather_clips():
     # A cache of more bytes than int32 counts; sizes of 1.
     gathered(500_000, 32, 8, 256, 128, torch.float16, True)
     gathered(1, 1, 1, 7, 5, torch.float32, False)
+    for dtype, channels_last in product((torch.bfloat16, torch.float32), (False, True)):  # lines that are not aligned
+        gathered(256, 32, 8, 255, 127, dtype, channels_last)
 
 
 def temporal_pool():
@@ -74,6 +76,8 @@ def temporal_pool():
                 if not few:
                     pool(maps, frames, lengths, False)
             pool(empty(clips * frames, 2048, 1, 1, dtype=dtype), frames, lengths, False)
+        for layout in (torch.contiguous_format, torch.channels_last):  # rows that are not aligned
+            pool(empty(256, 2047, 7, 7, dtype=dtype).contiguous(memory_format=layout), 8, integers(32), True)
     # Sizes of 1 are compiled in, which takes other paths through the compiler; so in all that follow.
     pool(empty(1, 1, 1, 1), 1, integers(1), True)
 
