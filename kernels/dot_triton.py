@@ -16,12 +16,13 @@ def operand_type(*tensors: torch.Tensor) -> tl.dtype:
 
 
 def precision() -> str:
-    """tl.dot's float32 precision as torch is set: float32's own for "highest", tensor cores' otherwise.
+    """tl.dot's float32 precision as `torch.backends.cuda.matmul` is set: tensor cores' for "tf32", otherwise its own.
 
     Its own: as the sum of three products of tensor cores (tf32x3), good to about 2^-21 and some three times
     as fast on an H100 as the ordinary cores.
     """
-    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    # Not torch.get_float32_matmul_precision, which raises where this was set by its own name.
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
 @triton.jit

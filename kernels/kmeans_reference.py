@@ -51,7 +51,7 @@ def middle_of(x: Tensor) -> Tensor:
     """
     few = x[:, :: max(1, x.shape[1] // 8)].to(torch.promote_types(x.dtype, torch.float32))
     # Not torch.median, which is not deterministic on a GPU.
-    return few.sort(1).values[:, (few.shape[1] - 1) // 2, None]
+    return few.sort(1).values[:, (few.shape[1] - 1) // 2, None].contiguous()
 
 
 class _Products:

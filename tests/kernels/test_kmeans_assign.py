@@ -188,6 +188,16 @@ def test_errors(x, centroids, message):
         kmeans_assign(torch.zeros(5, 3), torch.zeros(2, 3, device="meta"))
 
 
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_precision_may_be_set_by_its_own_name(backend, device):
+    x, before = make((5, 3), dtype=torch.float32, device=device), torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        assert kmeans_assign(x, x, backend=backend)[0].tolist() == [0, 1, 2, 3, 4]
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
 @pytest.mark.parametrize("backend, device", (*TRITON_RUNS, CPP))
 def test_dtype_error(backend, device):
     with pytest.raises(TypeError, match="use backend='reference'"):
