@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
                     videos = pack(folder, name, "--video", codec, "--keyframes", str(distance))
                     print(f"{codec} every {distance}: {bytes_a_frame(folder / name, files):,.0f} bytes a frame")
                     for frames in (4, 8):
-                        bench(options, f"{codec} every {distance:2} B{CLIPS} T{frames} 256x128", jpeg, videos, frames)
+                        bench(options, f"{codec} every {distance} B{CLIPS} T{frames} 256x128", jpeg, videos, frames)
     finally:
         shutil.rmtree(folder)
     return exit_status()

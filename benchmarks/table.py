@@ -17,7 +17,7 @@ SHOWN = (
     ("loader", "video pack B32 T4", "torch DataLoader, decord"),
     ("loader", "video pack B32 T8", "torch DataLoader, decord"),
     *(
-        ("video", f"{codec} every {distance:2} B32 T8", "the same in JPEG")
+        ("video", f"{codec} every {distance} B32 T8", "the same in JPEG")
         for codec in ("vp9", "h264", "hevc")
         for distance in (1, 4, 8, 64)
     ),

@@ -41,13 +41,15 @@ def test_every_frame_comes_back_in_its_place(tmp_path, codec):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("every", [1, 5, 50])
+@pytest.mark.parametrize("every", [None, 1, 5, 50])
 def test_key_frames_are_where_they_were_wanted(tmp_path, codec, every):
     import av
 
     write_images(tmp_path / "source" / "a", 12, **SIZE)
     spec = f"folder:{tmp_path / 'source'}"
-    data = read_dataset(run_pack(spec, tmp_path / "pack", "--video", codec, "--keyframes", str(every)))
+    options = [] if every is None else ["--keyframes", str(every)]
+    data = read_dataset(run_pack(spec, tmp_path / "pack", "--video", codec, *options))
+    every = every or {"vp9": 8, "h264": 4, "hevc": 4}[codec]
     (tmp_path / "a").write_bytes(read_video(data.train[0]).tobytes())
     with av.open(str(tmp_path / "a")) as container:
         keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
@@ -160,6 +162,7 @@ def test_frames_too_small_for_the_codec(tmp_path):
     "options, message",
     [
         (["--crf", "20"], "--crf is for videos"),
+        (["--keyframes", "4"], "--keyframes is for videos"),
         (["--size", "64x32"], "--size is for videos"),
         (["--video", "h264", "--crf", "60"], "--crf 60: wanted 0 to 51 for h264"),
     ],

@@ -249,6 +249,17 @@ def test_empty_clusters_take_the_farthest_samples(run):
     assert found.centroids.flatten().tolist() == pytest.approx([30, 1, 10])
 
 
+def test_empty_clusters_of_each_problem_of_a_batch(run):
+    """Far from each other, so that the middle of one is none of another."""
+    x = torch.stack([blobs(60, 5, 3, seed) + 100 * seed for seed in range(3)])
+    init = x[:, :6].clone()
+    init[:, 3:] = 1e4
+    found = run(x, 6, init=init)
+    for problem in range(3):
+        alone = kmeans(x[problem], 6, init=init[problem], backend="reference")
+        assert found.labels[problem].tolist() == alone.labels.tolist()
+
+
 @pytest.mark.parametrize("clusters", (1, 5, 16))
 def test_as_many_clusters_as_samples_and_more_than_distinct_ones(clusters, run):
     x = lattice(16, 2, seed=4) * 100

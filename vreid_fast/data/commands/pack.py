@@ -37,11 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
     add = partial(add_option, parser)
     add("video", choices=CODECS, help="encode each tracklet as a short video of this codec")
-    rates = ", ".join(f"{name} {codec.crf}" for name, codec in CODECS.items())
+    rates, distances = (
+        ", ".join(f"{name} {getattr(codec, field)}" for name, codec in CODECS.items()) for field in ("crf", "keyframes")
+    )
     add("crf", type=int, help=f"loss of the videos, less is better ({rates})")
     add(
-        "keyframes", type=number(int, 1, 2**31 - 1), metavar="N", default=VideoEncoder.keyframes,
-        help="a key frame every N frames of the videos: fewer are smaller, more load faster (%(default)s)",
+        "keyframes", type=number(int, 1, 2**31 - 1), metavar="N",
+        help=f"a key frame every N frames of the videos: fewer are smaller, more load faster ({distances})",
     )  # fmt: skip
     add("size", type=even_height_width, metavar="HxW", help="size of the videos (that of the first frame)")
     add("shard_size", type=byte_count, default="1G", help="bytes of a shard, such as 512M (%(default)s)")
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
     if arguments.video is None:
-        for name in ("crf", "size"):
+        for name in ("crf", "keyframes", "size"):
             if getattr(arguments, name) is not None:
                 raise InputError(f"--{name} is for videos: give --video {', '.join(CODECS)} too")
         return None
@@ -92,4 +94,4 @@ def _encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
     crf = codec.crf if arguments.crf is None else arguments.crf
     if not 0 <= crf <= codec.worst_crf:
         raise InputError(f"--crf {crf}: wanted 0 to {codec.worst_crf} for {arguments.video}")
-    return VideoEncoder(arguments.video, crf, arguments.keyframes, arguments.size)
+    return VideoEncoder(arguments.video, crf, arguments.keyframes or codec.keyframes, arguments.size)

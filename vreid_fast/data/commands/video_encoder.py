@@ -32,6 +32,8 @@ class Codec:
     crf: int
     """Constant rate factor that keeps about 40 dB of signal to noise on crops of 64x128."""
     worst_crf: int
+    keyframes: int
+    """Frames from one key frame to the next: of H.264 and HEVC more would save little, and load much more slowly."""
     options: dict[str, str]
     least: int = 2
     """Least width and height, pixels."""
@@ -41,13 +43,13 @@ class Codec:
 # are encoded side by side.
 CODECS = {
     "vp9": Codec(
-        *("libvpx-vp9", "webm", 20, 63),
+        *("libvpx-vp9", "webm", 20, 63, 8),
         {"b": "0", "deadline": "good", "cpu-used": "4", "auto-alt-ref": "0", "lag-in-frames": "0"},
     ),
-    "h264": Codec("libx264", "mp4", 15, 51, {"bf": "0", "sc_threshold": "0"}),
+    "h264": Codec("libx264", "mp4", 15, 51, 4, {"bf": "0", "sc_threshold": "0"}),
     # x265 writes beyond its buffers at widths below 64.
     "hevc": Codec(
-        *("libx265", "mp4", 17, 51),
+        *("libx265", "mp4", 17, 51, 4),
         {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=0:scenecut=0:open-gop=0"},
         least=64,
     ),
@@ -58,7 +60,7 @@ CODECS = {
 class VideoEncoder:
     codec: str
     crf: int
-    keyframes: int = 4
+    keyframes: int
     """Frames from one key frame to the next."""
     size: tuple[int, int] | None = None
     """(H, W) of every video; None = that of its first frame, made even."""
