@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .card import multiprocessors
+
 PROGRAMS, REGISTERS = 7, 72
 """Programs of 128 threads that a multiprocessor runs at once, and what each of their threads may then have."""
 TILE = 2048
@@ -193,12 +195,6 @@ class Parts(NamedTuple):
     """Launch options of such a program."""
     union: dict[str, int]
     """Launch options of a program that walks over all parts of 8 channels."""
-
-
-@cache
-def multiprocessors(device: torch.device) -> int:
-    # Elsewhere (interpreted, or compiled for a card that is not here) as many as make several parts.
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4
 
 
 def cut(x: Tensor, groups: Tensor | None, several: bool) -> Parts:

@@ -1,5 +1,5 @@
-"""Triton kernels of kmeans_assign: a matrix product whose epilogue keeps the smallest entry of each row, and the
-distances to the centroids so found.
+"""Triton kernels of kmeans_assign for many clusters: a matrix product whose epilogue keeps the smallest entry of each
+row, and the distances to the centroids so found.
 """
 
 import torch
@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .dot_triton import operand_type, precision
+from .kmeans_assign_few_triton import FEW, assign_few, squared_distances
 from .least_triton import least
 
 
@@ -79,24 +80,17 @@ def kmeans_distances_kernel(
     at = problem * samples + sample
     row = x + ((problem // restarts) * samples + sample)[:, None] * width
     chosen = centroids + (problem * clusters + tl.load(labels + at, mask=inside, other=0))[:, None] * width
-    total = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-    for start in range(0, width, BLOCK_D):
-        feature = start + tl.arange(0, BLOCK_D)[None, :]
-        mask = inside[:, None] & (feature < width)
-        difference = tl.load(row + feature, mask=mask, other=0.0).to(tl.float32)
-        difference -= tl.load(chosen + feature, mask=mask, other=0.0).to(tl.float32)
-        total += difference * difference
-    tl.store(distances + at, tl.sum(total, axis=1), mask=inside)
+    tl.store(distances + at, squared_distances(row, chosen, inside, width, BLOCK_N, BLOCK_D), mask=inside)
 
 
 def blocks(samples: int, clusters: int, width: int, operands: tl.dtype, products: str) -> dict[str, int]:
     """Launch options of kmeans_assign_kernel."""
     block_n, block_k, block_d, stages = 128, 128, 64, 4
-    if width % 16:
-        block_d = 32  # rows that are not aligned pass through the registers on their way to shared memory
     if operands == tl.float32:
         # Three products in float32's stead: a wider tile would not fit the registers.
         block_k, block_d, stages = (64 if products == "tf32x3" else 128), 32, 3
+    if width % 16:
+        block_d //= 2  # rows that are not aligned pass through the registers on their way to shared memory
     block_n = min(block_n, max(16, triton.next_power_of_2(samples)))
     block_k = min(block_k, max(16, triton.next_power_of_2(clusters)))
     warps = 8 if block_n * block_k >= 4096 else 4
@@ -149,6 +143,8 @@ def distances_to(x, centroids, labels) -> Tensor:
 def assign(x, centroids) -> tuple[Tensor, Tensor]:
     """See kmeans_assign.py."""
     x, centroids = x.contiguous(), centroids.contiguous()
+    if centroids.shape[1] <= FEW:
+        return assign_few(x, centroids)
     labels = torch.empty(x.shape[:2], dtype=torch.int64, device=x.device)
     rank(x, centroids, labels)
     return labels, distances_to(x, centroids, labels)

@@ -23,7 +23,7 @@ FILES = {
     "combined_regression": ("combined_regression", "combined_regression_head"),
     "kmeans_gram": ("kmeans_gram", "kmeans_means"),
     "kmeans_samples": ("kmeans_samples", "kmeans_seed", "kmeans_assign", "kmeans_means"),
-    "kmeans_assign": ("kmeans_assign",),
+    "kmeans_assign": ("kmeans_assign", "kmeans_assign_few"),
 }
 
 

@@ -14,7 +14,16 @@ from vreid_fast.kernels.kmeans_assign import kmeans_assign, kmeans_assign_refere
 CPP = pytest.param("cpp", "cpu", id="cpp")
 RUNS = (*TRITON_AND_REFERENCE, CPP)
 # (N, K, D): single elements, none at all, odd sizes, more than one tile of each axis.
-SIZES = ((1, 1, 1), (0, 3, 4), (5, 7, 3), (70, 67, 35), (33, 16, 130), (130, 3, 2))
+SIZES = ((1, 1, 1), (0, 3, 4), (5, 7, 3), (70, 67, 35), (33, 16, 130), (130, 3, 2), (70, 131, 35))
+
+
+@pytest.fixture(params=("few", "many"), autouse=True)
+def form(request, monkeypatch):
+    """Triton's kernel for few clusters, and that for many."""
+    if request.param == "many":
+        if request.node.callspec.params.get("backend") != "triton":
+            pytest.skip("it has one form")
+        monkeypatch.setattr("vreid_fast.kernels.kmeans_assign_triton.FEW", 0)
 
 
 def check(x, centroids, labels, distances, tolerance):

@@ -192,9 +192,14 @@ def kmeans_assign():
         for of_centroids in {dtype, torch.float32}:
             assign(empty(1, 40000, 2048, dtype=dtype), empty(1, 1000, 2048, dtype=of_centroids))
     assign(empty(1, 2**20, 4096), empty(1, 4096, 4096))
-    assign(empty(1, 70, 130), empty(1, 20, 130))
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        for of_centroids in {dtype, torch.float32}:
+            for samples, clusters, width in ((4096, 128, 2048), (4096, 128, 2047), (70, 20, 130)):
+                assign(empty(1, samples, width, dtype=dtype), empty(1, clusters, width, dtype=of_centroids))
+    assign(empty(1, 70, 130), empty(1, 200, 130))
     torch.set_float32_matmul_precision("high")
     assign(empty(1, 40000, 2048), empty(1, 1000, 2048))
+    assign(empty(1, 4096, 2048), empty(1, 128, 2048))
     assign(empty(1, 1, 1), empty(1, 1, 1))
 
 

@@ -1,0 +1,90 @@
+"""Triton kernel of kmeans_assign for few clusters: labels and distances in one launch.
+
+All clusters fit one tile, so a program knows the labels of its samples when it has read them, and takes their
+distances while the samples are still in the cache.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .card import multiprocessors
+from .dot_triton import operand_type, precision
+from .least_triton import least
+
+FEW = 128
+"""Clusters of a tile."""
+
+
+@triton.jit
+def squared_distances(row, other, inside, width, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr):
+    """(BLOCK_N,) between rows, both by pointers (BLOCK_N, 1): of differences, so that they are accurate near zero."""
+    total = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+    for start in range(0, width, BLOCK_D):
+        feature = start + tl.arange(0, BLOCK_D)[None, :]
+        mask = inside[:, None] & (feature < width)
+        difference = tl.load(row + feature, mask=mask, other=0.0).to(tl.float32)
+        difference -= tl.load(other + feature, mask=mask, other=0.0).to(tl.float32)
+        total += difference * difference
+    return tl.sum(total, axis=1)
+
+
+@triton.jit
+def kmeans_assign_few_kernel(
+    x, centroids, labels, distances, samples, clusters, width,
+    SPLIT: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """One program labels BLOCK_N samples of one problem by the least |c|^2 - 2 x.c, and takes their squared distances.
+
+    BLOCK_K >= clusters. SPLIT: the centroids are taken as two numbers of TYPE, which hold what one rounds off.
+    """
+    tiles = tl.cdiv(samples, BLOCK_N)
+    problem = (tl.program_id(0) // tiles).to(tl.int64)
+    sample = (tl.program_id(0) % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
+    inside = sample < samples
+    row = x + (problem * samples + sample)[:, None] * width
+    cluster = tl.arange(0, BLOCK_K)
+    known = cluster < clusters
+    centroids += problem * clusters * width
+    inner = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
+    squares = tl.zeros([BLOCK_D, BLOCK_K], tl.float32)
+    for start in range(0, width, BLOCK_D):
+        at = start + tl.arange(0, BLOCK_D)
+        a = tl.load(row + at[None, :], mask=inside[:, None] & (at < width)[None, :], other=0.0).to(TYPE)
+        column = centroids + cluster[None, :] * width + at[:, None]
+        c = tl.load(column, mask=(at < width)[:, None] & known[None, :], other=0.0)
+        exact = c.to(tl.float32)
+        squares += exact * exact
+        b = c.to(TYPE)
+        inner = tl.dot(a, b, inner, input_precision=PRECISION)
+        if SPLIT:
+            inner = tl.dot(a, (exact - b.to(tl.float32)).to(TYPE), inner, input_precision=PRECISION)
+    score = tl.sum(squares, axis=0)[None, :] - 2 * inner
+    # NaN is never the least: such centroids are nobody's nearest, and such samples have label 0.
+    _, label = least(tl.where(known[None, :], score, float("inf")), 1)
+    at = problem * samples + sample
+    tl.store(labels + at, label.to(tl.int64), mask=inside)
+    chosen = centroids + label[:, None] * width
+    tl.store(distances + at, squared_distances(row, chosen, inside, width, BLOCK_N, BLOCK_D), mask=inside)
+
+
+def assign_few(x, centroids) -> tuple[Tensor, Tensor]:
+    """Labels int64 and squared distances (B, N) of x (B, N, D) and at most FEW centroids (B, K, D)."""
+    (problems, samples, width), clusters = x.shape, centroids.shape[1]
+    distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
+    labels = torch.empty_like(distances, dtype=torch.int64)
+    if labels.numel():
+        block = 64 if problems * triton.cdiv(samples, 64) >= multiprocessors(x.device) else 32
+        split = x.dtype != torch.float32 and centroids.dtype != x.dtype
+        block_d = 64 if x.dtype == centroids.dtype != torch.float32 else 32
+        if width % 16:
+            block_d //= 2  # rows that are not aligned pass through the registers on their way to shared memory
+        kmeans_assign_few_kernel[(problems * triton.cdiv(samples, block),)](
+            x, centroids, labels, distances, samples, clusters, width,
+            SPLIT=split, TYPE=operand_type(x), PRECISION=precision(),
+            BLOCK_N=block, BLOCK_K=max(16, triton.next_power_of_2(clusters)), BLOCK_D=block_d,
+            num_warps=8, num_stages=4, maxnreg=255,
+        )  # fmt: skip
+    return labels, distances
