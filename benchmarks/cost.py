@@ -62,13 +62,16 @@ class Kernel(NamedTuple):
         return min(by_registers, SHARED // max(self.shared, 1024), THREADS // self.threads, 32)
 
     def seconds(self, moved: float, flops: float) -> float:
-        """Of a launch that moves so many bytes, and multiplies."""
+        """Of a launch that moves so many bytes, and multiplies.
+
+        Whole tiles, which one thread asks for by a tensor descriptor, take neither its instructions nor its patience.
+        """
         sass = self.sass
         bandwidth, issue = COPY, 0.0
-        if sass.loop_loads:
+        if sass.loop_loads and "UTMALDG" not in sass.kinds:
             in_flight = min(self.at_once, -(-self.programs // PROCESSORS)) * self.threads // 32 * sass.loop_loads
             bandwidth = min(COPY, PROCESSORS * in_flight / LATENCY * sass.loop_bytes / sass.loop_loads)
-        if sass.loop_bytes:
+        if sass.loop_bytes and "UTMALDG" not in sass.kinds:
             issue = moved / sass.loop_bytes * sass.loop_instructions / ISSUED
         together = PROCESSORS * self.at_once
         waves = -(-self.programs // together) * together / self.programs

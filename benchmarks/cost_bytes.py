@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import numpy as np
 import torch
 from cost_cases import CASES
 from triton.runtime.interpreter import InterpretedFunction, InterpreterBuilder
@@ -23,11 +24,11 @@ def count_bytes() -> None:
     run = InterpretedFunction.run
 
     def size(pointers, mask) -> int:
-        return int(mask.data.sum()) * max(pointers.get_element_ty().primitive_bitwidth, 8) // 8
+        return int(np.sum(mask.data)) * max(pointers.get_element_ty().primitive_bitwidth, 8) // 8
 
-    def loaded(self, pointers, mask, *others):
+    def loaded(self, pointers, mask, *others, **named):
         _asked[_kernel[0]] += size(pointers, mask)
-        return load(self, pointers, mask, *others)
+        return load(self, pointers, mask, *others, **named)
 
     def stored(self, pointers, value, mask, *others):
         _asked[_kernel[0]] += size(pointers, mask)

@@ -61,11 +61,10 @@ def combined_regression(make: Make, clips: int, frames: int, width: int, hidden:
 
 
 def kmeans_assign(make: Make, samples: int, width: int, clusters: int, dtype: torch.dtype) -> None:
-    from vreid_fast.kernels import kmeans_assign_few_triton
-    from vreid_fast.kernels.kmeans_assign_triton import assign
+    from vreid_fast.kernels import kmeans_assign_few_triton, kmeans_assign_triton
 
-    kmeans_assign_few_triton.multiprocessors = lambda device: 132
-    assign(make(1, samples, width, dtype=dtype), make(1, clusters, width, dtype=dtype))
+    kmeans_assign_few_triton.multiprocessors = kmeans_assign_triton.multiprocessors = lambda device: 132
+    kmeans_assign_triton.assign(make(1, samples, width, dtype=dtype), make(1, clusters, width, dtype=dtype))
 
 
 def split_assign(make: Make, samples: int, width: int, clusters: int) -> None:
@@ -120,7 +119,7 @@ def _assigned(samples: int, width: int, clusters: int, dtype: torch.dtype) -> Ca
         lambda n, d, k, _: 2 * n * d * k, (samples, width, clusters, dtype),
         (256, 128, 32 if clusters <= 128 else 144, dtype),
         "measured as a call of its own, not a graph, "
-        + ("before it was one launch" if clusters <= 128 else "probably the tensor cores wait for the loads"),
+        + ("before it was one launch" if clusters <= 128 else "before it had tensor descriptors and parts"),
     )  # fmt: skip
 
 

@@ -11,23 +11,11 @@ from torch import Tensor
 
 from .card import multiprocessors
 from .dot_triton import operand_type, precision
+from .kmeans_distances_triton import squared_distances
 from .least_triton import least
 
 FEW = 128
 """Clusters of a tile."""
-
-
-@triton.jit
-def squared_distances(row, other, inside, width, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr):
-    """(BLOCK_N,) between rows, both by pointers (BLOCK_N, 1): of differences, so that they are accurate near zero."""
-    total = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-    for start in range(0, width, BLOCK_D):
-        feature = start + tl.arange(0, BLOCK_D)[None, :]
-        mask = inside[:, None] & (feature < width)
-        difference = tl.load(row + feature, mask=mask, other=0.0).to(tl.float32)
-        difference -= tl.load(other + feature, mask=mask, other=0.0).to(tl.float32)
-        total += difference * difference
-    return tl.sum(total, axis=1)
 
 
 @triton.jit

@@ -1,143 +1,157 @@
-"""Triton kernels of kmeans_assign for many clusters: a matrix product whose epilogue keeps the smallest entry of each
-row, and the distances to the centroids so found.
+"""Triton kernel of kmeans_assign for many clusters: a matrix product whose epilogue keeps the least of each row.
+
+kmeans_columns_triton.py prepares the centroids; kmeans_distances_triton.py makes labels and distances of what is found.
 """
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
+from .card import copies_tiles, multiprocessors
 from .dot_triton import operand_type, precision
-from .kmeans_assign_few_triton import FEW, assign_few, squared_distances
+from .kmeans_assign_few_triton import FEW, assign_few
+from .kmeans_columns_triton import columns_of, rounded_tf32
+from .kmeans_distances_triton import Ranked, distances_to, nearest_of, relabel
 from .least_triton import least
+
+# The epilogue of a tile of clusters, as part of the time of the tile; estimated.
+_EPILOGUE = 0.1
+
+
+@triton.jit
+def _tile(
+    matrix, row, start, rows, width, DESCRIBED: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr
+):  # fmt: skip
+    """(BLOCK, BLOCK_D) of a matrix; what lies beyond `rows` rows may be anything."""
+    if DESCRIBED:
+        tile = matrix.load([row, start])
+    else:
+        at, feature = tl.arange(0, BLOCK)[:, None], start + tl.arange(0, BLOCK_D)[None, :]
+        place = matrix + (row.to(tl.int64) + at) * width + feature
+        tile = tl.load(place, mask=(at < rows) & (feature < width), other=0.0)
+    return tile
 
 
 @triton.jit
 def kmeans_assign_kernel(
-    x, columns, rest, bias, norms, labels, distances, running, moved,
-    samples, clusters, width, restarts,
-    SPLIT: tl.constexpr, TRACKED: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
+    x, columns, rest, bias, scores, nearest, running,
+    samples, clusters, width, restarts, length, parts, stride,
+    TRACKED: tl.constexpr, SPLIT: tl.constexpr, EXACT: tl.constexpr, TYPE: tl.constexpr, DESCRIBED: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """One program labels BLOCK_N samples of one problem by the least bias - 2 x.column; `restarts` problems in
-    turn share their samples.
+    """One program ranks `length` tiles of clusters for BLOCK_N samples of one problem, by bias - 2 x.column.
 
-    SPLIT: the columns are columns + rest, two halves of float32 ones. TRACKED: problems whose flag `running` is 0
-    are left as they are, `moved` becomes 1 where a label changes, and `distances` becomes that least value plus
-    `norms` (B, N).
+    x (B * N, D), columns and rest (P * K, D); `restarts` problems in turn share their samples. DESCRIBED: they are
+    tensor descriptors, not pointers. SPLIT: a column is column + rest. EXACT: float32 products, of three that tensor
+    cores do with 11 bits. TRACKED: problems whose flag `running` is 0 are passed over.
     """
     tiles = tl.cdiv(samples, BLOCK_N)
-    problem = (tl.program_id(0) // tiles).to(tl.int64)
+    part = tl.program_id(0) % parts
+    problem = tl.program_id(0) // parts // tiles
     if TRACKED:  # noqa: SIM102, a constexpr is looked at first and alone
         if tl.load(running + problem) == 0:
             return
-    sample = (tl.program_id(0) % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
-    inside = sample < samples
-    row = x + ((problem // restarts) * samples + sample)[:, None] * width
-    feature = tl.arange(0, BLOCK_D)
+    first_sample = (tl.program_id(0) // parts % tiles) * BLOCK_N
+    row = (problem // restarts) * samples + first_sample
     best = tl.full([BLOCK_N], float("inf"), tl.float32)
     label = tl.zeros([BLOCK_N], tl.int32)
-    for first in range(0, clusters, BLOCK_K):
-        cluster = first + tl.arange(0, BLOCK_K)
-        known = cluster < clusters
-        column = (problem * clusters + cluster)[None, :] * width
+    for first in range(part * length * BLOCK_K, tl.minimum((part + 1) * length * BLOCK_K, clusters), BLOCK_K):
+        column = problem * clusters + first
         inner = tl.zeros([BLOCK_N, BLOCK_K], tl.float32)
         for start in range(0, width, BLOCK_D):
-            at = start + feature
-            a = tl.load(row + at[None, :], mask=inside[:, None] & (at < width)[None, :], other=0.0).to(TYPE)
-            mask = (at < width)[:, None] & known[None, :]
-            b = tl.load(columns + column + at[:, None], mask=mask, other=0.0).to(TYPE)
-            inner = tl.dot(a, b, inner, input_precision=PRECISION)
+            a = _tile(x, row, start, samples - first_sample, width, DESCRIBED, BLOCK_N, BLOCK_D).to(TYPE)
+            b = _tile(columns, column, start, clusters - first, width, DESCRIBED, BLOCK_K, BLOCK_D).to(TYPE).T
+            if EXACT:
+                rounded = rounded_tf32(a)
+                inner = tl.dot(a - rounded, b, inner, input_precision="tf32")
+                a = rounded
             if SPLIT:
-                b = tl.load(rest + column + at[:, None], mask=mask, other=0.0).to(TYPE)
-                inner = tl.dot(a, b, inner, input_precision=PRECISION)
-        offset = tl.load(bias + problem * clusters + cluster, mask=known, other=float("inf"))
+                c = _tile(rest, column, start, clusters - first, width, DESCRIBED, BLOCK_K, BLOCK_D).to(TYPE).T
+                inner = tl.dot(a, c, inner, input_precision="tf32")
+            inner = tl.dot(a, b, inner, input_precision="tf32")
+        cluster = first + tl.arange(0, BLOCK_K)
+        known = cluster < clusters
+        offset = tl.load(bias + problem.to(tl.int64) * clusters + cluster, mask=known, other=float("inf"))
         # NaN is never the least: such centroids are nobody's nearest, and such samples keep label 0.
-        score, index = least(offset[None, :] - 2 * inner, 1)
+        score, index = least(tl.where(known[None, :], offset[None, :] - 2 * inner, float("inf")), 1)
         label = tl.where(score < best, first + index, label)
         best = tl.where(score < best, score, best)
-    at = problem * samples + sample
-    if TRACKED:
-        before = tl.load(labels + at, mask=inside, other=0)
-        if tl.sum(((before != label) & inside).to(tl.int32)) > 0:
-            tl.store(moved + problem, 1)
-        norm = tl.load(norms + (problem // restarts) * samples + sample, mask=inside, other=0.0)
-        distance = tl.maximum(norm + best, 0.0, propagate_nan=tl.PropagateNan.ALL)
-        tl.store(distances + at, distance, mask=inside)
-    tl.store(labels + at, label, mask=inside)
+    sample = first_sample + tl.arange(0, BLOCK_N)
+    at = part.to(tl.int64) * stride + problem.to(tl.int64) * samples + sample
+    tl.store(scores + at, best, mask=sample < samples)
+    tl.store(nearest + at, label, mask=sample < samples)
 
 
-@triton.jit
-def kmeans_distances_kernel(
-    x, centroids, labels, distances, samples, clusters, width, restarts,
-    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
-    """One program takes the squared distances of BLOCK_N samples to the centroids that `labels` names."""
-    tiles = tl.cdiv(samples, BLOCK_N)
-    problem = (tl.program_id(0) // tiles).to(tl.int64)
-    sample = (tl.program_id(0) % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
-    inside = sample < samples
-    at = problem * samples + sample
-    row = x + ((problem // restarts) * samples + sample)[:, None] * width
-    chosen = centroids + (problem * clusters + tl.load(labels + at, mask=inside, other=0))[:, None] * width
-    tl.store(distances + at, squared_distances(row, chosen, inside, width, BLOCK_N, BLOCK_D), mask=inside)
-
-
-def blocks(samples: int, clusters: int, width: int, operands: tl.dtype, products: str) -> dict[str, int]:
+def blocks(samples: int, clusters: int, dtype: torch.dtype, split: bool, described: bool) -> dict[str, int]:
     """Launch options of kmeans_assign_kernel."""
-    block_n, block_k, block_d, stages = 128, 128, 64, 4
-    if operands == tl.float32:
-        # Three products in float32's stead: a wider tile would not fit the registers.
-        block_k, block_d, stages = (64 if products == "tf32x3" else 128), 32, 3
-    if width % 16:
-        block_d //= 2  # rows that are not aligned pass through the registers on their way to shared memory
-    block_n = min(block_n, max(16, triton.next_power_of_2(samples)))
+    # Two kinds of columns, or one twice as wide: the products of a tile are the same.
+    block_k, block_d = 128 if split else 256, 128 // dtype.itemsize
+    if not described:
+        # Such cards multiply from registers, and the smallest have 99 KB of shared memory.
+        block_k, block_d = (64, block_d // 2) if split else (128, block_d)
     block_k = min(block_k, max(16, triton.next_power_of_2(clusters)))
+    block_n = min(128, max(16, triton.next_power_of_2(samples)))
     warps = 8 if block_n * block_k >= 4096 else 4
-    # maxnreg, here and below: left to itself, the assembler spills to fit one more block on a multiprocessor.
-    options = {"num_warps": warps, "num_stages": stages, "maxnreg": 255}
+    # maxnreg: left to itself, the assembler spills to fit one more block on a multiprocessor.
+    options = {"num_warps": warps, "num_stages": 4, "maxnreg": 255}
     return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, **options}
 
 
-def rank(x, centroids, labels, lloyd=None) -> None:
-    """labels (P, N) become those of x (B, N, D) by the nearest centroid (P, K, D), P a multiple of B.
+def part_length(programs: int, tiles: int, processors: int) -> int:
+    """Tiles of clusters for each program, so that `programs` row tiles times the parts are done soonest.
 
-    lloyd: (middle (P, 1, D), norms (B, N), distances (P, N), running (P,), moved (P,)) of an iteration: with 0/1
-    flags int32, see the kernel; also squared distances are found, given those of the samples to `middle`. For any m,
-    |x - c|^2 - |x - m|^2 = |c - m|^2 + 2 m.(c - m) - 2 x.(c - m), which are small numbers with m in the middle of the
-    data. Float32 centroids of half-precision samples are two halves, not one: rounded to 8 bits they lead Lloyd's
+    Every multiprocessor has one program at a time, and they come in waves: 313 programs of 4 tiles are 3 waves on 132
+    multiprocessors, in which 12 tiles pass; as 626 of 2 tiles they are 5 waves and 10 tiles.
+    """
+
+    def time(length: int) -> float:
+        return triton.cdiv(programs * triton.cdiv(tiles, length), processors) * (length + _EPILOGUE)
+
+    return min(range(triton.cdiv(tiles, 16), tiles + 1), key=time)
+
+
+def aligned(x) -> Tensor:
+    """x (B, N, D) as tensor descriptors take it: rows begin at multiples of 16 bytes, with zeros at their ends."""
+    missing = -x.shape[2] % (16 // x.element_size())
+    if missing:
+        return F.pad(x, (0, missing))
+    return x if x.data_ptr() % 16 == 0 else x.clone()
+
+
+def rank(rows, centroids, middle=None, running=None) -> Ranked:
+    """Of `aligned` samples (B, N, D) and centroids (P, K, D), P a multiple of B.
+
+    middle: see columns_of. running: (P,) int32 flags; problems whose flag is 0 are passed over.
+
+    Float32 centroids of half-precision samples are two halves, not one: rounded to 8 bits they lead Lloyd's
     iterations elsewhere, on data of low rank to an inertia up to 0.4 % off.
     """
-    (shared, samples, width), (problems, clusters, _) = x.shape, centroids.shape
-    if 0 in (problems, samples):
-        return
-    middle, norms, distances, running, moved = lloyd or (None,) * 5
-    split = x.dtype != torch.float32 and centroids.dtype != x.dtype
-    exact = centroids.float() if middle is None else centroids - middle
-    columns = exact.to(x.dtype)
-    rest = (exact - columns).to(x.dtype) if split else None
-    bias = exact.square().sum(2)
-    if middle is not None:
-        bias += 2 * (middle * exact).sum(2)
-    operands = operand_type(x)
-    tile = blocks(samples, clusters, width, operands, precision())
-    kmeans_assign_kernel[(problems * triton.cdiv(samples, tile["BLOCK_N"]),)](
-        x, columns, rest, bias, norms, labels, distances, running, moved,
-        samples, clusters, width, problems // shared,
-        SPLIT=split, TRACKED=lloyd is not None, TYPE=operands, PRECISION=precision(), **tile,
+    (shared, samples, width), (problems, clusters, _) = rows.shape, centroids.shape
+    exact = rows.dtype == torch.float32 and precision() == "tf32x3"
+    split = exact or (rows.dtype != torch.float32 and centroids.dtype != rows.dtype)
+    columns, rest, bias = columns_of(centroids, middle, rows.dtype, width, split)
+    described = copies_tiles(rows.device)
+    tile = blocks(samples, clusters, rows.dtype, split, described)
+    programs, tiles = problems * triton.cdiv(samples, tile["BLOCK_N"]), triton.cdiv(clusters, tile["BLOCK_K"])
+    length = part_length(programs, tiles, multiprocessors(rows.device))
+    parts = triton.cdiv(tiles, length)
+    scores = torch.empty(parts, problems, samples, dtype=torch.float32, device=rows.device)
+    nearest = torch.empty_like(scores, dtype=torch.int32)
+
+    def matrix(tensor, block: int):
+        shape = [block, tile["BLOCK_D"]]
+        return TensorDescriptor.from_tensor(tensor.view(-1, width), shape) if described else tensor
+
+    kmeans_assign_kernel[(programs * parts,)](
+        matrix(rows, tile["BLOCK_N"]), matrix(columns, tile["BLOCK_K"]),
+        matrix(rest, tile["BLOCK_K"]) if split else None, bias, scores, nearest, running,
+        samples, clusters, width, problems // shared, length, parts, problems * samples,
+        TRACKED=running is not None, SPLIT=split, EXACT=exact, TYPE=operand_type(rows), DESCRIBED=described, **tile,
     )  # fmt: skip
-
-
-def distances_to(x, centroids, labels) -> Tensor:
-    """Squared distances (P, N) float32 of x (B, N, D) to their centroids (P, K, D) by labels (P, N)."""
-    (shared, samples, width), (problems, clusters, _) = x.shape, centroids.shape
-    distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
-    if 0 not in distances.shape:
-        kmeans_distances_kernel[(problems * triton.cdiv(samples, 8),)](
-            x, centroids, labels, distances, samples, clusters, width, problems // shared,
-            BLOCK_N=8, BLOCK_D=256, maxnreg=128,
-        )  # fmt: skip
-    return distances
+    return Ranked(scores, nearest)
 
 
 def assign(x, centroids) -> tuple[Tensor, Tensor]:
@@ -145,9 +159,9 @@ def assign(x, centroids) -> tuple[Tensor, Tensor]:
     x, centroids = x.contiguous(), centroids.contiguous()
     if centroids.shape[1] <= FEW:
         return assign_few(x, centroids)
-    labels = torch.empty(x.shape[:2], dtype=torch.int64, device=x.device)
-    rank(x, centroids, labels)
-    return labels, distances_to(x, centroids, labels)
+    if 0 in x.shape[:2]:
+        return x.new_empty(x.shape[:2], dtype=torch.int64), x.new_empty(x.shape[:2], dtype=torch.float32)
+    return nearest_of(x, centroids, rank(aligned(x), centroids))
 
 
 def assign_about(middle, x, centroids) -> tuple[Tensor, Tensor]:
@@ -155,5 +169,6 @@ def assign_about(middle, x, centroids) -> tuple[Tensor, Tensor]:
     labels = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
     norms = distances_to(x, middle, labels)
     distances, running = torch.empty_like(norms), torch.ones(len(x), dtype=torch.int32, device=x.device)
-    rank(x, centroids.float(), labels, (middle, norms, distances, running, running))
+    if labels.numel():
+        relabel(rank(aligned(x), centroids.float().contiguous(), middle), norms, labels, distances, running, running)
     return labels, distances

@@ -10,7 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .kmeans_assign_triton import assign_about, distances_to
+from .kmeans_assign_triton import assign_about
+from .kmeans_distances_triton import distances_to
 from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seeded
 from .kmeans_means_triton import means
 from .kmeans_reference import middle_of

@@ -9,7 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .kmeans_assign_triton import assign_about, distances_to, rank
+from .kmeans_assign_triton import aligned, assign_about, rank
+from .kmeans_distances_triton import distances_to, relabel
 from .kmeans_means_triton import means
 from .kmeans_reference import middle_of
 from .kmeans_seed_triton import seed_runs
@@ -64,7 +65,7 @@ def kmeans_samples(x, clusters, restarts, iterations, init, seed, candidates) ->
     else:
         labels, distances = assign_about(middle, x, init)
     centroids = torch.empty(problems, clusters, width, dtype=torch.float32, device=x.device)
-    middle = middle.repeat_interleave(restarts, 0)
+    middle, rows = middle.repeat_interleave(restarts, 0), aligned(x)
     # running[t, p]: whether run p still takes part in iteration t.
     running = torch.zeros(iterations + 1, problems, dtype=torch.int32, device=x.device)
     running[0] = 1
@@ -80,7 +81,8 @@ def kmeans_samples(x, clusters, restarts, iterations, init, seed, candidates) ->
             BLOCK_N=1024, BLOCK_K=triton.next_power_of_2(clusters), num_warps=8,
         )  # fmt: skip
         means(x, members, clusters, centroids, running[step])
-        rank(x, centroids, labels, (middle, norms, distances, running[step], running[step + 1]))
+        ranked = rank(rows, centroids, middle, running[step])
+        relabel(ranked, norms, labels, distances, running[step], running[step + 1])
     distances = distances_to(x, centroids, labels)
     inertia = distances.view(batch, restarts, samples).sum(2)
     best = inertia.argmin(1) + torch.arange(batch, device=x.device) * restarts

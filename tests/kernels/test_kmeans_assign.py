@@ -13,17 +13,20 @@ from vreid_fast.kernels.kmeans_assign import kmeans_assign, kmeans_assign_refere
 
 CPP = pytest.param("cpp", "cpu", id="cpp")
 RUNS = (*TRITON_AND_REFERENCE, CPP)
-# (N, K, D): single elements, none at all, odd sizes, more than one tile of each axis.
-SIZES = ((1, 1, 1), (0, 3, 4), (5, 7, 3), (70, 67, 35), (33, 16, 130), (130, 3, 2), (70, 131, 35))
+# (N, K, D): single elements, none at all, odd sizes, more than one tile of each axis, several parts of the clusters.
+SIZES = ((1, 1, 1), (0, 3, 4), (5, 7, 3), (70, 67, 35), (33, 16, 130), (130, 3, 2), (70, 131, 35), (20, 600, 18))
+# Triton's kernel for few clusters, and those for many: of cards that copy tiles by descriptors, and of others.
+FORMS = ("few", "many", "many by pointers")
 
 
-@pytest.fixture(params=("few", "many"), autouse=True)
+@pytest.fixture(params=FORMS, autouse=True)
 def form(request, monkeypatch):
-    """Triton's kernel for few clusters, and that for many."""
-    if request.param == "many":
+    if request.param != "few":
         if request.node.callspec.params.get("backend") != "triton":
             pytest.skip("it has one form")
         monkeypatch.setattr("vreid_fast.kernels.kmeans_assign_triton.FEW", 0)
+        if "pointers" in request.param:
+            monkeypatch.setattr("vreid_fast.kernels.kmeans_assign_triton.copies_tiles", lambda device: False)
 
 
 def check(x, centroids, labels, distances, tolerance):
@@ -67,8 +70,8 @@ def test_batches_and_layouts(layout, backend, device):
 @pytest.mark.parametrize("backend, device", RUNS)
 def test_of_equal_distances_the_lowest_index_wins(backend, device):
     x = torch.tensor([[1.0], [3.0], [6.0], [-1.0]], device=device)
-    # More than one tile of centroids; the last equal the first.
-    centroids = torch.cat([torch.tensor([[0.0], [2.0], [4.0], [8.0]]), torch.full((80, 1), 99.0)])
+    # More than one tile and part of the centroids; the last equal the first.
+    centroids = torch.cat([torch.tensor([[0.0], [2.0], [4.0], [8.0]]), torch.full((700, 1), 99.0)])
     centroids = torch.cat([centroids, centroids[:4]]).to(device)
     labels, distances = kmeans_assign(x, centroids, backend=backend)
     assert labels.tolist() == [0, 1, 2, 0]
@@ -106,6 +109,26 @@ def test_centroids_that_are_not_finite_are_nobodys_nearest(value, backend, devic
     torch.testing.assert_close(distances, wanted)
     labels, distances = kmeans_assign(x, centroids[[3, 17]], backend=backend)
     assert not labels.any() and not distances.isfinite().any()
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_rows_that_do_not_begin_at_a_multiple_of_16_bytes(backend, device):
+    numbers = make((1 + 20 * 8,), dtype=torch.float32, device=device)
+    x = numbers[1:].view(20, 8)
+    assert x.data_ptr() % 16
+    labels, distances = kmeans_assign(x, x[:9], backend=backend)
+    check(x, x[:9], labels, distances, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "programs, tiles, processors, length",
+    ((313, 4, 132, 2), (1, 4, 132, 1), (132, 4, 132, 4), (100_000, 4, 132, 4), (1, 40, 132, 3), (1, 1, 1, 1)),
+)
+def test_clusters_are_parted_so_that_the_whole_card_works(programs, tiles, processors, length):
+    pytest.importorskip("triton")
+    from vreid_fast.kernels.kmeans_assign_triton import part_length
+
+    assert part_length(programs, tiles, processors) == length
 
 
 @pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=str)
