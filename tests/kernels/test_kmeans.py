@@ -24,11 +24,9 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
         pytest.param(("cpp gram", "cpu"), id="cpp-gram"),
         pytest.param(("cpp samples", "cpu"), id="cpp-samples"),
         pytest.param(("gram", "cpu"), id="gram-interpreted", marks=_interpreted),
-        pytest.param(("gram by run", "cpu"), id="gram-by-run-interpreted", marks=_interpreted),
         pytest.param(("samples", "cpu"), id="samples-interpreted", marks=_interpreted),
         pytest.param(("reference", "cuda"), id="reference-cuda", marks=pytest.mark.gpu),
         pytest.param(("gram", "cuda"), id="gram", marks=pytest.mark.gpu),
-        pytest.param(("gram by run", "cuda"), id="gram-by-run", marks=pytest.mark.gpu),
         pytest.param(("samples", "cuda"), id="samples", marks=pytest.mark.gpu),
     )
 )
@@ -53,10 +51,7 @@ def take(path, monkeypatch):
     if path.startswith("cpp"):
         monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp gram")
         return "cpp"
-    gram = "vreid_fast.kernels.kmeans_gram_triton"
-    monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "samples")
-    if path == "gram by run":
-        monkeypatch.setattr(f"{gram}.fits_one_program", lambda samples, restarts: False)
+    monkeypatch.setattr("vreid_fast.kernels.kmeans_gram_triton.fits", lambda samples: path != "samples")
     return "triton"
 
 
@@ -398,7 +393,7 @@ def test_opcheck_and_compile(run):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("path", ("gram", "gram by run", "samples"))
+@pytest.mark.parametrize("path", ("gram", "samples"))
 @pytest.mark.parametrize("given", (False, True), ids=("seeded", "given"))
 def test_replayed_graph_clusters_what_lies_there_then(given, path, monkeypatch):
     backend = take(path, monkeypatch)
