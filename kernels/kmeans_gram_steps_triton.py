@@ -1,6 +1,7 @@
 """The steps of kmeans_gram_triton.py: what a program does for one run, and what programs ask of a problem.
 
-Labels, members and distances are (N,) in registers, N padded to BLOCK_N; `i` is arange(0, BLOCK_N).
+Labels, members and distances are (N,) in registers, N padded to BLOCK_N by label -1 and distance 0; `i` is
+arange(0, BLOCK_N).
 """
 
 import triton
@@ -58,12 +59,13 @@ def _to_samples(gram, squares, picked, samples, i):
 
 
 @triton.jit
-def seeded(gram, squares, seed, run, samples, clusters, trials, i, TRIALS: tl.constexpr):
+def seeded(gram, seed, run, samples, clusters, trials, i, TRIALS: tl.constexpr):
     """Greedy k-means++ as in kmeans_reference.py, TRIALS >= trials: labels and squared distances (N,)."""
+    squares = tl.load(gram + i * samples + i, mask=i < samples, other=0.0)
     zero = tl.full((), 0, tl.int32)
     first = ((random_bits(seed, run, zero).to(tl.int64) * samples) >> 32).to(tl.int32)
     distance = _to_samples(gram, squares, first, samples, i)
-    label = tl.zeros_like(distance).to(tl.int32)
+    label = tl.where(i < samples, 0, -1)
     trial = tl.arange(0, TRIALS)
     for cluster in range(1, clusters):
         cumulated = tl.cumsum(distance, axis=0)
@@ -79,50 +81,47 @@ def seeded(gram, squares, seed, run, samples, clusters, trials, i, TRIALS: tl.co
 
 
 @triton.jit
-def _members_of(k, member, inside):
-    """(K, N): whether a sample is a member of cluster k."""
-    return (k[:, None] == member[None, :]) & inside[None, :]
-
-
-@triton.jit
-def _find_empty(member, inside, clusters, BLOCK_K: tl.constexpr):
+def _find_empty(member, clusters, BLOCK_K: tl.constexpr):
     """How many clusters have no member, and the lowest of them."""
     empty = tl.full((), 0, tl.int32)
     lowest = empty + clusters
     for first in range(0, clusters, BLOCK_K):
         k = first + tl.arange(0, BLOCK_K)
-        missing = (tl.sum(_members_of(k, member, inside).to(tl.int32), axis=1) == 0) & (k < clusters)
+        own = k[:, None] == member[None, :]
+        missing = (tl.sum(own.to(tl.int32), axis=1) == 0) & (k < clusters)
         empty += tl.sum(missing.to(tl.int32), axis=0)
         lowest = tl.minimum(lowest, tl.min(tl.where(missing, k, clusters), axis=0))
     return empty, lowest
 
 
 @triton.jit
-def fill_empty(member, distance, inside, i, clusters, BLOCK_K: tl.constexpr):
+def fill_empty(member, distance, i, clusters, BLOCK_K: tl.constexpr):
     """`member` with the farthest samples moved, one each, into the empty clusters."""
     distance = tl.where(distance == distance, distance, 0.0)
-    empty, lowest = _find_empty(member, inside, clusters, BLOCK_K)
+    empty, lowest = _find_empty(member, clusters, BLOCK_K)
     for _ in range(empty):
         size = tl.zeros_like(member)
         for first in range(0, clusters, BLOCK_K):
-            own = _members_of(first + tl.arange(0, BLOCK_K), member, inside).to(tl.int32)
+            k = first + tl.arange(0, BLOCK_K)
+            own = (k[:, None] == member[None, :]).to(tl.int32)
             size += tl.sum(own * tl.sum(own, axis=1)[:, None], axis=0)
-        farthest = tl.argmax(tl.where(inside & (size > 1), distance, -1.0), axis=0)
+        farthest = tl.argmax(tl.where(size > 1, distance, -1.0), axis=0)
         member = tl.where(i == farthest, lowest, member)
-        empty, lowest = _find_empty(member, inside, clusters, BLOCK_K)
+        empty, lowest = _find_empty(member, clusters, BLOCK_K)
     return member
 
 
 @triton.jit
 def nearest(
-    gram, squares, member, members, samples, clusters, i,
+    gram, member, members, samples, clusters, i,
     TYPE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_J: tl.constexpr,
 ):  # fmt: skip
-    """Labels and squared distances (N,) to the nearest mean of the members; `members` (N,) is scratch."""
+    """Labels and squared distances (N,) to the nearest mean of the members, which are also written to `members`."""
     inside = i < samples
     if BLOCK_J < BLOCK_N:
         tl.debug_barrier()
-        tl.store(members + i, member, mask=inside)
+    tl.store(members + i, member, mask=inside)
+    if BLOCK_J < BLOCK_N:
         tl.debug_barrier()
     best = tl.full([BLOCK_N], float("inf"), tl.float32)
     nearest = tl.zeros([BLOCK_N], tl.int32)
@@ -135,17 +134,18 @@ def nearest(
             at = j[:, None] * samples + i[None, :]  # below 512 * 512
             tile = tl.load(gram + at, mask=(j < samples)[:, None] & inside[None, :], other=0.0)
             inner = dot_of_bits((k[:, None] == of_j[None, :]).to(TYPE), tile, inner, TYPE)
-        own = _members_of(k, member, inside)
+        own = k[:, None] == member[None, :]
         share = 1.0 / tl.maximum(tl.sum(own.to(tl.float32), axis=1), 1.0)
-        inner *= share[:, None]
-        square = tl.sum(tl.where(own, inner, 0.0), axis=1) * share
-        score = tl.where((k < clusters)[:, None], square[:, None] - 2 * inner, float("inf"))
+        square = tl.sum(tl.where(own, inner, 0.0), axis=1) * share * share
+        score = tl.where((k < clusters)[:, None], square[:, None] - (2 * share)[:, None] * inner, float("inf"))
         # NaN is never the least: such samples keep label 0.
         score, index = least(score, 0)
         nearest = tl.where(score < best, first + index, nearest)
         best = tl.where(score < best, score, best)
+    # Here, not kept: one more row of numbers over all iterations would spill for 512 samples.
+    squares = tl.load(gram + i * samples + i, mask=inside, other=0.0)
     distance = tl.maximum(best + squares, 0.0, propagate_nan=tl.PropagateNan.ALL)
-    return nearest, tl.where(inside, distance, 0.0)
+    return tl.where(inside, nearest, -1), tl.where(inside, distance, 0.0)
 
 
 @triton.jit

@@ -51,15 +51,15 @@ def kmeans_products_kernel(
 
 @triton.jit
 def kmeans_gram_kernel(
-    gram, total, seed, labels, distances, members, inertia,
+    gram, total, seed, labels, distances, found, inertia,
     samples, clusters, restarts, iterations, trials,
     PARTS: tl.constexpr, SEEDED: tl.constexpr, TRIALS: tl.constexpr, TYPE: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_J: tl.constexpr,
 ):  # fmt: skip
-    """One program is one run (P of them, B * restarts): labels and members (P, N), and the inertia (P,).
+    """One program is one run of P = B * restarts: its members and labels `found` (P, 2, N), its inertia (P,).
 
     Its inner products are those of gram (B, PARTS, N, N), added in `total` (P, N, N) if there are several. Without
-    SEEDED, `labels` and `distances` (P, N) hold those of the initial centroids.
+    SEEDED, `labels` and `distances` (P, N) are of the initial centroids.
     """
     run = tl.program_id(0).to(tl.int64)
     gram += (run // restarts) * PARTS * samples * samples
@@ -67,42 +67,36 @@ def kmeans_gram_kernel(
         total += run * samples * samples
         add_parts(gram, total, samples, PARTS, 1024)
         gram = total
-    labels += run * samples
-    members += run * samples
+    found += run * 2 * samples
     i = tl.arange(0, BLOCK_N)
     inside = i < samples
-    squares = tl.load(gram + i * samples + i, mask=inside, other=0.0)
     if SEEDED:
-        label, distance = seeded(gram, squares, tl.load(seed), run, samples, clusters, trials, i, TRIALS)
+        label, distance = seeded(gram, tl.load(seed), run, samples, clusters, trials, i, TRIALS)
     else:
-        label = tl.load(labels + i, mask=inside, other=0).to(tl.int32)
+        label = tl.load(labels + run * samples + i, mask=inside, other=-1).to(tl.int32)
         distance = tl.load(distances + run * samples + i, mask=inside, other=0.0)
-    member = label
     moved = tl.full((), 1, tl.int32)
     step = 0
     while (step < iterations) & (moved > 0):
-        member = fill_empty(label, distance, inside, i, clusters, BLOCK_K)
+        member = fill_empty(label, distance, i, clusters, BLOCK_K)
         before = label
-        label, distance = nearest(
-            gram, squares, member, members, samples, clusters, i, TYPE, BLOCK_N, BLOCK_K, BLOCK_J
-        )
-        moved = tl.sum(((label != before) & inside).to(tl.int32), axis=0)
+        label, distance = nearest(gram, member, found, samples, clusters, i, TYPE, BLOCK_N, BLOCK_K, BLOCK_J)
+        tl.store(found + samples + i, label, mask=inside)
+        moved = tl.sum((label != before).to(tl.int32), axis=0)
         step += 1
-    tl.store(labels + i, label.to(tl.int64), mask=inside)
-    tl.store(members + i, member, mask=inside)
     tl.store(inertia + run, tl.sum(distance, axis=0))
 
 
 @triton.jit
 def kmeans_finish_kernel(
-    x, runs, members, inertia, labels, centroids, left, counts, samples, clusters, width, restarts,
+    x, found, inertia, labels, centroids, left, counts, samples, clusters, width, restarts,
     TYPE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """One program finishes BLOCK_D features of BLOCK_K clusters of one problem: centroids (B, K, D), and `left`
     (B, programs of a problem), what inertia the samples of these clusters have in these features.
 
-    Of all runs `runs` (P, N) are labels, `members` (P, N) and `inertia` (P,). The programs of the first features
-    also count labels, and the first of all copies them, (B, N).
+    The best run has the least inertia (P,); its members and labels are in `found` (P, 2, N). The programs of the
+    first features also count labels, and the first of all copies them, (B, N).
     """
     blocks = tl.cdiv(clusters, BLOCK_K)
     programs = blocks * tl.cdiv(width, BLOCK_D)
@@ -111,7 +105,7 @@ def kmeans_finish_kernel(
     k = (program % blocks) * BLOCK_K + tl.arange(0, BLOCK_K)
     at = (program // blocks) * BLOCK_D + tl.arange(0, BLOCK_D)
     known = (at < width)[None, :]
-    best = problem * restarts + best_run(inertia + problem * restarts, restarts, 64)
+    found += (problem * restarts + best_run(inertia + problem * restarts, restarts, 64)) * 2 * samples
     x += problem * samples * width
     mean = tl.zeros([BLOCK_K, BLOCK_D], tl.float32)
     size = tl.zeros([BLOCK_K], tl.float32)
@@ -119,7 +113,7 @@ def kmeans_finish_kernel(
         i = start + tl.arange(0, BLOCK_N)
         inside = i < samples
         tile = tl.load(x + i.to(tl.int64)[:, None] * width + at[None, :], mask=inside[:, None] & known, other=0.0)
-        hot = k[:, None] == tl.load(members + best * samples + i, mask=inside, other=-1)[None, :]
+        hot = k[:, None] == tl.load(found + i, mask=inside, other=-1)[None, :]
         # Added here: tensor cores cut sums off.
         mean += dot_of_bits(hot.to(TYPE), tile.to(tl.float32), tl.zeros([BLOCK_K, BLOCK_D], tl.float32), TYPE)
         size += tl.sum(hot.to(tl.float32), axis=1)
@@ -133,8 +127,8 @@ def kmeans_finish_kernel(
         i = start + tl.arange(0, BLOCK_N)
         inside = i < samples
         tile = tl.load(x + i.to(tl.int64)[:, None] * width + at[None, :], mask=inside[:, None] & known, other=0.0)
-        label = tl.load(runs + best * samples + i, mask=inside, other=-1)
-        tl.store(labels + problem * samples + i, label, mask=inside & (program == 0))
+        label = tl.load(found + samples + i, mask=inside, other=-1)
+        tl.store(labels + problem * samples + i, label.to(tl.int64), mask=inside & (program == 0))
         count += tl.sum((k[:, None] == label[None, :]).to(tl.int64), axis=1)
         own = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
         own = dot_of_bits((label[:, None] == k[None, :]).to(TYPE), mean, own, TYPE)
@@ -174,13 +168,10 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tu
     def empty(*shape, dtype=torch.float32):
         return torch.empty(shape, dtype=dtype, device=x.device)
 
-    if init is None:
-        of_runs, distances = empty(runs, samples, dtype=torch.int64), None
-    else:
-        of_runs, distances = assign_about(middle_of(x), x, init)
+    given, distances = (None, None) if init is None else assign_about(middle_of(x), x, init)
     gram = empty(batch, parts, samples, samples)
     total = empty(runs, samples, samples) if parts > 1 else None
-    members, inertia = empty(runs, samples, dtype=torch.int32), empty(runs)
+    found, inertia = empty(runs, 2, samples, dtype=torch.int32), empty(runs)
     labels, counts = empty(batch, samples, dtype=torch.int64), empty(batch, clusters, dtype=torch.int64)
     centroids, left = empty(batch, clusters, width), empty(batch, slabs * blocks)
     if batch:
@@ -191,7 +182,7 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tu
         )  # fmt: skip
         warps = 4 if block <= 64 else 8
         kmeans_gram_kernel[(runs,)](
-            gram, total, seed, of_runs, distances, members, inertia,
+            gram, total, seed, given, distances, found, inertia,
             samples, clusters, restarts, iterations, candidates,
             PARTS=parts, SEEDED=init is None, TRIALS=triton.next_power_of_2(candidates), TYPE=operands,
             # 32 numbers of a tile in each thread: more would spill.
@@ -199,7 +190,7 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tu
             num_warps=warps, num_stages=1, maxnreg=255,
         )  # fmt: skip
         kmeans_finish_kernel[(batch * slabs * blocks,)](
-            x, of_runs, members, inertia, labels, centroids, left, counts, samples, clusters, width, restarts,
+            x, found, inertia, labels, centroids, left, counts, samples, clusters, width, restarts,
             TYPE=operands, BLOCK_N=min(block, 64), BLOCK_K=16, BLOCK_D=32, maxnreg=255,
         )  # fmt: skip
     return labels, centroids, left.sum(1), counts
