@@ -122,21 +122,21 @@ def kmeans_finish_kernel(
         centroids + (problem * clusters + k)[:, None] * width + at[None, :], mean, mask=(k < clusters)[:, None] & known
     )
     total = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-    count = tl.zeros([BLOCK_K], tl.int64)
+    count = tl.zeros([BLOCK_K], tl.int32)
     for start in range(0, samples, BLOCK_N):
         i = start + tl.arange(0, BLOCK_N)
         inside = i < samples
         tile = tl.load(x + i.to(tl.int64)[:, None] * width + at[None, :], mask=inside[:, None] & known, other=0.0)
         label = tl.load(found + samples + i, mask=inside, other=-1)
         tl.store(labels + problem * samples + i, label.to(tl.int64), mask=inside & (program == 0))
-        count += tl.sum((k[:, None] == label[None, :]).to(tl.int64), axis=1)
+        count += tl.sum((k[:, None] == label[None, :]).to(tl.int32), axis=1)
         own = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
         own = dot_of_bits((label[:, None] == k[None, :]).to(TYPE), mean, own, TYPE)
         mine = inside & (label // BLOCK_K == program % blocks)
         difference = tl.where(mine[:, None] & known, tile.to(tl.float32) - own, 0.0)
         total += difference * difference
     tl.store(left + tl.program_id(0), tl.sum(total))
-    tl.store(counts + problem * clusters + k, count, mask=(k < clusters) & (program < blocks))
+    tl.store(counts + problem * clusters + k, count.to(tl.int64), mask=(k < clusters) & (program < blocks))
 
 
 def fits(samples: int) -> bool:

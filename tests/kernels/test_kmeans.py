@@ -170,6 +170,47 @@ def test_seeding_over_many_tiles(backend, device, monkeypatch):
     torch.testing.assert_close(found.centroids.cpu(), wanted.centroids)
 
 
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("samples, width", ((64, 128), (100, 70), (200, 16)))
+@pytest.mark.parametrize("processors", (1, 132))
+def test_few_samples_in_parts_and_tiles(processors, samples, width, backend, device, monkeypatch):
+    """On a small card one program takes all features of a tile of inner products, on a large one several do."""
+    take("gram", monkeypatch)
+    monkeypatch.setattr("vreid_fast.kernels.kmeans_gram_triton.multiprocessors", lambda device: processors)
+    x = torch.stack([lattice(samples, width, seed) + 50 * seed for seed in range(2)])
+    for options in ({"restarts": 2}, {"init": x[:, :20]}):
+        options |= {"iterations": 2, "seed": 2, "candidates": 2}
+        wanted = kmeans(x, 20, **options, backend="reference")
+        if "init" in options:
+            options["init"] = options["init"].to(device)
+        found = type(wanted)(*(tensor.cpu() for tensor in kmeans(x.to(device), 20, **options, backend=backend)))
+        assert torch.equal(found.labels, wanted.labels) and torch.equal(found.counts, wanted.counts)
+        torch.testing.assert_close(found.centroids, wanted.centroids)
+        torch.testing.assert_close(found.inertia, wanted.inertia)
+
+
+@pytest.mark.parametrize(
+    "problems, samples, width, restarts, processors, parts",
+    (
+        (1, 64, 2048, 10, 132, 16),
+        (1, 64, 70, 10, 132, 2),
+        (1, 64, 2048, 200, 132, 4),
+        (1, 64, 2048, 2000, 132, 1),
+        (8, 64, 2048, 10, 132, 8),
+        (32, 64, 2048, 10, 132, 2),
+        (1000, 64, 2048, 10, 132, 1),
+        (1, 1, 1, 1, 132, 1),
+        (1, 128, 2048, 10, 132, 4),
+        (1, 256, 2048, 10, 132, 1),
+        (0, 64, 2048, 10, 132, 16),
+    ),
+)
+def test_parts_of_the_features(problems, samples, width, restarts, processors, parts):
+    pytest.importorskip("triton")
+    parts_of = importlib.import_module("vreid_fast.kernels.kmeans_gram_triton").parts_of
+    assert parts_of(problems, samples, width, restarts, processors) == parts
+
+
 @pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
 def test_half_precision_is_summed_in_float32(dtype, run):
     x = blobs(40, 20, 4).to(dtype)
