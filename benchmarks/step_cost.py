@@ -62,7 +62,7 @@ class Operator(NamedTuple):
         return self.launches * LAUNCH + max(self.moved / COPY, self.flops / CONVOLUTION)
 
 
-class Counted(Exception):  # noqa: N818, not an error
+class Counted(Exception):
     """The step was counted, and goes no further."""
 
 

@@ -1,8 +1,9 @@
-"""Triton k-means for few samples: seeding and all of Lloyd's iterations in one launch.
+"""Triton k-means for few samples, in three launches and a sum whatever the data.
 
-k-means sees the samples through their inner products alone. These N x N numbers are computed once; runs then
-hold labels and distances in registers and never look at the D features. Up to 64 samples and 16 restarts the
-one launch does all, from the samples to the centroids of the best run.
+k-means sees the samples through their inner products alone. These N x N numbers are computed first, by programs
+that have a part of the features each. Then a program a restart does seeding and all of Lloyd's iterations, with
+labels and distances in its registers. At last programs that have some features and clusters each find the best
+restart and make its centroids and inertia.
 """
 
 import torch
@@ -10,110 +11,132 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .card import multiprocessors
+from .dot_triton import dot_of_bits
 from .kmeans_assign_triton import assign_about
-from .kmeans_distances_triton import distances_to
-from .kmeans_gram_steps_triton import any_empty, fill_empty, finish, nearest, products, seeded
-from .kmeans_means_triton import means
+from .kmeans_gram_steps_triton import add_parts, best_run, fill_empty, middle, nearest, seeded
 from .kmeans_reference import middle_of
-from .least_triton import least
+
+TILE = 32
+"""Samples of either side of a tile of inner products, and features that it takes in at a time. Two such programs fit a
+multiprocessor; larger ones would be too few, and spill where rows are not aligned."""
 
 
 @triton.jit
 def kmeans_products_kernel(
-    x, middle, gram, samples, width, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr
+    x, gram, samples, width, parts, slab, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr
 ):  # fmt: skip
-    """One program computes a BLOCK_N x BLOCK_N tile of the inner products of x - middle, (B, N, N)."""
+    """One program computes a BLOCK_N x BLOCK_N tile of gram (B, parts, N, N): the inner products of x - middle over
+    `slab` features, a multiple of BLOCK_D.
+    """
     tiles = tl.cdiv(samples, BLOCK_N)
-    problem = (tl.program_id(0) // (tiles * tiles)).to(tl.int64)
     tile = tl.program_id(0) % (tiles * tiles)
+    row = (tl.program_id(0) // (tiles * tiles)).to(tl.int64)
+    part = row % parts
     i = (tile // tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
     j = (tile % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
-    feature = tl.arange(0, BLOCK_D)
-    row = x + (problem * samples + i)[:, None] * width
-    column = x + (problem * samples + j)[None, :] * width
+    x += (row // parts) * samples * width
     inner = tl.zeros([BLOCK_N, BLOCK_N], tl.float32)
-    for start in range(0, width, BLOCK_D):
-        at = start + feature
-        known = at < width
-        shift = tl.load(middle + problem * width + at, mask=known, other=0.0)
-        a = tl.load(row + at[None, :], mask=(i < samples)[:, None] & known[None, :], other=0.0)
-        b = tl.load(column + at[:, None], mask=(j < samples)[None, :] & known[:, None], other=0.0)
-        a, b = a.to(tl.float32) - shift[None, :], b.to(tl.float32) - shift[:, None]
-        inner = tl.dot(a, b, inner, input_precision="tf32x3")
+    for start in range(part * slab, tl.minimum((part + 1) * slab, width), BLOCK_D):
+        at = start + tl.arange(0, BLOCK_D)
+        known = (at < width)[None, :]
+        shift = middle(x, samples, width, at)[None, :]
+        a = tl.load(x + i.to(tl.int64)[:, None] * width + at[None, :], mask=(i < samples)[:, None] & known, other=0.0)
+        b = tl.load(x + j.to(tl.int64)[:, None] * width + at[None, :], mask=(j < samples)[:, None] & known, other=0.0)
+        a, b = a.to(tl.float32) - shift, b.to(tl.float32) - shift
+        inner = tl.dot(a, tl.trans(b), inner, input_precision="tf32x3")
     mask = (i < samples)[:, None] & (j < samples)[None, :]
-    tl.store(gram + (problem * samples + i)[:, None] * samples + j[None, :], inner, mask=mask)
+    tl.store(gram + (row * samples + i[:, None]) * samples + j[None, :], inner, mask=mask)
 
 
 @triton.jit
 def kmeans_gram_kernel(
-    x, gram, seed, labels, distances, members, centroids, inertia, counts,
-    samples, clusters, width, restarts, iterations, trials,
-    WHOLE: tl.constexpr, SEEDED: tl.constexpr, TRIALS: tl.constexpr, TYPE: tl.constexpr, RUNS: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr,
+    gram, total, seed, labels, distances, found, inertia,
+    samples, clusters, restarts, iterations, trials,
+    PARTS: tl.constexpr, SEEDED: tl.constexpr, TRIALS: tl.constexpr, TYPE: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_J: tl.constexpr,
 ):  # fmt: skip
-    """One program is RUNS restarts of one problem, in step.
+    """One program is one run of P = B * restarts: its members and labels `found` (P, 2, N), its inertia (P,).
 
-    With WHOLE these are all: the inner products are computed here and the best run's labels (B, N), centroids,
-    inertia and counts written. Otherwise RUNS is 1, `gram` (B, N, N) is given, and labels and members (P, N)
-    and the inertia (P,) of every run are written. Without SEEDED, `labels` and `distances` (P, N) hold those of
-    the initial centroids. `members` is scratch for RUNS rows a program.
+    Its inner products are those of gram (B, PARTS, N, N), added in `total` (P, N, N) if there are several. Without
+    SEEDED, `labels` and `distances` (P, N) are of the initial centroids.
     """
-    groups = tl.cdiv(restarts, RUNS)
-    problem = (tl.program_id(0) // groups).to(tl.int64)
-    run = (tl.program_id(0) % groups) * RUNS + tl.arange(0, RUNS)
-    stream = problem * restarts + run
-    gram += problem * samples * samples
-    x += problem * samples * width
+    run = tl.program_id(0).to(tl.int64)
+    gram += (run // restarts) * PARTS * samples * samples
+    if PARTS > 1:
+        total += run * samples * samples
+        add_parts(gram, total, samples, PARTS, 1024)
+        gram = total
+    found += run * 2 * samples
     i = tl.arange(0, BLOCK_N)
     inside = i < samples
-    if WHOLE:
-        products(x, gram, samples, width, i, BLOCK_N, BLOCK_D)
-        tl.debug_barrier()
-    squares = tl.load(gram + i * samples + i, mask=inside, other=0.0)
-    at = stream[:, None] * samples + i[None, :]
-    exists = (run < restarts)[:, None] & inside[None, :]
     if SEEDED:
-        label, distance = seeded(gram, squares, tl.load(seed), stream, samples, clusters, trials, i, TRIALS)
+        label, distance = seeded(gram, tl.load(seed), run, samples, clusters, trials, i, TRIALS)
     else:
-        label = tl.load(labels + at, mask=exists, other=0).to(tl.int32)
-        distance = tl.load(distances + at, mask=exists, other=0.0)
-    members += tl.program_id(0).to(tl.int64) * RUNS * samples
-    own = tl.arange(0, RUNS)[:, None] * samples
-    member = label
-    active = run < restarts
+        label = tl.load(labels + run * samples + i, mask=inside, other=-1).to(tl.int32)
+        distance = tl.load(distances + run * samples + i, mask=inside, other=0.0)
+    moved = tl.full((), 1, tl.int32)
     step = 0
-    while (step < iterations) & (tl.max(active.to(tl.int32), axis=0) > 0):
-        filled = label
-        if WHOLE:
-            if any_empty(label, inside, clusters):
-                filled = fill_empty(label, distance, inside, i, clusters, RUNS, BLOCK_K)
-        else:
-            filled = fill_empty(label, distance, inside, i, clusters, RUNS, BLOCK_K)
-        member = tl.where(active[:, None], filled, member)
-        tl.store(members + own + i[None, :], member, mask=inside[None, :])
-        tl.debug_barrier()
+    while (step < iterations) & (moved > 0):
+        member = fill_empty(label, distance, i, clusters, BLOCK_K)
         before = label
-        label, distance = nearest(
-            gram, squares, member, members, samples, clusters, i, TYPE, RUNS, BLOCK_N, BLOCK_K, BLOCK_J
-        )
-        moved = tl.sum(((label != before) & inside[None, :]).to(tl.int32), axis=1)
-        active = active & (moved > 0)
+        label, distance = nearest(gram, member, found, samples, clusters, i, TYPE, BLOCK_N, BLOCK_K, BLOCK_J)
+        tl.store(found + samples + i, label, mask=inside)
+        moved = tl.sum((label != before).to(tl.int32), axis=0)
         step += 1
-        tl.debug_barrier()
-    left = tl.sum(distance, axis=1)
-    if WHOLE:
-        _, taken = least(tl.where(run < restarts, left, float("inf")), 0)
-        best = run == taken
-        label = tl.sum(tl.where(best[:, None], label, 0), axis=0)
-        member = tl.sum(tl.where(best[:, None], member, 0), axis=0)
-        finish(
-            x, label, member, labels + problem * samples, centroids + problem * clusters * width,
-            inertia + problem, counts + problem * clusters, samples, clusters, width, i,
-            TYPE, BLOCK_N, BLOCK_D,
-        )  # fmt: skip
-    else:
-        tl.store(labels + at, label.to(tl.int64), mask=exists)
-        tl.store(inertia + stream, left, mask=run < restarts)
+    tl.store(inertia + run, tl.sum(distance, axis=0))
+
+
+@triton.jit
+def kmeans_finish_kernel(
+    x, found, inertia, labels, centroids, left, counts, samples, clusters, width, restarts,
+    TYPE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """One program finishes BLOCK_D features of BLOCK_K clusters of one problem: centroids (B, K, D), and `left`
+    (B, programs of a problem), what inertia the samples of these clusters have in these features.
+
+    The best run has the least inertia (P,); its members and labels are in `found` (P, 2, N). The programs of the
+    first features also count labels, and the first of all copies them, (B, N).
+    """
+    blocks = tl.cdiv(clusters, BLOCK_K)
+    programs = blocks * tl.cdiv(width, BLOCK_D)
+    problem = (tl.program_id(0) // programs).to(tl.int64)
+    program = tl.program_id(0) % programs
+    k = (program % blocks) * BLOCK_K + tl.arange(0, BLOCK_K)
+    at = (program // blocks) * BLOCK_D + tl.arange(0, BLOCK_D)
+    known = (at < width)[None, :]
+    found += (problem * restarts + best_run(inertia + problem * restarts, restarts, 64)) * 2 * samples
+    x += problem * samples * width
+    mean = tl.zeros([BLOCK_K, BLOCK_D], tl.float32)
+    size = tl.zeros([BLOCK_K], tl.float32)
+    for start in range(0, samples, BLOCK_N):
+        i = start + tl.arange(0, BLOCK_N)
+        inside = i < samples
+        tile = tl.load(x + i.to(tl.int64)[:, None] * width + at[None, :], mask=inside[:, None] & known, other=0.0)
+        hot = k[:, None] == tl.load(found + i, mask=inside, other=-1)[None, :]
+        # Added here: tensor cores cut sums off.
+        mean += dot_of_bits(hot.to(TYPE), tile.to(tl.float32), tl.zeros([BLOCK_K, BLOCK_D], tl.float32), TYPE)
+        size += tl.sum(hot.to(tl.float32), axis=1)
+    mean /= tl.maximum(size, 1.0)[:, None]
+    tl.store(
+        centroids + (problem * clusters + k)[:, None] * width + at[None, :], mean, mask=(k < clusters)[:, None] & known
+    )
+    total = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+    count = tl.zeros([BLOCK_K], tl.int32)
+    for start in range(0, samples, BLOCK_N):
+        i = start + tl.arange(0, BLOCK_N)
+        inside = i < samples
+        tile = tl.load(x + i.to(tl.int64)[:, None] * width + at[None, :], mask=inside[:, None] & known, other=0.0)
+        label = tl.load(found + samples + i, mask=inside, other=-1)
+        tl.store(labels + problem * samples + i, label.to(tl.int64), mask=inside & (program == 0))
+        count += tl.sum((k[:, None] == label[None, :]).to(tl.int32), axis=1)
+        own = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+        own = dot_of_bits((label[:, None] == k[None, :]).to(TYPE), mean, own, TYPE)
+        mine = inside & (label // BLOCK_K == program % blocks)
+        difference = tl.where(mine[:, None] & known, tile.to(tl.float32) - own, 0.0)
+        total += difference * difference
+    tl.store(left + tl.program_id(0), tl.sum(total))
+    tl.store(counts + problem * clusters + k, count.to(tl.int64), mask=(k < clusters) & (program < blocks))
 
 
 def fits(samples: int) -> bool:
@@ -121,58 +144,53 @@ def fits(samples: int) -> bool:
     return samples <= 512
 
 
-def fits_one_program(samples: int, restarts: int) -> bool:
-    """Whether the state of all runs does."""
-    return samples <= 64 and restarts <= 16
+def parts_of(problems: int, samples: int, width: int, restarts: int, processors: int) -> int:
+    """Parts of the features, a power of 2, so that the tiles of all problems are programs for the whole card.
+
+    Every run adds the parts again, so that together they hold no more than 16 problems of 64 samples do; and they are
+    fewer where very many runs would need memory for their sums.
+    """
+    programs = problems * triton.cdiv(samples, TILE) ** 2
+    most = min(2 * processors // max(1, programs), 16 * 64**2 // samples**2, 1024 // restarts, triton.cdiv(width, TILE))
+    return 2 ** (min(16, max(1, most)).bit_length() - 1)
 
 
 def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """labels (B, N), centroids (B, K, D), inertia (B,), counts (B, K) of x (B, N, D) and init (B, K, D) or None."""
     x = x.contiguous()
     batch, samples, width = x.shape
-    whole = fits_one_program(samples, restarts)
-    runs = triton.next_power_of_2(restarts) if whole else 1
-    programs = batch if whole else batch * restarts
+    runs = batch * restarts
+    block = max(16, triton.next_power_of_2(samples))
+    parts = parts_of(batch, samples, width, restarts, multiprocessors(x.device))
+    slabs, blocks = triton.cdiv(width, 32), triton.cdiv(clusters, 16)
+    operands = tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16
 
     def empty(*shape, dtype=torch.float32):
         return torch.empty(shape, dtype=dtype, device=x.device)
 
-    labels, distances = empty(programs, samples, dtype=torch.int64), None
-    if init is not None:
-        labels, distances = assign_about(middle_of(x), x, init)
-    gram, inertia = empty(batch, samples, samples), empty(programs)
-    members = empty(programs * runs, samples, dtype=torch.int32)
-    counts = empty(batch, clusters, dtype=torch.int64)
-    centroids = empty(batch, clusters, width) if whole else None
-    if whole:
-        # Larger tiles would spill.
-        tile = {"BLOCK_K": max(2, 16 // runs), "BLOCK_J": 64, "num_warps": 8}
-    else:
-        _products_of_all(x, gram)
-        tile = {"BLOCK_K": 16, "BLOCK_J": 16, "num_warps": 8}
-    if programs:
-        kmeans_gram_kernel[(programs,)](
-            x, gram, seed, labels, distances, members, centroids, inertia, counts,
-            samples, clusters, width, restarts, iterations, candidates,
-            WHOLE=whole, SEEDED=init is None, TRIALS=triton.next_power_of_2(candidates),
-            TYPE=tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16, RUNS=runs,
-            BLOCK_N=max(16, triton.next_power_of_2(samples)), BLOCK_D=32, num_stages=1, maxnreg=255, **tile,
-        )  # fmt: skip
-    if centroids is not None:
-        return labels, centroids, inertia, counts
-    best = inertia.view(batch, restarts).argmin(1)[:, None, None].expand(-1, 1, samples)
-    labels = labels.view(batch, restarts, samples).gather(1, best)[:, 0]
-    members = members.view(batch, restarts, samples).gather(1, best)[:, 0]
-    centroids = means(x, members, clusters)
-    counts.zero_().scatter_add_(1, labels, torch.ones_like(labels))
-    return labels, centroids, distances_to(x, centroids, labels).sum(1), counts
-
-
-def _products_of_all(x, gram):
-    """gram (B, N, N) becomes the inner products of x (B, N, D) less its middle."""
-    batch, samples, width = x.shape
-    block = 16 if samples <= 128 else 32
+    given, distances = (None, None) if init is None else assign_about(middle_of(x), x, init)
+    gram = empty(batch, parts, samples, samples)
+    total = empty(runs, samples, samples) if parts > 1 else None
+    found, inertia = empty(runs, 2, samples, dtype=torch.int32), empty(runs)
+    labels, counts = empty(batch, samples, dtype=torch.int64), empty(batch, clusters, dtype=torch.int64)
+    centroids, left = empty(batch, clusters, width), empty(batch, slabs * blocks)
     if batch:
-        kmeans_products_kernel[(batch * triton.cdiv(samples, block) ** 2,)](
-            x, middle_of(x), gram, samples, width, BLOCK_N=block, BLOCK_D=64, maxnreg=255
-        )
+        tile = TILE if width % 16 == 0 else TILE // 2  # rows that are not aligned take more registers
+        kmeans_products_kernel[(batch * parts * triton.cdiv(samples, TILE) ** 2,)](
+            x, gram, samples, width, parts, triton.cdiv(width, parts * tile) * tile,
+            BLOCK_N=TILE, BLOCK_D=tile, num_warps=4, maxnreg=255,
+        )  # fmt: skip
+        warps = 4 if block <= 64 else 8
+        kmeans_gram_kernel[(runs,)](
+            gram, total, seed, given, distances, found, inertia,
+            samples, clusters, restarts, iterations, candidates,
+            PARTS=parts, SEEDED=init is None, TRIALS=triton.next_power_of_2(candidates), TYPE=operands,
+            # 32 numbers of a tile in each thread: more would spill.
+            BLOCK_N=block, BLOCK_K=16, BLOCK_J=min(block, 1024 * warps // block),
+            num_warps=warps, num_stages=1, maxnreg=255,
+        )  # fmt: skip
+        kmeans_finish_kernel[(batch * slabs * blocks,)](
+            x, found, inertia, labels, centroids, left, counts, samples, clusters, width, restarts,
+            TYPE=operands, BLOCK_N=min(block, 64), BLOCK_K=16, BLOCK_D=32, maxnreg=255,
+        )  # fmt: skip
+    return labels, centroids, left.sum(1), counts

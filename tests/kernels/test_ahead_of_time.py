@@ -21,7 +21,7 @@ FILES = {
     "temporal_pool": ("temporal_pool",),
     "batch_norm": ("batch_norm", "batch_norm_backward"),
     "combined_regression": ("combined_regression", "combined_regression_head"),
-    "kmeans_gram": ("kmeans_gram", "kmeans_means"),
+    "kmeans_gram": ("kmeans_gram",),
     "kmeans_samples": ("kmeans_samples", "kmeans_seed", "kmeans_columns", "kmeans_distances", "kmeans_means"),
     "kmeans_assign": ("kmeans_assign", "kmeans_assign_few"),
 }

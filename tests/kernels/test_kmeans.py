@@ -24,11 +24,9 @@ _interpreted = pytest.mark.skipif(torch.cuda.is_available(), reason="Triton is c
         pytest.param(("cpp gram", "cpu"), id="cpp-gram"),
         pytest.param(("cpp samples", "cpu"), id="cpp-samples"),
         pytest.param(("gram", "cpu"), id="gram-interpreted", marks=_interpreted),
-        pytest.param(("gram by run", "cpu"), id="gram-by-run-interpreted", marks=_interpreted),
         pytest.param(("samples", "cpu"), id="samples-interpreted", marks=_interpreted),
         pytest.param(("reference", "cuda"), id="reference-cuda", marks=pytest.mark.gpu),
         pytest.param(("gram", "cuda"), id="gram", marks=pytest.mark.gpu),
-        pytest.param(("gram by run", "cuda"), id="gram-by-run", marks=pytest.mark.gpu),
         pytest.param(("samples", "cuda"), id="samples", marks=pytest.mark.gpu),
     )
 )
@@ -53,10 +51,7 @@ def take(path, monkeypatch):
     if path.startswith("cpp"):
         monkeypatch.setattr("vreid_fast.kernels.kmeans_cpp.fits", lambda *sizes: path == "cpp gram")
         return "cpp"
-    gram = "vreid_fast.kernels.kmeans_gram_triton"
-    monkeypatch.setattr(f"{gram}.fits", lambda samples: path != "samples")
-    if path == "gram by run":
-        monkeypatch.setattr(f"{gram}.fits_one_program", lambda samples, restarts: False)
+    monkeypatch.setattr("vreid_fast.kernels.kmeans_gram_triton.fits", lambda samples: path != "samples")
     return "triton"
 
 
@@ -176,6 +171,47 @@ def test_seeding_over_many_tiles(backend, device, monkeypatch):
     wanted = kmeans(x, 9, restarts=1, iterations=1, seed=2, backend="reference")
     assert torch.equal(found.labels.cpu(), wanted.labels)
     torch.testing.assert_close(found.centroids.cpu(), wanted.centroids)
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("samples, width", ((64, 128), (100, 70), (200, 16)))
+@pytest.mark.parametrize("processors", (1, 132))
+def test_few_samples_in_parts_and_tiles(processors, samples, width, backend, device, monkeypatch):
+    """On a small card one program takes all features of a tile of inner products, on a large one several do."""
+    take("gram", monkeypatch)
+    monkeypatch.setattr("vreid_fast.kernels.kmeans_gram_triton.multiprocessors", lambda device: processors)
+    x = torch.stack([lattice(samples, width, seed) + 50 * seed for seed in range(2)])
+    for options in ({"restarts": 2}, {"init": x[:, :20]}):
+        options |= {"iterations": 2, "seed": 2, "candidates": 2}
+        wanted = kmeans(x, 20, **options, backend="reference")
+        if "init" in options:
+            options["init"] = options["init"].to(device)
+        found = type(wanted)(*(tensor.cpu() for tensor in kmeans(x.to(device), 20, **options, backend=backend)))
+        assert torch.equal(found.labels, wanted.labels) and torch.equal(found.counts, wanted.counts)
+        torch.testing.assert_close(found.centroids, wanted.centroids)
+        torch.testing.assert_close(found.inertia, wanted.inertia)
+
+
+@pytest.mark.parametrize(
+    "problems, samples, width, restarts, processors, parts",
+    (
+        (1, 64, 2048, 10, 132, 16),
+        (1, 64, 70, 10, 132, 2),
+        (1, 64, 2048, 200, 132, 4),
+        (1, 64, 2048, 2000, 132, 1),
+        (8, 64, 2048, 10, 132, 8),
+        (32, 64, 2048, 10, 132, 2),
+        (1000, 64, 2048, 10, 132, 1),
+        (1, 1, 1, 1, 132, 1),
+        (1, 128, 2048, 10, 132, 4),
+        (1, 256, 2048, 10, 132, 1),
+        (0, 64, 2048, 10, 132, 16),
+    ),
+)
+def test_parts_of_the_features(problems, samples, width, restarts, processors, parts):
+    pytest.importorskip("triton")
+    parts_of = importlib.import_module("vreid_fast.kernels.kmeans_gram_triton").parts_of
+    assert parts_of(problems, samples, width, restarts, processors) == parts
 
 
 @pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
@@ -401,7 +437,7 @@ def test_opcheck_and_compile(run):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("path", ("gram", "gram by run", "samples"))
+@pytest.mark.parametrize("path", ("gram", "samples"))
 @pytest.mark.parametrize("given", (False, True), ids=("seeded", "given"))
 def test_replayed_graph_clusters_what_lies_there_then(given, path, monkeypatch):
     backend = take(path, monkeypatch)

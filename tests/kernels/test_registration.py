@@ -76,11 +76,12 @@ def test_batch_norm_launches(residual, relu, backend, device, monkeypatch):
 
 @pytest.mark.parametrize("backend, device", TRITON_RUNS)
 @pytest.mark.parametrize("problems", ((), (3,)), ids=("alone", "batched"))
-def test_kmeans_of_few_samples_is_one_launch(problems, backend, device, monkeypatch):
-    x, seed = make((*problems, 64, 32), dtype=torch.float32, device=device), torch.tensor(1, device=device)
-    assert launches_of(lambda: kmeans(x, 16, restarts=10, seed=seed, backend=backend), monkeypatch) == [
-        "kmeans_gram_kernel"
-    ]
+@pytest.mark.parametrize("samples, width", ((64, 32), (64, 200), (100, 32)))
+def test_kmeans_of_few_samples_is_three_kernels_and_a_sum(samples, width, problems, backend, device, monkeypatch):
+    x, seed = make((*problems, samples, width), dtype=torch.float32, device=device), torch.tensor(1, device=device)
+    found = launches_of(lambda: kmeans(x, 16, restarts=10, seed=seed, iterations=3, backend=backend), monkeypatch)
+    one_sum = "fill_" if device == "cpu" else "sum"  # which on a CPU begins with zeros
+    assert sorted(found) == sorted(["kmeans_products_kernel", "kmeans_gram_kernel", "kmeans_finish_kernel", one_sum])
 
 
 @pytest.mark.parametrize("backend, device", TRITON_RUNS)

@@ -145,23 +145,25 @@ def combined_regression():
 
 
 def kmeans_gram():
-    from vreid_fast.kernels.kmeans_gram_triton import fits, fits_one_program, kmeans_gram
+    from vreid_fast.kernels import kmeans_gram_triton
 
     def cluster(problems, samples, width, clusters, restarts, dtype=torch.float32, given=False):
-        assert fits(samples)
+        assert kmeans_gram_triton.fits(samples)
         init = empty(problems, clusters, width) if given else None
-        kmeans_gram(
+        kmeans_gram_triton.kmeans_gram(
             empty(problems, samples, width, dtype=dtype), clusters, restarts, 25, init, integers(), drawn(clusters)
         )
 
-    assert fits_one_program(64, 16) and not fits_one_program(65, 16) and not fits_one_program(64, 17)
+    kmeans_gram_triton.multiprocessors = lambda device: 132
+    assert not kmeans_gram_triton.fits(513)
     for dtype in (torch.bfloat16, torch.float32):
         cluster(1, 64, 2048, 16, 10, dtype)
         cluster(32, 64, 2048, 16, 10, dtype)
         cluster(1, 512, 2048, 32, 10, dtype)
+        cluster(1, 100, 2047, 16, 10, dtype)
     for samples, clusters, restarts in ((20, 5, 4), (48, 9, 2), (64, 64, 16), (100, 16, 10), (256, 60, 10)):
         cluster(1, samples, 2048, clusters, restarts)
-    for samples in (64, 256):
+    for samples in (64, 256, 512):
         cluster(1, samples, 256, 60, 1, given=True)
     cluster(1, 1, 1, 1, 1)
 

@@ -72,9 +72,9 @@ def main(device: str) -> None:
     head = [normal(17, 35), normal(17), normal(2, 17), normal(2)]
     for clips in (normal(3, 35), normal(3, 4, 35)):
         combined_regression(clips, domains, groups, *head, 0.5, dropout=0.3, backend="triton").loss.backward()
-    # All restarts in one program, one restart in each, on the samples themselves.
-    for samples in (37, 70, 530):
-        kmeans(normal(2, samples, 19), 5, restarts=3, iterations=3, backend="triton")
+    # Inner products in parts, in tiles, and the samples themselves.
+    for samples, width in ((37, 70), (70, 19), (530, 19)):
+        kmeans(normal(2, samples, width), 5, restarts=3, iterations=3, backend="triton")
     kmeans(normal(37, 19), 5, init=normal(5, 19), backend="triton")
     for dtype in (torch.float32, torch.bfloat16):
         kmeans_assign(normal(131, 67).to(dtype), normal(35, 67), backend="triton")
