@@ -33,12 +33,13 @@ class Case(NamedTuple):
     """The measured time is another."""
 
 
-def temporal_pool(make: Make, clips: int, frames: int, width: int) -> None:
+def temporal_pool(make: Make, clips: int, frames: int, width: int, maximum: bool, channels_last: bool) -> None:
     from vreid_fast.kernels.temporal_pool_triton import backward, forward
 
-    maps = rows_of(make(clips * frames, width, 16, 8))
-    features, pooled, index = forward(maps, frames, None, True)
-    backward(features, pooled, None, index, frames, 16, 8, True, True)
+    maps = make(clips * frames, width, 16, 8)
+    maps = rows_of(maps) if channels_last else maps
+    features, pooled, index = forward(maps, frames, None, maximum)
+    backward(features, pooled, None, index, frames, 16, 8, channels_last, maximum)
 
 
 def gather_clips(make: Make, clips: int, frames: int, height: int, width: int) -> None:
@@ -123,16 +124,19 @@ def _assigned(samples: int, width: int, clusters: int, dtype: torch.dtype) -> Ca
     )  # fmt: skip
 
 
-def _pooled(clips: int) -> Case:
+def _pooled(clips: int, maximum: bool = True, channels_last: bool = True) -> Case:
+    ending = ("" if maximum else " mean") + ("" if channels_last else " NCHW")
     return Case(
-        "temporal_pool", f"B{clips} T8 D2048 16x8 bfloat16", "vreid_fast, CUDA graph", temporal_pool,
-        lambda b, t, d: 2 * 2 * (b * t * d * 128 + b * t * d + b * d), lambda *_: 0, (clips, 8, 2048), (2, 4, 256),
+        "temporal_pool", f"B{clips} T8 D2048 16x8 bfloat16{ending}", "vreid_fast, CUDA graph", temporal_pool,
+        lambda b, t, d, *_: 2 * 2 * (b * t * d * 128 + b * t * d + b * d), lambda *_: 0,
+        (clips, 8, 2048, maximum, channels_last), (2, 4, 256, maximum, channels_last),
         "measured before it was rewritten for fewer instructions",
     )  # fmt: skip
 
 
 CASES = (
-    _pooled(32), _pooled(64),
+    _pooled(32), _pooled(64), _pooled(32, maximum=False), _pooled(32, channels_last=False),
+    _pooled(32, maximum=False, channels_last=False),
     Case(
         "gather_clips", "B32 T8 256x128 bfloat16 channels_last", "vreid_fast", gather_clips,
         lambda b, t, h, w: 9 * b * t * h * w, lambda *_: 0, (32, 8, 256, 128), (2, 2, 64, 64),
@@ -154,7 +158,7 @@ ODD = {
     "width 2047": lambda make: (
         kmeans_assign(make, 40000, 2047, 1000, torch.bfloat16), kmeans_assign(make, 40000, 2047, 1000, torch.float32),
         split_assign(make, 40000, 2047, 1000), combined_regression(make, 32, 8, 2047, 256),
-        temporal_pool(make, 32, 8, 2047), batch_norm(make, 64, 2047, 16, 8, True),
+        temporal_pool(make, 32, 8, 2047, True, True), batch_norm(make, 64, 2047, 16, 8, True),
     ),
 }  # fmt: skip
 """Launches whose resources alone are looked at: rows that are not aligned."""

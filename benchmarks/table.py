@@ -35,6 +35,7 @@ SHOWN = (
     ("gather_clips", "B32 T8 256x128 float32", "eager"),
     ("gather_clips", "B32 T8 256x128 float32", "torch.compile"),
     ("gather_clips", "B32 T8 256x128 bfloat16", "torch.compile"),
+    ("gather_clips", "B32 T8 256x128 bfloat16 channels_last augmented", "torch.compile"),
     ("ema", "resnet50", "_foreach_lerp_, cached lists"),
     ("ema", "resnet50", "naive loop"),
     ("ema", "resnet50", "AveragedModel"),

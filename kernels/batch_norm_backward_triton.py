@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .batch_norm_triton import bias_of, cut, group_of, place, scale_of
+from .sizes import cdiv
 
 
 @triton.jit
@@ -143,7 +144,7 @@ def backward(grad, again, x, out, weight, bias, statistics, groups, eps, relu) -
     batch_norm_sums_kernel[parts.grid](
         grad, again, x, out, weight, bias, statistics, groups, masked, sums, *sizes, RELU=relu, **parts.tile
     )
-    batch_norm_sums_union_kernel[((channels + 7) // 8,)](
+    batch_norm_sums_union_kernel[(cdiv(channels, 8),)](
         sums, groups, statistics, means, grad_weight, grad_bias,
         channels, parts.sizes[2], parts.all_parts, group_count, eps, **parts.union,
     )  # fmt: skip

@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .card import multiprocessors
+from .sizes import cdiv, next_power_of_2
 
 PROGRAMS, REGISTERS = 7, 72
 """Programs of 128 threads that a multiprocessor runs at once, and what each of their threads may then have."""
@@ -208,17 +209,16 @@ def cut(x: Tensor, groups: Tensor | None, several: bool) -> Parts:
 
 @cache
 def _parts(samples: int, channels: int, positions: int, processors: int, several: bool) -> Parts:
-    """Once a shape: triton.cdiv and triton.next_power_of_2 take 2 us each."""
-    block_c = min(triton.next_power_of_2(channels), 64)
+    block_c = min(next_power_of_2(channels), 64)
     block_r = TILE // (2 if several else 1) // block_c
-    slabs = triton.cdiv(channels, block_c)
+    slabs = cdiv(channels, block_c)
     wanted = max(1, processors * PROGRAMS // (samples * slabs))
-    rows = triton.cdiv(triton.cdiv(positions, wanted), block_r) * block_r
-    parts = triton.cdiv(positions, rows)
+    rows = cdiv(cdiv(positions, wanted), block_r) * block_r
+    parts = cdiv(positions, rows)
     # Channels that are no multiple of 16 are read one by one, which takes more registers.
     registers = REGISTERS if channels % 16 == 0 else 168
     options = {"BLOCK_R": block_r, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": registers}
-    block_p = min(max(triton.next_power_of_2(samples * parts), 16), 1024)
+    block_p = min(max(next_power_of_2(samples * parts), 16), 1024)
     union = {"BLOCK_P": block_p, "BLOCK_C": 8, "num_warps": 8 if block_p > 256 else 4, "maxnreg": 128}
     return Parts((positions, rows, parts), samples * parts, (samples * parts * slabs,), options, union)
 
@@ -255,7 +255,7 @@ def statistics_of(x, groups, group_count, running=(None, None, None, 0.0)) -> Te
     parts = cut(x, groups, several=False)
     moments = x.new_empty((parts.all_parts, 2, channels), dtype=torch.float32)
     batch_norm_moments_kernel[parts.grid](x, moments, channels, *parts.sizes, **parts.tile)
-    batch_norm_union_kernel[((channels + 7) // 8, group_count)](
+    batch_norm_union_kernel[(cdiv(channels, 8), group_count)](
         moments, groups, running_mean, running_var, batches, statistics,
         channels, *parts.sizes, parts.all_parts, group_count, _tracked(running_mean),
         0.0 if momentum is None else momentum, CUMULATIVE=momentum is None, **parts.union,

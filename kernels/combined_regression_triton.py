@@ -21,6 +21,7 @@ from .combined_regression_head_triton import (
 )
 from .combined_regression_reference import dropped_below
 from .dot_triton import operand_type, precision
+from .sizes import cdiv
 
 
 @triton.jit
@@ -120,7 +121,7 @@ def forward(
     weight1, weight2 = weight1.contiguous(), weight2.contiguous()
     samples, frames, width, strides = _layout(clips)
     (rows, slots), units = groups.shape, weight1.shape[0]
-    parts = (units + 15) // 16  # triton.cdiv takes 2 us
+    parts = cdiv(units, 16)
 
     def float32(*shape):
         return clips.new_empty(shape, dtype=torch.float32)
@@ -128,12 +129,12 @@ def forward(
     combined, tallies, hidden = clips.new_empty(rows, width), float32(rows, 3), float32(rows, units)
     margins, predictions, loss = float32(parts, rows), float32(rows, 2), float32()
     block_j = 32 if rows <= 32 else 64
-    combined_regression_mean_kernel[((width + 15) // 16, (rows + block_j - 1) // block_j)](
+    combined_regression_mean_kernel[(cdiv(width, 16), cdiv(rows, block_j))](
         clips, None if lengths is None else lengths.contiguous(), domains, groups, combined, tallies,
         samples, frames, width, rows, slots, *strides, BLOCK_J=block_j, BLOCK_N=64, BLOCK_D=16, maxnreg=128,
     )  # fmt: skip
     operands = operand_type(combined, weight1)
-    combined_regression_hidden_kernel[((rows + 15) // 16, parts)](
+    combined_regression_hidden_kernel[(cdiv(rows, 16), parts)](
         combined, weight1, bias1.contiguous(), weight2, hidden, margins, seed, rows, units, width,
         dropped_below(dropout), 1 / (1 - dropout), DROPOUT=dropout > 0,
         TYPE=operands, PRECISION=precision(),
@@ -161,7 +162,7 @@ def backward(
     grad_bias1, grad_weight2, grad_bias2, grad_clips = (
         like.new_empty(like.shape) for like in (bias1, weight2, bias2, clips)
     )
-    combined_regression_head_bwd_kernel[((units + 15) // 16,)](
+    combined_regression_head_bwd_kernel[(cdiv(units, 16),)](
         grad_loss, grad_predictions, predictions, tallies, hidden, weight2.contiguous(),
         grad_hidden, grad_bias1, grad_weight2, grad_bias2, rows, units, 1 / (1 - dropout),
         BLOCK_J=64, BLOCK_H=16,
@@ -169,7 +170,7 @@ def backward(
     # Where the dtypes are equal, `to` passes its tensor on.
     grad_weight1 = (grad_hidden.T @ combined.to(dtype)).to(weight1.dtype)
     grad_features = grad_hidden @ weight1.to(dtype)
-    combined_regression_scatter_kernel[((samples + 15) // 16, (width + 63) // 64)](
+    combined_regression_scatter_kernel[(cdiv(samples, 16), cdiv(width, 64))](
         grad_features, grad_combined, groups, tallies, strength, lengths, grad_clips,
         samples, frames, width, rows, groups.shape[1], BLOCK_N=16, BLOCK_J=32, BLOCK_D=64, maxnreg=128,
     )  # fmt: skip

@@ -5,6 +5,8 @@ from functools import cache
 import triton
 import triton.language as tl
 
+from .sizes import cdiv, next_power_of_2
+
 
 @triton.jit
 def gather_clips_kernel(
@@ -54,10 +56,10 @@ def gather_clips_kernel(
 def blocks(height: int, width: int, channels_last: bool) -> tuple[int, dict[str, int]]:
     """Programs for each frame, and launch options."""
     lines, columns = (height, 3 * width) if channels_last else (3 * height, width)
-    block_x = min(triton.next_power_of_2(columns), 128)
+    block_x = min(next_power_of_2(columns), 128)
     # Lines that are not aligned are written number by number, which takes more registers.
-    block_y = min(triton.next_power_of_2(lines), (4096 if columns % 16 == 0 else 2048) // block_x)
-    tiles = triton.cdiv(lines, block_y) * triton.cdiv(columns, block_x)
+    block_y = min(next_power_of_2(lines), (4096 if columns % 16 == 0 else 2048) // block_x)
+    tiles = cdiv(lines, block_y) * cdiv(columns, block_x)
     return tiles, {"BLOCK_Y": block_y, "BLOCK_X": block_x, "num_warps": 4, "maxnreg": 80}
 
 

@@ -13,6 +13,7 @@ from .card import multiprocessors
 from .dot_triton import operand_type, precision
 from .kmeans_distances_triton import squared_distances
 from .least_triton import least
+from .sizes import cdiv, next_power_of_2
 
 FEW = 128
 """Clusters of a tile."""
@@ -64,15 +65,15 @@ def assign_few(x, centroids) -> tuple[Tensor, Tensor]:
     distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
     labels = torch.empty_like(distances, dtype=torch.int64)
     if labels.numel():
-        block = 64 if problems * triton.cdiv(samples, 64) >= multiprocessors(x.device) else 32
+        block = 64 if problems * cdiv(samples, 64) >= multiprocessors(x.device) else 32
         split = x.dtype != torch.float32 and centroids.dtype != x.dtype
         block_d = 64 if x.dtype == centroids.dtype != torch.float32 else 32
         if width % 16:
             block_d //= 2  # rows that are not aligned pass through the registers on their way to shared memory
-        kmeans_assign_few_kernel[(problems * triton.cdiv(samples, block),)](
+        kmeans_assign_few_kernel[(problems * cdiv(samples, block),)](
             x, centroids, labels, distances, samples, clusters, width,
             SPLIT=split, TYPE=operand_type(x), PRECISION=precision(),
-            BLOCK_N=block, BLOCK_K=max(16, triton.next_power_of_2(clusters)), BLOCK_D=block_d,
+            BLOCK_N=block, BLOCK_K=max(16, next_power_of_2(clusters)), BLOCK_D=block_d,
             num_warps=8, num_stages=4, maxnreg=255,
         )  # fmt: skip
     return labels, distances

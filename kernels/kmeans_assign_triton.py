@@ -16,6 +16,7 @@ from .kmeans_assign_few_triton import FEW, assign_few
 from .kmeans_columns_triton import columns_of, rounded_tf32
 from .kmeans_distances_triton import Ranked, distances_to, nearest_of, relabel
 from .least_triton import least
+from .sizes import cdiv, next_power_of_2
 
 # The epilogue of a tile of clusters, as part of the time of the tile; estimated.
 _EPILOGUE = 0.1
@@ -92,8 +93,8 @@ def blocks(samples: int, clusters: int, dtype: torch.dtype, split: bool, describ
     if not described:
         # Such cards multiply from registers, and the smallest have 99 KB of shared memory.
         block_k, block_d = (64, block_d // 2) if split else (128, block_d)
-    block_k = min(block_k, max(16, triton.next_power_of_2(clusters)))
-    block_n = min(128, max(16, triton.next_power_of_2(samples)))
+    block_k = min(block_k, max(16, next_power_of_2(clusters)))
+    block_n = min(128, max(16, next_power_of_2(samples)))
     warps = 8 if block_n * block_k >= 4096 else 4
     # maxnreg: left to itself, the assembler spills to fit one more block on a multiprocessor.
     options = {"num_warps": warps, "num_stages": 4, "maxnreg": 255}
@@ -108,9 +109,9 @@ def part_length(programs: int, tiles: int, processors: int) -> int:
     """
 
     def time(length: int) -> float:
-        return triton.cdiv(programs * triton.cdiv(tiles, length), processors) * (length + _EPILOGUE)
+        return cdiv(programs * cdiv(tiles, length), processors) * (length + _EPILOGUE)
 
-    return min(range(triton.cdiv(tiles, 16), tiles + 1), key=time)
+    return min(range(cdiv(tiles, 16), tiles + 1), key=time)
 
 
 def aligned(x) -> Tensor:
@@ -135,9 +136,9 @@ def rank(rows, centroids, middle=None, running=None) -> Ranked:
     columns, rest, bias = columns_of(centroids, middle, rows.dtype, width, split)
     described = copies_tiles(rows.device)
     tile = blocks(samples, clusters, rows.dtype, split, described)
-    programs, tiles = problems * triton.cdiv(samples, tile["BLOCK_N"]), triton.cdiv(clusters, tile["BLOCK_K"])
+    programs, tiles = problems * cdiv(samples, tile["BLOCK_N"]), cdiv(clusters, tile["BLOCK_K"])
     length = part_length(programs, tiles, multiprocessors(rows.device))
-    parts = triton.cdiv(tiles, length)
+    parts = cdiv(tiles, length)
     scores = torch.empty(parts, problems, samples, dtype=torch.float32, device=rows.device)
     nearest = torch.empty_like(scores, dtype=torch.int32)
 

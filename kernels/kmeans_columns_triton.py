@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .sizes import next_power_of_2
+
 
 class Columns(NamedTuple):
     rounded: Tensor
@@ -68,6 +70,6 @@ def columns_of(centroids, middle, dtype: torch.dtype, padded: int, split: bool) 
     bias = torch.empty(problems, clusters, dtype=torch.float32, device=centroids.device)
     kmeans_columns_kernel[(problems * clusters,)](
         centroids, middle, rounded, rest, bias, clusters, width, padded,
-        ABOUT=middle is not None, SPLIT=split, BLOCK_D=min(1024, max(16, triton.next_power_of_2(padded))),
+        ABOUT=middle is not None, SPLIT=split, BLOCK_D=min(1024, max(16, next_power_of_2(padded))),
     )  # fmt: skip
     return Columns(rounded, rest, bias)

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .sizes import cdiv, next_power_of_2
+
 
 class Ranked(NamedTuple):
     """The least of each part of the clusters, of parts (T, P, N) in the order of the clusters."""
@@ -112,7 +114,7 @@ def _distances(x, centroids, ranked: Ranked | None, labels) -> Tensor:
     distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
     if 0 not in distances.shape:
         scores, nearest = ranked or (None, None)
-        kmeans_distances_kernel[(problems * triton.cdiv(samples, 8),)](
+        kmeans_distances_kernel[(problems * cdiv(samples, 8),)](
             x, centroids, scores, nearest, labels, distances, 0 if scores is None else len(scores), labels.numel(),
             samples, clusters, width, problems // shared,
             RANKED=ranked is not None, BLOCK_N=8, BLOCK_D=256, maxnreg=128,
@@ -128,8 +130,8 @@ def relabel(ranked: Ranked, norms, labels, distances, running, moved) -> None:
     """
     problems, samples = labels.shape
     if labels.numel():
-        block = min(256, triton.next_power_of_2(samples))
-        kmeans_relabel_kernel[(problems * triton.cdiv(samples, block),)](
+        block = min(256, next_power_of_2(samples))
+        kmeans_relabel_kernel[(problems * cdiv(samples, block),)](
             *ranked, norms, labels, distances, running, moved, len(ranked.scores), labels.numel(),
             samples, problems // len(norms), BLOCK_N=block,
         )  # fmt: skip

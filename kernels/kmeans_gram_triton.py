@@ -16,6 +16,7 @@ from .dot_triton import dot_of_bits
 from .kmeans_assign_triton import assign_about
 from .kmeans_gram_steps_triton import add_parts, best_run, fill_empty, middle, nearest, seeded
 from .kmeans_reference import middle_of
+from .sizes import cdiv, next_power_of_2
 
 TILE = 32
 """Samples of either side of a tile of inner products, and features that it takes in at a time. Two such programs fit a
@@ -150,8 +151,8 @@ def parts_of(problems: int, samples: int, width: int, restarts: int, processors:
     Every run adds the parts again, so that together they hold no more than 16 problems of 64 samples do; and they are
     fewer where very many runs would need memory for their sums.
     """
-    programs = problems * triton.cdiv(samples, TILE) ** 2
-    most = min(2 * processors // max(1, programs), 16 * 64**2 // samples**2, 1024 // restarts, triton.cdiv(width, TILE))
+    programs = problems * cdiv(samples, TILE) ** 2
+    most = min(2 * processors // max(1, programs), 16 * 64**2 // samples**2, 1024 // restarts, cdiv(width, TILE))
     return 2 ** (min(16, max(1, most)).bit_length() - 1)
 
 
@@ -160,9 +161,9 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tu
     x = x.contiguous()
     batch, samples, width = x.shape
     runs = batch * restarts
-    block = max(16, triton.next_power_of_2(samples))
+    block = max(16, next_power_of_2(samples))
     parts = parts_of(batch, samples, width, restarts, multiprocessors(x.device))
-    slabs, blocks = triton.cdiv(width, 32), triton.cdiv(clusters, 16)
+    slabs, blocks = cdiv(width, 32), cdiv(clusters, 16)
     operands = tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16
 
     def empty(*shape, dtype=torch.float32):
@@ -176,15 +177,15 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tu
     centroids, left = empty(batch, clusters, width), empty(batch, slabs * blocks)
     if batch:
         tile = TILE if width % 16 == 0 else TILE // 2  # rows that are not aligned take more registers
-        kmeans_products_kernel[(batch * parts * triton.cdiv(samples, TILE) ** 2,)](
-            x, gram, samples, width, parts, triton.cdiv(width, parts * tile) * tile,
+        kmeans_products_kernel[(batch * parts * cdiv(samples, TILE) ** 2,)](
+            x, gram, samples, width, parts, cdiv(width, parts * tile) * tile,
             BLOCK_N=TILE, BLOCK_D=tile, num_warps=4, maxnreg=255,
         )  # fmt: skip
         warps = 4 if block <= 64 else 8
         kmeans_gram_kernel[(runs,)](
             gram, total, seed, given, distances, found, inertia,
             samples, clusters, restarts, iterations, candidates,
-            PARTS=parts, SEEDED=init is None, TRIALS=triton.next_power_of_2(candidates), TYPE=operands,
+            PARTS=parts, SEEDED=init is None, TRIALS=next_power_of_2(candidates), TYPE=operands,
             # 32 numbers of a tile in each thread: more would spill.
             BLOCK_N=block, BLOCK_K=16, BLOCK_J=min(block, 1024 * warps // block),
             num_warps=warps, num_stages=1, maxnreg=255,

@@ -5,6 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .sizes import cdiv
+
 
 @triton.jit
 def kmeans_means_kernel(
@@ -48,7 +50,7 @@ def means(x, members, clusters, centroids=None, running=None) -> Tensor:
     ordered, order = members.sort(dim=1, stable=True)
     bounds = torch.arange(clusters + 1, device=x.device).repeat(problems, 1)
     starts = torch.searchsorted(ordered, bounds)
-    kmeans_means_kernel[(problems * clusters * triton.cdiv(width, 128),)](
+    kmeans_means_kernel[(problems * clusters * cdiv(width, 128),)](
         x, order, starts, running, centroids, samples, clusters, width, problems // shared,
         TRACKED=running is not None, BLOCK_N=16, BLOCK_D=128,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from .kmeans_distances_triton import distances_to, relabel
 from .kmeans_means_triton import means
 from .kmeans_reference import middle_of
 from .kmeans_seed_triton import seed_runs
+from .sizes import next_power_of_2
 
 
 @triton.jit
@@ -78,7 +79,7 @@ def kmeans_samples(x, clusters, restarts, iterations, init, seed, candidates) ->
         counts.scatter_add_(1, labels, ones)
         kmeans_fill_kernel[(problems,)](
             distances, counts, members, running[step], samples, clusters,
-            BLOCK_N=1024, BLOCK_K=triton.next_power_of_2(clusters), num_warps=8,
+            BLOCK_N=1024, BLOCK_K=next_power_of_2(clusters), num_warps=8,
         )  # fmt: skip
         means(x, members, clusters, centroids, running[step])
         ranked = rank(rows, centroids, middle, running[step])

@@ -12,6 +12,7 @@ from torch import Tensor
 from .counter_random import random_bits
 from .counter_random_triton import uniform
 from .least_triton import least
+from .sizes import cdiv, next_power_of_2
 
 # Samples of a tile, and tiles that the draw looks at together.
 TILE, TILES = 64, 256
@@ -123,7 +124,7 @@ def seed_runs(x, middle, norms, clusters, restarts, seed, trials) -> tuple[Tenso
     run = torch.arange(problems, device=x.device)
     picked = (random_bits(seed, run, torch.zeros_like(run)) * samples) >> 32
     picked = picked[:, None].repeat(1, trials)
-    tiles, held = triton.cdiv(samples, TILE), max(16, triton.next_power_of_2(trials))
+    tiles, held = cdiv(samples, TILE), max(16, next_power_of_2(trials))
     best = torch.zeros_like(run)
     candidates = torch.empty(problems, trials, samples, dtype=torch.float32, device=x.device)
     sums = torch.empty(problems, trials, tiles, dtype=torch.float32, device=x.device)

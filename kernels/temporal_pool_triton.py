@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .outputs import empty_maps
+from .sizes import next_power_of_2
 
 # Added to what orders floats as integers, modulo 2 ** 32: NaNs with a sign, the least of all, come out on top, where
 # the others are, and -infinity is the least.
@@ -141,8 +142,8 @@ def blocks(channels: int, positions: int, channels_last: bool, size: int = 2048)
     """
     long, short = (channels, positions) if channels_last else (positions, channels)
     limit = 256 if positions == 1 else 64 if channels_last else 128
-    long = min(triton.next_power_of_2(long), limit)
-    short = min(triton.next_power_of_2(short), size // long)
+    long = min(next_power_of_2(long), limit)
+    short = min(next_power_of_2(short), size // long)
     block_c, block_p = (long, short) if channels_last else (short, long)
     return {"BLOCK_P": block_p, "BLOCK_C": block_c, "num_warps": 4, "maxnreg": 128}
 
