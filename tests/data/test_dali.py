@@ -7,7 +7,8 @@ from loading import SIZE, images, video
 from media import encoded_picture, picture
 
 from vreid_fast.data.reading.images import read_frames
-from vreid_fast.data.reading.loader import ReadingOptions, make_decoder
+from vreid_fast.data.reading.loader import ReadingOptions
+from vreid_fast.data.reading.make_decoder import make_decoder
 from vreid_fast.errors import InputError
 
 pytest.importorskip("nvidia.dali")

@@ -16,7 +16,8 @@ from vreid_fast.data.commands import check, crop
 from vreid_fast.data.reading import video as reading_video
 from vreid_fast.data.reading.bad_frames import BadFrames
 from vreid_fast.data.reading.decoder import ReadingOptions
-from vreid_fast.data.reading.loader import ClipRequest, make_decoder
+from vreid_fast.data.reading.loader import ClipRequest
+from vreid_fast.data.reading.make_decoder import make_decoder
 from vreid_fast.data.reading.video import probe
 from vreid_fast.data.reading.video_facts import VideoFacts
 from vreid_fast.data.tracklets import BadFrame, Tracklet

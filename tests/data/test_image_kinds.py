@@ -17,7 +17,7 @@ from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.data.commands.frame_check import read_tracklet
 from vreid_fast.data.reading.decoder import ReadingOptions
 from vreid_fast.data.reading.limits import MOST_PIXELS
-from vreid_fast.data.reading.loader import make_decoder
+from vreid_fast.data.reading.make_decoder import make_decoder
 from vreid_fast.errors import InputError
 
 SIZE = (48, 32)

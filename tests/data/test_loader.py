@@ -316,7 +316,8 @@ def test_torch_is_chosen_where_dali_is_absent(tmp_path, monkeypatch):
 
 def test_torch_is_chosen_where_python_has_no_docstrings():
     program = """
-from vreid_fast.data.reading.loader import ReadingOptions, make_decoder
+from vreid_fast.data.reading.loader import ReadingOptions
+from vreid_fast.data.reading.make_decoder import make_decoder
 from vreid_fast.errors import InputError
 print(make_decoder(ReadingOptions(SIZE)).name)
 try:

@@ -163,7 +163,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from vreid_fast.data.reading.decoder import ReadingOptions
-from vreid_fast.data.reading.loader import make_decoder
+from vreid_fast.data.reading.make_decoder import make_decoder
 from vreid_fast.data.reading.video import probe
 from vreid_fast.data.tracklets import Tracklet
 from vreid_fast.errors import InputError

@@ -38,7 +38,7 @@ ONLY_IN = {
         *PROGRAMS,
     },
     "vreid_fast.config.knobs.Config": {"vreid_fast.config"},
-    "vreid_fast.data.reading.dali": {"vreid_fast.data.reading.loader"},
+    "vreid_fast.data.reading.dali": {"vreid_fast.data.reading.make_decoder"},
 }
 # Imported inside functions only, so that `--help` and `import` stay quick.
 HEAVY = ("av", "faiss", "h5py", "jinja2", "matplotlib", "onnx", "onnxruntime", "scipy", "sklearn")

@@ -6,7 +6,7 @@ from packs import run_pack
 
 from vreid_fast.data import read_dataset, read_frames
 from vreid_fast.data.reading.decoder import ReadingOptions
-from vreid_fast.data.reading.loader import make_decoder
+from vreid_fast.data.reading.make_decoder import make_decoder
 from vreid_fast.data.reading.video import each_frame
 from vreid_fast.errors import InputError
 

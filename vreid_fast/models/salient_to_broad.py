@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 GROUP = 4
@@ -100,16 +101,43 @@ class SalientToBroad(nn.Module):
         with torch.autocast(first.device.type, enabled=False):
             products = kernel @ last.to(gate.dtype).transpose(1, 2)  # (B, 9, last frames * h * w)
         products = products.unflatten(2, (-1, *size)).transpose(1, 2).flatten(0, 1)
-        padded = _extend(_extend(products, 2), 3)
-        height, width = size
-        taps = (padded[:, 3 * y + x, y : y + height, x : x + width] for y in range(3) for x in range(3))
-        return sum(taps) / 9
+        return _Taps.apply(products) / 9
 
 
-def _extend(maps: Tensor, axis: int) -> Tensor:
-    """`maps` with their first and last row along `axis` twice; the gradient of F.pad varies from run to run on GPUs."""
-    length = maps.shape[axis]
-    return torch.cat([maps.narrow(axis, 0, 1), maps, maps.narrow(axis, length - 1, 1)], axis)
+class _Taps(torch.autograd.Function):
+    """(N, 9, h, w) -> (N, h, w): the answers of a 3x3 kernel, of the products with each of its taps.
+
+    Tap (y, x) is moved by (y - 1, x - 1), and all are added; beyond an edge is what is at it. As slices and
+    sums this would be some 30 operators, most of them backward. The gradient of F.pad varies on GPUs from run to run.
+    """
+
+    @staticmethod
+    def forward(ctx, products: Tensor) -> Tensor:
+        for axis in (2, 3):
+            ends = products.narrow(axis, 0, 1), products.narrow(axis, products.shape[axis] - 1, 1)
+            products = torch.cat([ends[0], products, ends[1]], axis)
+        ctx.shape = products.shape
+        return _moved(products).sum((1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        whole = grad.new_zeros(ctx.shape)
+        _moved(whole).copy_(grad[:, None, None])
+        for axis in (2, 3):
+            last = whole.shape[axis] - 1
+            for edge, beyond in ((1, 0), (last - 1, last)):
+                whole.select(axis, edge).add_(whole.select(axis, beyond))
+            whole = whole.narrow(axis, 1, last - 1)
+        return whole
+
+
+def _moved(padded: Tensor) -> Tensor:
+    """(N, 9, h + 2, w + 2), contiguous -> (N, 3, 3, h, w): a view in which tap (y, x) begins at row y, column x."""
+    count, _, height, width = padded.shape
+    image, tap, row, column = padded.stride()
+    sizes = count, 3, 3, height - 2, width - 2
+    return padded.as_strided(sizes, (image, 3 * tap + row, tap + column, row, column))
 
 
 def _suppress(answers: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ See `sampling.plans` for what is loaded, `decoder` for what decodes, `sampling.a
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from vreid_fast.device import to_device
-from vreid_fast.errors import InputError
 from vreid_fast.kernels import gather_clips
 from vreid_fast.kernels.outputs import empty_clips
 
@@ -25,9 +23,9 @@ from ..tracklets import Tracklet
 from .ahead import Ahead
 from .cache import FrameCache
 from .decoder import Decoder, ReadingOptions
+from .make_decoder import make_decoder
 from .memory import HostMemory
 from .together import together
-from .torch_decoder import TorchDecoder
 
 __all__ = ["Batch", "ClipRequest", "Loader", "RankPlan", "ReadingOptions", "Stream", "TestPlan", "TrainPlan"]
 
@@ -241,30 +239,3 @@ def _missing(stream: Stream, request: ClipRequest) -> np.ndarray:
     """Frame numbers of a request that have to be decoded: each once, ascending."""
     numbers = np.unique(request.frames)
     return numbers if stream.cache is None else stream.cache.missing(request.tracklet, numbers)
-
-
-def make_decoder(reading: ReadingOptions) -> Decoder:
-    """The decoder that `reading` names: DALI's, or where that cannot be imported the one of PIL, PyAV and torch.
-
-    Raises:
-        InputError: DALI was asked for and is not installed, or Python leaves docstrings out.
-    """
-    docstrings = sys.flags.optimize < 2  # DALI adds to its own when it is imported
-    if reading.backend == "dali" and not docstrings:
-        raise InputError(
-            "--loader dali: needs docstrings, and Python runs without; unset PYTHONOPTIMIZE, leave out -OO, "
-            "or use --loader torch"
-        )
-    if reading.backend != "torch" and docstrings:
-        try:
-            from .dali import DaliDecoder
-
-            return DaliDecoder(reading)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.split(".")[0] != "nvidia":
-                raise
-            if reading.backend == "dali":
-                raise InputError(
-                    "--loader dali: not installed; pip install nvidia-dali-cuda130 or use --loader torch"
-                ) from error
-    return TorchDecoder(reading)
