@@ -15,7 +15,6 @@ from .dot_triton import operand_type, precision
 from .kmeans_assign_few_triton import FEW, assign_few
 from .kmeans_columns_triton import columns_of, rounded_tf32
 from .kmeans_distances_triton import Ranked, distances_to, nearest_of, relabel
-from .least_triton import least
 from .sizes import cdiv, next_power_of_2
 
 # The epilogue of a tile of clusters, as part of the time of the tile; estimated.
@@ -76,9 +75,13 @@ def kmeans_assign_kernel(
         cluster = first + tl.arange(0, BLOCK_K)
         known = cluster < clusters
         offset = tl.load(bias + problem.to(tl.int64) * clusters + cluster, mask=known, other=float("inf"))
-        # NaN is never the least: such centroids are nobody's nearest, and such samples keep label 0.
-        score, index = least(tl.where(known[None, :], offset[None, :] - 2 * inner, float("inf")), 1)
-        label = tl.where(score < best, first + index, label)
+        # NaN is never the least: such centroids are nobody's nearest, and such samples keep label 0. The least and
+        # then where it is: both at once, as in `least`, takes more registers than a tile of this size leaves.
+        values = offset[None, :] - 2 * inner
+        values = tl.where(values == values, values, float("inf"))
+        score = tl.min(values, axis=1)
+        index = tl.min(tl.where(values == score[:, None], cluster[None, :], clusters), axis=1)
+        label = tl.where(score < best, index, label)
         best = tl.where(score < best, score, best)
     sample = first_sample + tl.arange(0, BLOCK_N)
     at = part.to(tl.int64) * stride + problem.to(tl.int64) * samples + sample
