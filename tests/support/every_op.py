@@ -77,7 +77,8 @@ def main(device: str) -> None:
         kmeans(normal(2, samples, width), 5, restarts=3, iterations=3, backend="triton")
     kmeans(normal(37, 19), 5, init=normal(5, 19), backend="triton")
     for dtype in (torch.float32, torch.bfloat16):
-        kmeans_assign(normal(131, 67).to(dtype), normal(35, 67), backend="triton")
+        for clusters in (35, 300):  # few of them, and many
+            kmeans_assign(normal(131, 67).to(dtype), normal(clusters, 67), backend="triton")
     if device == "cuda":
         torch.cuda.synchronize()
     print("every op ran")
