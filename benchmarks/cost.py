@@ -68,10 +68,11 @@ class Kernel(NamedTuple):
         """
         sass = self.sass
         bandwidth, issue = COPY, 0.0
-        if sass.loop_loads and "UTMALDG" not in sass.kinds:
+        by_threads = "UTMALDG" not in sass.kinds
+        if sass.loop_loads and by_threads:
             in_flight = min(self.at_once, -(-self.programs // PROCESSORS)) * self.threads // 32 * sass.loop_loads
             bandwidth = min(COPY, PROCESSORS * in_flight / LATENCY * sass.loop_bytes / sass.loop_loads)
-        if sass.loop_bytes and "UTMALDG" not in sass.kinds:
+        if sass.loop_bytes and by_threads:
             issue = moved / sass.loop_bytes * sass.loop_instructions / ISSUED
         together = PROCESSORS * self.at_once
         waves = -(-self.programs // together) * together / self.programs

@@ -2,8 +2,8 @@
 
 The ReLU's mask is not stored. With a residual it is the sign of the result, and the first kernel writes the masked
 gradient, which is that of the residual and all that the last kernel needs. So it can be of two parts: see
-batch_norm_twice.py. Without one the result follows from x, by
-the same operations as in the forward. (A float16 result that was rounded to zero then still has a gradient.)
+batch_norm_twice.py. Without one the result follows from x, by the same operations as in the forward. (A float16 result
+that was rounded to zero then still has a gradient.)
 """
 
 import torch

@@ -3,6 +3,8 @@
 kmeans_columns_triton.py prepares the centroids; kmeans_distances_triton.py makes labels and distances of what is found.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 import triton
@@ -39,19 +41,19 @@ def _tile(
 def kmeans_assign_kernel(
     x, columns, rest, bias, scores, nearest, running,
     samples, clusters, width, restarts, length, parts, stride,
-    TRACKED: tl.constexpr, SPLIT: tl.constexpr, EXACT: tl.constexpr, TYPE: tl.constexpr, DESCRIBED: tl.constexpr,
+    EXACT: tl.constexpr, TYPE: tl.constexpr, DESCRIBED: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """One program ranks `length` tiles of clusters for BLOCK_N samples of one problem, by bias - 2 x.column.
 
     x (B * N, D), columns and rest (P * K, D); `restarts` problems in turn share their samples. DESCRIBED: they are
-    tensor descriptors, not pointers. SPLIT: a column is column + rest. EXACT: float32 products, of three that tensor
-    cores do with 11 bits. TRACKED: problems whose flag `running` is 0 are passed over.
+    tensor descriptors, not pointers. With `rest` a column is column + rest. EXACT: float32 products, of three that
+    tensor cores do with 11 bits. With `running`, problems whose flag is 0 are passed over.
     """
     tiles = tl.cdiv(samples, BLOCK_N)
     part = tl.program_id(0) % parts
     problem = tl.program_id(0) // parts // tiles
-    if TRACKED:  # noqa: SIM102, a constexpr is looked at first and alone
+    if running is not None:  # noqa: SIM102, it is looked at first and alone
         if tl.load(running + problem) == 0:
             return
     first_sample = (tl.program_id(0) // parts % tiles) * BLOCK_N
@@ -68,7 +70,7 @@ def kmeans_assign_kernel(
                 rounded = rounded_tf32(a)
                 inner = tl.dot(a - rounded, b, inner, input_precision="tf32")
                 a = rounded
-            if SPLIT:
+            if rest is not None:
                 c = _tile(rest, column, start, clusters - first, width, DESCRIBED, BLOCK_K, BLOCK_D).to(TYPE).T
                 inner = tl.dot(a, c, inner, input_precision="tf32")
             inner = tl.dot(a, b, inner, input_precision="tf32")
@@ -89,6 +91,7 @@ def kmeans_assign_kernel(
     tl.store(nearest + at, label, mask=sample < samples)
 
 
+@cache
 def blocks(samples: int, clusters: int, dtype: torch.dtype, split: bool, described: bool) -> dict[str, int]:
     """Launch options of kmeans_assign_kernel."""
     # Two kinds of columns, or one twice as wide: the products of a tile are the same.
@@ -104,6 +107,7 @@ def blocks(samples: int, clusters: int, dtype: torch.dtype, split: bool, describ
     return {"BLOCK_N": block_n, "BLOCK_K": block_k, "BLOCK_D": block_d, **options}
 
 
+@cache
 def part_length(programs: int, tiles: int, processors: int) -> int:
     """Tiles of clusters for each program, so that `programs` row tiles times the parts are done soonest.
 
@@ -136,7 +140,6 @@ def rank(rows, centroids, middle=None, running=None) -> Ranked:
     (shared, samples, width), (problems, clusters, _) = rows.shape, centroids.shape
     exact = rows.dtype == torch.float32 and precision() == "tf32x3"
     split = exact or (rows.dtype != torch.float32 and centroids.dtype != rows.dtype)
-    columns, rest, bias = columns_of(centroids, middle, rows.dtype, width, split)
     described = copies_tiles(rows.device)
     tile = blocks(samples, clusters, rows.dtype, split, described)
     programs, tiles = problems * cdiv(samples, tile["BLOCK_N"]), cdiv(clusters, tile["BLOCK_K"])
@@ -144,6 +147,9 @@ def rank(rows, centroids, middle=None, running=None) -> Ranked:
     parts = cdiv(tiles, length)
     scores = torch.empty(parts, problems, samples, dtype=torch.float32, device=rows.device)
     nearest = torch.empty_like(scores, dtype=torch.int32)
+    if not scores.numel():
+        return Ranked(scores, nearest)
+    columns, rest, bias = columns_of(centroids, middle, rows.dtype, width, split)
 
     def matrix(tensor, block: int):
         shape = [block, tile["BLOCK_D"]]
@@ -153,7 +159,7 @@ def rank(rows, centroids, middle=None, running=None) -> Ranked:
         matrix(rows, tile["BLOCK_N"]), matrix(columns, tile["BLOCK_K"]),
         matrix(rest, tile["BLOCK_K"]) if split else None, bias, scores, nearest, running,
         samples, clusters, width, problems // shared, length, parts, problems * samples,
-        TRACKED=running is not None, SPLIT=split, EXACT=exact, TYPE=operand_type(rows), DESCRIBED=described, **tile,
+        EXACT=exact, TYPE=operand_type(rows), DESCRIBED=described, **tile,
     )  # fmt: skip
     return Ranked(scores, nearest)
 
@@ -163,8 +169,6 @@ def assign(x, centroids) -> tuple[Tensor, Tensor]:
     x, centroids = x.contiguous(), centroids.contiguous()
     if centroids.shape[1] <= FEW:
         return assign_few(x, centroids)
-    if 0 in x.shape[:2]:
-        return x.new_empty(x.shape[:2], dtype=torch.int64), x.new_empty(x.shape[:2], dtype=torch.float32)
     return nearest_of(x, centroids, rank(aligned(x), centroids))
 
 
@@ -173,6 +177,5 @@ def assign_about(middle, x, centroids) -> tuple[Tensor, Tensor]:
     labels = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
     norms = distances_to(x, middle, labels)
     distances, running = torch.empty_like(norms), torch.ones(len(x), dtype=torch.int32, device=x.device)
-    if labels.numel():
-        relabel(rank(aligned(x), centroids.float().contiguous(), middle), norms, labels, distances, running, running)
+    relabel(rank(aligned(x), centroids.float().contiguous(), middle), norms, labels, distances, running, running)
     return labels, distances

@@ -31,17 +31,16 @@ def rounded_tf32(value):
 
 @triton.jit
 def kmeans_columns_kernel(
-    centroids, middle, rounded, rest, bias, clusters, width, padded,
-    ABOUT: tl.constexpr, SPLIT: tl.constexpr, BLOCK_D: tl.constexpr,
+    centroids, middle, rounded, rest, bias, clusters, width, padded, BLOCK_D: tl.constexpr
 ):  # fmt: skip
-    """One program makes one centroid of one problem a column; ABOUT: less its problem's `middle` (P, 1, D)."""
+    """One program makes one centroid of one problem a column, less its problem's `middle` (P, 1, D) if given."""
     at_column = tl.program_id(0).to(tl.int64)
     problem = at_column // clusters
     total = tl.zeros([BLOCK_D], tl.float32)
     for start in range(0, padded, BLOCK_D):
         at = start + tl.arange(0, BLOCK_D)
         exact = tl.load(centroids + at_column * width + at, mask=at < width, other=0.0).to(tl.float32)
-        if ABOUT:
+        if middle is not None:
             shift = tl.load(middle + problem * width + at, mask=at < width, other=0.0)
             exact -= shift
             total += exact * (exact + 2 * shift)
@@ -52,7 +51,7 @@ def kmeans_columns_kernel(
         else:
             near = exact.to(rounded.dtype.element_ty)
         tl.store(rounded + at_column * padded + at, near, mask=at < padded)
-        if SPLIT:
+        if rest is not None:
             tl.store(rest + at_column * padded + at, exact - near.to(tl.float32), mask=at < padded)
     tl.store(bias + at_column, tl.sum(total, axis=0))
 
@@ -70,6 +69,6 @@ def columns_of(centroids, middle, dtype: torch.dtype, padded: int, split: bool) 
     bias = torch.empty(problems, clusters, dtype=torch.float32, device=centroids.device)
     kmeans_columns_kernel[(problems * clusters,)](
         centroids, middle, rounded, rest, bias, clusters, width, padded,
-        ABOUT=middle is not None, SPLIT=split, BLOCK_D=min(1024, max(16, next_power_of_2(padded))),
+        BLOCK_D=min(1024, max(16, next_power_of_2(padded))),
     )  # fmt: skip
     return Columns(rounded, rest, bias)

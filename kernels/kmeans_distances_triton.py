@@ -49,18 +49,18 @@ def least_of_parts(scores, nearest, parts, stride, at, inside, BLOCK_N: tl.const
 @triton.jit
 def kmeans_distances_kernel(
     x, centroids, scores, nearest, labels, distances, parts, stride, samples, clusters, width, restarts,
-    RANKED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """One program takes the squared distances of BLOCK_N samples to the centroids that `labels` names.
 
-    RANKED: the labels are found first, see least_of_parts.
+    With scores and nearest the labels are found first, see least_of_parts.
     """
     tiles = tl.cdiv(samples, BLOCK_N)
     problem = (tl.program_id(0) // tiles).to(tl.int64)
     sample = (tl.program_id(0) % tiles) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = sample < samples
     at = problem * samples + sample
-    if RANKED:
+    if scores is not None:
         _, label = least_of_parts(scores, nearest, parts, stride, at, inside, BLOCK_N)
         label = label.to(tl.int64)
         tl.store(labels + at, label, mask=inside)
@@ -117,7 +117,7 @@ def _distances(x, centroids, ranked: Ranked | None, labels) -> Tensor:
         kmeans_distances_kernel[(problems * cdiv(samples, 8),)](
             x, centroids, scores, nearest, labels, distances, 0 if scores is None else len(scores), labels.numel(),
             samples, clusters, width, problems // shared,
-            RANKED=ranked is not None, BLOCK_N=8, BLOCK_D=256, maxnreg=128,
+            BLOCK_N=8, BLOCK_D=256, maxnreg=128,
         )  # fmt: skip
     return distances
 

@@ -54,13 +54,13 @@ def kmeans_products_kernel(
 def kmeans_gram_kernel(
     gram, total, seed, labels, distances, found, inertia,
     samples, clusters, restarts, iterations, trials,
-    PARTS: tl.constexpr, SEEDED: tl.constexpr, TRIALS: tl.constexpr, TYPE: tl.constexpr,
+    PARTS: tl.constexpr, TRIALS: tl.constexpr, TYPE: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_J: tl.constexpr,
 ):  # fmt: skip
     """One program is one run of P = B * restarts: its members and labels `found` (P, 2, N), its inertia (P,).
 
-    Its inner products are those of gram (B, PARTS, N, N), added in `total` (P, N, N) if there are several. Without
-    SEEDED, `labels` and `distances` (P, N) are of the initial centroids.
+    Its inner products are those of gram (B, PARTS, N, N), added in `total` (P, N, N) if there are several. If
+    given, `labels` and `distances` (P, N) are of the initial centroids.
     """
     run = tl.program_id(0).to(tl.int64)
     gram += (run // restarts) * PARTS * samples * samples
@@ -71,7 +71,7 @@ def kmeans_gram_kernel(
     found += run * 2 * samples
     i = tl.arange(0, BLOCK_N)
     inside = i < samples
-    if SEEDED:
+    if labels is None:
         label, distance = seeded(gram, tl.load(seed), run, samples, clusters, trials, i, TRIALS)
     else:
         label = tl.load(labels + run * samples + i, mask=inside, other=-1).to(tl.int32)
@@ -185,7 +185,7 @@ def kmeans_gram(x, clusters, restarts, iterations, init, seed, candidates) -> tu
         kmeans_gram_kernel[(runs,)](
             gram, total, seed, given, distances, found, inertia,
             samples, clusters, restarts, iterations, candidates,
-            PARTS=parts, SEEDED=init is None, TRIALS=next_power_of_2(candidates), TYPE=operands,
+            PARTS=parts, TRIALS=next_power_of_2(candidates), TYPE=operands,
             # 32 numbers of a tile in each thread: more would spill.
             BLOCK_N=block, BLOCK_K=16, BLOCK_J=min(block, 1024 * warps // block),
             num_warps=warps, num_stages=1, maxnreg=255,

@@ -11,7 +11,7 @@ from .sizes import cdiv
 @triton.jit
 def kmeans_means_kernel(
     x, order, starts, running, centroids, samples, clusters, width, restarts,
-    TRACKED: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """One program averages BLOCK_D features of one cluster of one problem.
 
@@ -20,7 +20,7 @@ def kmeans_means_kernel(
     slabs = tl.cdiv(width, BLOCK_D)
     row = (tl.program_id(0) // slabs).to(tl.int64)
     problem = row // clusters
-    if TRACKED:  # noqa: SIM102, a constexpr is looked at first and alone
+    if running is not None:  # noqa: SIM102, it is looked at first and alone
         if tl.load(running + problem) == 0:
             return
     start = tl.load(starts + row + problem)
@@ -52,6 +52,6 @@ def means(x, members, clusters, centroids=None, running=None) -> Tensor:
     starts = torch.searchsorted(ordered, bounds)
     kmeans_means_kernel[(problems * clusters * cdiv(width, 128),)](
         x, order, starts, running, centroids, samples, clusters, width, problems // shared,
-        TRACKED=running is not None, BLOCK_N=16, BLOCK_D=128,
+        BLOCK_N=16, BLOCK_D=128,
     )  # fmt: skip
     return centroids
