@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .batch_norm_checks import choose
 from .batch_norm_reference import batch_norm_reference, moments_of_groups, unbiased
-from .registration import register, register_derivative
+from .registration import register
 
 
 class BatchStatistics(NamedTuple):
@@ -179,6 +179,8 @@ forward_op = register(
     "bool relu) -> (Tensor, Tensor)",
     _forward,
     _forward_fake,
+    _save,
+    lambda ctx, grad, _: differentiate(ctx, grad),
 )
 _statistics_op = register(
     "batch_norm_statistics(Tensor x, Tensor? groups, SymInt group_count) -> Tensor", _statistics, _statistics_fake
@@ -189,4 +191,3 @@ _backward_op = register(
     _backward,
     _backward_fake,
 )
-register_derivative(forward_op, _save, lambda ctx, grad, _: differentiate(ctx, grad))

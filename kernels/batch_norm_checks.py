@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import values
 from .backends import choose_for
 
 
@@ -94,7 +95,7 @@ def _check(x, weight, bias, residual, running_mean, running_var, batches, groups
         if tensor.is_floating_point() != (name not in ("batches", "groups")) or tensor.dtype == torch.bool:
             kind = "integers" if name in ("batches", "groups") else "floats"
             raise TypeError(f"batch_norm: {name} must be {kind}, got {tensor.dtype}; convert it")
-    if groups is None or groups.device.type != "cpu" or torch.compiler.is_compiling():
+    if groups is None or not values.may_be_read(groups):
         return
     known = torch.where(groups < 0, -1 - groups, groups)
     without = set(known.tolist()) - set(groups.tolist())

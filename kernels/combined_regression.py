@@ -8,10 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import values
 from .backends import choose
 from .combined_regression_reference import CombinedRegression, combined_regression_reference
 from .counter_random import as_seed
-from .registration import register, register_derivative
+from .registration import register
 from .temporal_pool import check_lengths
 
 
@@ -139,7 +140,7 @@ def _check(clips, domains, groups, weight1, bias1, weight2, bias2, dropout, leng
             raise TypeError(f"combined_regression: {name} must be {kind}, got {tensor.dtype}; convert it")
     if not 0 <= dropout < 1:
         raise ValueError(f"combined_regression: dropout must be in [0, 1), got {dropout}; it is a probability")
-    if groups.device.type != "cpu" or torch.compiler.is_compiling():
+    if not values.may_be_read(groups):
         return True
     least, most = (value.item() for value in groups.aminmax())
     if least < -1 or most >= samples:
@@ -228,6 +229,8 @@ _forward_op = register(
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _forward,
     _forward_fake,
+    _save,
+    _differentiate,
 )
 _backward_op = register(
     "combined_regression_backward(Tensor? grad_loss, Tensor? grad_predictions, Tensor? grad_combined, Tensor clips, "
@@ -237,4 +240,3 @@ _backward_op = register(
     _backward,
     _backward_fake,
 )
-register_derivative(_forward_op, _save, _differentiate)

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import values
 from .backends import choose
 from .outputs import empty_maps
-from .registration import register, register_derivative
+from .registration import register
 
 
 def temporal_pool(
@@ -132,8 +133,7 @@ def check_lengths(op: str, lengths: Tensor | None, clips: int, frames: int, devi
         )
     if lengths.device != device:
         raise ValueError(f"{op}: lengths must be on {device} as the features are, got {lengths.device}; move it")
-    looked_at = device.type == "cpu" and not torch.compiler.is_compiling()
-    if looked_at and ((lengths < 1) | (lengths > frames)).any():
+    if values.may_be_read(lengths) and ((lengths < 1) | (lengths > frames)).any():
         raise ValueError(f"{op}: lengths must be in 1..{frames}, got {lengths.tolist()}; drop empty clips")
 
 
@@ -189,6 +189,8 @@ _forward_op = register(
     "temporal_pool(Tensor maps, SymInt frames, Tensor? lengths, bool maximum) -> (Tensor, Tensor, Tensor)",
     _forward,
     _forward_fake,
+    _save,
+    _differentiate,
 )
 _backward_op = register(
     "temporal_pool_backward(Tensor? grad_frames, Tensor? grad_clips, Tensor? lengths, Tensor index, "
@@ -196,4 +198,3 @@ _backward_op = register(
     _backward,
     _backward_fake,
 )
-register_derivative(_forward_op, _save, _differentiate)

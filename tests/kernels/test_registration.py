@@ -8,6 +8,11 @@ from cases import make
 from interpreted import TRITON_RUNS
 from launches import launches_of
 from regression import arguments, leaves_of
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+from torch.profiler import profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vreid_fast.kernels import batch_norm, combined_regression, kmeans, kmeans_assign, temporal_pool
 
@@ -121,3 +126,79 @@ def test_runs_on_the_gpu_of_the_arguments():
         x = make((40, 8), dtype=torch.float32, device=device)
         labels = kmeans(x, 4, backend="triton").labels
         assert labels.device == x.device and torch.equal(labels, kmeans(x, 4, backend="triton").labels)
+
+
+class Seen(TorchDispatchMode):
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        self.names = [*getattr(self, "names", ()), str(op)]
+        return op(*args, **(kwargs or {}))
+
+
+class SeenAbove(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.names = [*getattr(self, "names", ()), str(function)]
+        return function(*args, **(kwargs or {}))
+
+
+def under_a_mode(mode):
+    def names(function, x):
+        with mode() as seen:
+            function(x)
+        return seen.names
+
+    return names
+
+
+def profiled(function, x):
+    with profile() as seen:
+        function(x)
+    return [event.name.replace("::", ".") for event in seen.events()]
+
+
+def traced(function, x):
+    with pytest.warns(torch.jit.TracerWarning):
+        graph = torch.jit.trace(function, x, check_trace=False).graph
+    return [node.kind().replace("::", ".") for node in graph.nodes()]
+
+
+LISTENERS = {
+    "dispatch": under_a_mode(Seen),
+    "function": under_a_mode(SeenAbove),
+    "profile": profiled,
+    "make_fx": lambda function, x: [str(node.target) for node in make_fx(function)(x).graph.nodes],
+    "trace": traced,
+}
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("listener", LISTENERS)
+def test_who_listens_hears_of_the_op(listener, backend, device):
+    maps = make((4, 3, 2, 2), dtype=torch.float32, device=device)
+    names = LISTENERS[listener](lambda x: temporal_pool(x, 2, backend=backend)[1], maps)
+    assert any(name.startswith("vreid_fast.temporal_pool") for name in names)
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_where_nobody_listens_the_dispatcher_is_passed_by(backend, device, monkeypatch):
+    maps = make((4, 3, 2, 2), dtype=torch.float32, device=device).requires_grad_()
+    clips = temporal_pool(maps, 2, backend=backend)[1].sum()
+    (expected,) = torch.autograd.grad(clips, maps)
+
+    def called(op, *_):
+        raise AssertionError(f"{op} was dispatched")
+
+    monkeypatch.setattr(torch._ops.OpOverload, "__call__", called)
+    passed = temporal_pool(maps, 2, backend=backend)[1].sum()
+    assert torch.equal(passed, clips) and torch.equal(torch.autograd.grad(passed, maps)[0], expected)
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+def test_tensors_that_are_not_their_memory(backend, device):
+    def pool(x):
+        return temporal_pool(x, 2, backend=backend)[1]
+
+    maps = make((4, 3, 2, 2), dtype=torch.float32, device=device)
+    negative = torch.complex(maps, maps).conj().imag
+    assert negative.is_neg() and torch.equal(pool(negative), pool(-maps))
+    assert type(pool(FakeTensorMode().from_tensor(maps))).__name__ == "FakeTensor"
+    assert torch.equal(torch.func.vmap(pool)(maps.expand(3, 4, 3, 2, 2)), pool(maps).expand(3, 2, 3))
