@@ -19,8 +19,8 @@ from .sizes import cdiv, next_power_of_2
 
 PROGRAMS, REGISTERS = 7, 72
 """Programs of 128 threads that a multiprocessor runs at once, and what each of their threads may then have."""
-TILE = 2048
-"""Elements that a program reads at a time: fewer keep the memory waiting, more do not fit its registers."""
+TILE = 4096
+"""Bytes that a program reads at a time: fewer keep the memory waiting, more do not fit its registers."""
 
 
 @triton.jit
@@ -204,13 +204,14 @@ def cut(x: Tensor, groups: Tensor | None, several: bool) -> Parts:
     positions = height * width
     if groups is None:
         samples, positions = 1, samples * positions
-    return _parts(samples, channels, positions, multiprocessors(x.device), several)
+    return _parts(samples, channels, positions, multiprocessors(x.device), x.element_size() * (2 if several else 1))
 
 
 @cache
-def _parts(samples: int, channels: int, positions: int, processors: int, several: bool) -> Parts:
+def _parts(samples: int, channels: int, positions: int, processors: int, size: int) -> Parts:
+    """size: bytes of a number of all maps that are read."""
     block_c = min(next_power_of_2(channels), 64)
-    block_r = TILE // (2 if several else 1) // block_c
+    block_r = TILE // size // block_c
     slabs = cdiv(channels, block_c)
     wanted = max(1, processors * PROGRAMS // (samples * slabs))
     rows = cdiv(cdiv(positions, wanted), block_r) * block_r

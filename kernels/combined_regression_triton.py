@@ -141,7 +141,7 @@ def forward(
         BLOCK_J=16, BLOCK_H=16, BLOCK_D=64 if operands == tl.float32 else 128, num_warps=4, num_stages=4,
     )  # fmt: skip
     combined_regression_head_kernel[(1,)](
-        margins, bias2.contiguous(), tallies, predictions, loss, rows, parts, BLOCK_J=64, BLOCK_P=32
+        margins, bias2.contiguous(), tallies, predictions, loss, rows, parts, BLOCK_J=64, BLOCK_P=32, maxnreg=128
     )
     return loss, predictions, combined, hidden, tallies
 

@@ -44,12 +44,20 @@ def gather_clips_kernel(
     shown = (hides_y & hides_x) == 0
     from_x = tl.where(flip != 0, WIDTH - 1 - from_x, from_x)
     offset = from_y * (3 * WIDTH) + (from_x * 3 + colour)
-    value = tl.load(frames + frame * (3 * HEIGHT * WIDTH) + offset, mask=shown).to(tl.float32)
-    mean = tl.where(colour == 0, mean_0, tl.where(colour == 1, mean_1, mean_2))
-    scale = tl.where(colour == 0, scale_0, tl.where(colour == 1, scale_1, scale_2))
-    value = tl.where(shown, value - mean, 0.0) * scale
-    into = clips + place * (3 * HEIGHT * WIDTH) + (line * columns + column)
-    tl.store(into, value, mask=(line < lines) & (column < columns))
+    # In one axis from here on. Of two, Triton 3.6 has neighbouring threads read what lies in one column.
+    numbers: tl.constexpr = BLOCK_Y * BLOCK_X
+    shown = tl.reshape(shown, [numbers])
+    value = tl.load(frames + frame * (3 * HEIGHT * WIDTH) + tl.reshape(offset, [numbers]), mask=shown).to(tl.float32)
+    zero = tl.zeros([BLOCK_Y, BLOCK_X], tl.float32)  # added, since what is broadcast takes more registers
+    mean = zero + tl.where(colour == 0, mean_0, tl.where(colour == 1, mean_1, mean_2))
+    scale = zero + tl.where(colour == 0, scale_0, tl.where(colour == 1, scale_1, scale_2))
+    value = tl.where(shown, value - tl.reshape(mean, [numbers]), 0.0) * tl.reshape(scale, [numbers])
+    into = tl.reshape(line * columns + column, [numbers])
+    inside = tl.reshape((line < lines) & (column < columns), [numbers])
+    if columns % 8 == 0:  # so that numbers are written 8 at a time
+        into = tl.max_contiguous(tl.multiple_of(into, 8), 8)
+        inside = tl.max_constancy(inside, 8)
+    tl.store(clips + place * (3 * HEIGHT * WIDTH) + into, value, mask=inside)
 
 
 @cache
@@ -60,7 +68,7 @@ def blocks(height: int, width: int, channels_last: bool) -> tuple[int, dict[str,
     # Lines that are not aligned are written number by number, which takes more registers.
     block_y = min(next_power_of_2(lines), (4096 if columns % 16 == 0 else 2048) // block_x)
     tiles = cdiv(lines, block_y) * cdiv(columns, block_x)
-    return tiles, {"BLOCK_Y": block_y, "BLOCK_X": block_x, "num_warps": 4, "maxnreg": 80}
+    return tiles, {"BLOCK_Y": block_y, "BLOCK_X": block_x, "num_warps": 4, "maxnreg": 96}
 
 
 def gather(clips, frames, rows, augmentations, mean, std) -> None:

@@ -74,6 +74,6 @@ def assign_few(x, centroids) -> tuple[Tensor, Tensor]:
             x, centroids, labels, distances, samples, clusters, width,
             SPLIT=split, TYPE=operand_type(x), PRECISION=precision(),
             BLOCK_N=block, BLOCK_K=max(16, next_power_of_2(clusters)), BLOCK_D=block_d,
-            num_warps=8, num_stages=4, maxnreg=255,
+            num_warps=8, num_stages=3 if x.dtype == torch.float32 else 4, maxnreg=255,
         )  # fmt: skip
     return labels, distances

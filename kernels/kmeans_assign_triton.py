@@ -122,8 +122,11 @@ def part_length(programs: int, tiles: int, processors: int) -> int:
 
 
 def aligned(x) -> Tensor:
-    """x (B, N, D) as tensor descriptors take it: rows begin at multiples of 16 bytes, with zeros at their ends."""
-    missing = -x.shape[2] % (16 // x.element_size())
+    """x (B, N, D) with rows of a multiple of 16 numbers, zeros at their ends, and its first at a multiple of 16 bytes.
+
+    Tensor descriptors want 16 bytes. Without them the compiler reads other rows number by number.
+    """
+    missing = -x.shape[2] % 16
     if missing:
         return F.pad(x, (0, missing))
     return x if x.data_ptr() % 16 == 0 else x.clone()
