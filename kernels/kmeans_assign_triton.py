@@ -122,11 +122,12 @@ def part_length(programs: int, tiles: int, processors: int) -> int:
 
 
 def aligned(x) -> Tensor:
-    """x (B, N, D) with rows of a multiple of 16 numbers, zeros at their ends, and its first at a multiple of 16 bytes.
+    """x (B, N, D) as kernels take it, with zeros at the ends of its rows.
 
-    Tensor descriptors want 16 bytes. Without them the compiler reads other rows number by number.
+    Tensor descriptors want rows that begin at multiples of 16 bytes. Without them the compiler wants a multiple of 16
+    numbers, to read several at a time.
     """
-    missing = -x.shape[2] % 16
+    missing = -x.shape[2] % (16 // x.element_size() if copies_tiles(x.device) else 16)
     if missing:
         return F.pad(x, (0, missing))
     return x if x.data_ptr() % 16 == 0 else x.clone()
