@@ -61,11 +61,14 @@ def combined_regression(make: Make, clips: int, frames: int, width: int, hidden:
     backward(found[0], None, None, features, groups, *head, strength, 0.5, None, *found[1:])
 
 
-def kmeans_assign(make: Make, samples: int, width: int, clusters: int, dtype: torch.dtype) -> None:
+def kmeans_assign(
+    make: Make, samples: int, width: int, clusters: int, dtype: torch.dtype, distances: bool = True
+) -> None:
     from vreid_fast.kernels import kmeans_assign_few_triton, kmeans_assign_triton
 
     kmeans_assign_few_triton.multiprocessors = kmeans_assign_triton.multiprocessors = lambda device: 132
-    kmeans_assign_triton.assign(make(1, samples, width, dtype=dtype), make(1, clusters, width, dtype=dtype))
+    x, centroids = make(1, samples, width, dtype=dtype), make(1, clusters, width, dtype=dtype)
+    kmeans_assign_triton.assign(x, centroids, distances)
 
 
 def split_assign(make: Make, samples: int, width: int, clusters: int) -> None:
@@ -112,13 +115,14 @@ def _norm(samples: int, channels: int, height: int, width: int, residual: bool, 
     )  # fmt: skip
 
 
-def _assigned(samples: int, width: int, clusters: int, dtype: torch.dtype) -> Case:
+def _assigned(samples: int, width: int, clusters: int, dtype: torch.dtype, distances: bool = True) -> Case:
+    ending = "" if distances else ", labels alone"
     return Case(
-        "kmeans_assign", f"{samples}x{width}/{clusters} {str(dtype).removeprefix('torch.')}", "vreid_fast",
-        kmeans_assign, lambda n, d, k, kind: (n + k) * d * kind.itemsize + 12 * n,
+        "kmeans_assign", f"{samples}x{width}/{clusters} {str(dtype).removeprefix('torch.')}{ending}", "vreid_fast",
+        kmeans_assign, lambda n, d, k, kind, both: (n + k) * d * kind.itemsize + (12 if both else 8) * n,
         # One tile of clusters, or two where one would be another kernel's: for more of them caches have what is read.
-        lambda n, d, k, _: 2 * n * d * k, (samples, width, clusters, dtype),
-        (256, 128, 32 if clusters <= 128 else 144, dtype),
+        lambda n, d, k, *_: 2 * n * d * k, (samples, width, clusters, dtype, distances),
+        (256, 128, 32 if clusters <= 128 else 144, dtype, distances),
         "measured as a call of its own, not a graph, "
         + ("before it was one launch" if clusters <= 128 else "before it had tensor descriptors and parts"),
     )  # fmt: skip
@@ -148,7 +152,8 @@ CASES = (
         # Frames and the first layer's weight: in, and their gradients out.
         lambda b, t, d, h: 2 * 2 * (b * t * d + h * d), lambda b, t, d, h: 3 * 2 * b * d * h, (32, 8, 2048, 256), (),
     ),
-    _assigned(4096, 2048, 128, torch.bfloat16), _assigned(40000, 2048, 1000, torch.bfloat16),
+    _assigned(4096, 2048, 128, torch.bfloat16), _assigned(4096, 2048, 128, torch.bfloat16, False),
+    _assigned(40000, 2048, 1000, torch.bfloat16), _assigned(40000, 2048, 1000, torch.bfloat16, False),
     _assigned(40000, 2048, 1000, torch.float32),
     _norm(256, 64, 128, 64, False), _norm(256, 256, 64, 32, True), _norm(256, 256, 64, 32, True, True),
     _norm(256, 512, 16, 8, False),

@@ -5,6 +5,8 @@ The C++ is in csrc/kmeans_assign.cpp, the Triton kernel in kmeans_assign_triton.
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,21 @@ from .registration import register
 _CHUNK = 2**22
 
 
-def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -> tuple[Tensor, Tensor]:
+@overload
+def kmeans_assign(
+    x: Tensor, centroids: Tensor, *, distances: Literal[True] = True, backend: str | None = None
+) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def kmeans_assign(
+    x: Tensor, centroids: Tensor, *, distances: bool, backend: str | None = None
+) -> tuple[Tensor, Tensor | None]: ...
+
+
+def kmeans_assign(
+    x: Tensor, centroids: Tensor, *, distances: bool = True, backend: str | None = None
+) -> tuple[Tensor, Tensor | None]:
     """The nearest centroid of each sample by Euclidean distance; no gradient.
 
     Centroids are ranked by |c|^2 - 2 x.c in float32 or better (of equals the lowest index wins), and the
@@ -26,10 +42,11 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
     Args:
         x: (N, D) samples, or (B, N, D) for B problems at once.
         centroids: (K, D) or (B, K, D), of any float type.
+        distances: False = labels alone, which on a GPU saves another read of the samples.
         backend: "reference", "triton", "cpp" or None for the best present (float64: "reference").
 
     Returns:
-        labels (N,) or (B, N) int64; squared distances of the same shape, float32 (float64 for float64).
+        labels (N,) or (B, N) int64; squared distances of the same shape, float32 (float64 for float64), or None.
 
     Raises:
         ValueError: shapes or devices that do not match, or no centroid.
@@ -52,12 +69,14 @@ def kmeans_assign(x: Tensor, centroids: Tensor, *, backend: str | None = None) -
         )
     backend = choose_for("kmeans_assign", backend, x)
     problems = (x, centroids) if x.dim() == 3 else (x[None], centroids[None])
-    labels, distances = _op(*(tensor.detach() for tensor in problems), backend)
-    return (labels, distances) if x.dim() == 3 else (labels[0], distances[0])
+    labels, squares = _op(*(tensor.detach() for tensor in problems), distances, backend)
+    if x.dim() == 2:
+        labels, squares = labels[0], squares[0]
+    return labels, squares if distances else None
 
 
 def kmeans_assign_reference(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """:func:`kmeans_assign` in plain torch for x (B, N, D) and centroids (B, K, D)."""
+    """:func:`kmeans_assign` in plain torch for x (B, N, D) and centroids (B, K, D), with distances."""
     accumulate = torch.promote_types(x.dtype, torch.float32)
     centroids = centroids.to(accumulate)
     squares = centroids.square().sum(-1)
@@ -78,21 +97,29 @@ def kmeans_assign_reference(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     return labels, distances
 
 
-def _run(x: Tensor, centroids: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    """labels (B, N) int64 and squared distances (B, N) of x (B, N, D) and centroids (B, K, D)."""
+def _run(x: Tensor, centroids: Tensor, distances: bool, backend: str) -> tuple[Tensor, Tensor]:
+    """labels (B, N) int64 and squared distances (B, N), without `distances` (B, 0), of x (B, N, D) to (B, K, D)."""
+    if backend == "triton":
+        from .kmeans_assign_triton import assign
+
+        return assign(x, centroids, distances)
     if backend == "reference":
-        return kmeans_assign_reference(x, centroids)
-    if backend == "cpp":
+        labels, squares = kmeans_assign_reference(x, centroids)
+    else:
         load_extension()
-        return torch.ops.vreid_fast.kmeans_assign_cpu(x, centroids)
-    from .kmeans_assign_triton import assign
-
-    return assign(x, centroids)
+        labels, squares = torch.ops.vreid_fast.kmeans_assign_cpu(x, centroids)
+    return labels, squares if distances else squares.new_empty(len(x), 0)
 
 
-def _fake(x, centroids, backend):
+def _fake(x, centroids, distances, backend):
     accumulate = torch.promote_types(x.dtype, torch.float32) if backend == "reference" else torch.float32
-    return x.new_empty(x.shape[:2], dtype=torch.int64), x.new_empty(x.shape[:2], dtype=accumulate)
+    problems, samples, _ = x.shape
+    return (
+        x.new_empty((problems, samples), dtype=torch.int64),
+        x.new_empty((problems, samples if distances else 0), dtype=accumulate),
+    )
 
 
-_op = register("kmeans_assign(Tensor x, Tensor centroids, str backend) -> (Tensor, Tensor)", _run, _fake)
+_op = register(
+    "kmeans_assign(Tensor x, Tensor centroids, bool distances, str backend) -> (Tensor, Tensor)", _run, _fake
+)

@@ -25,7 +25,8 @@ def kmeans_assign_few_kernel(
     SPLIT: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
-    """One program labels BLOCK_N samples of one problem by the least |c|^2 - 2 x.c, and takes their squared distances.
+    """One program labels BLOCK_N samples of one problem by the least |c|^2 - 2 x.c, and takes their squared distances,
+    if `distances` are wanted.
 
     BLOCK_K >= clusters. SPLIT: the centroids are taken as two numbers of TYPE, which hold what one rounds off.
     """
@@ -55,15 +56,16 @@ def kmeans_assign_few_kernel(
     _, label = least(tl.where(known[None, :], score, float("inf")), 1)
     at = problem * samples + sample
     tl.store(labels + at, label.to(tl.int64), mask=inside)
-    chosen = centroids + label[:, None] * width
-    tl.store(distances + at, squared_distances(row, chosen, inside, width, BLOCK_N, BLOCK_D), mask=inside)
+    if distances is not None:
+        chosen = centroids + label[:, None] * width
+        tl.store(distances + at, squared_distances(row, chosen, inside, width, BLOCK_N, BLOCK_D), mask=inside)
 
 
-def assign_few(x, centroids) -> tuple[Tensor, Tensor]:
-    """Labels int64 and squared distances (B, N) of x (B, N, D) and at most FEW centroids (B, K, D)."""
+def assign_few(x, centroids, distances: bool) -> tuple[Tensor, Tensor]:
+    """Labels int64 and squared distances (B, N), or (B, 0), of x (B, N, D) and at most FEW centroids (B, K, D)."""
     (problems, samples, width), clusters = x.shape, centroids.shape[1]
-    distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
-    labels = torch.empty_like(distances, dtype=torch.int64)
+    labels = torch.empty(problems, samples, dtype=torch.int64, device=x.device)
+    squares = torch.empty(problems, samples if distances else 0, dtype=torch.float32, device=x.device)
     if labels.numel():
         block = 64 if problems * cdiv(samples, 64) >= multiprocessors(x.device) else 32
         split = x.dtype != torch.float32 and centroids.dtype != x.dtype
@@ -71,9 +73,9 @@ def assign_few(x, centroids) -> tuple[Tensor, Tensor]:
         if width % 16:
             block_d //= 2  # rows that are not aligned pass through the registers on their way to shared memory
         kmeans_assign_few_kernel[(problems * cdiv(samples, block),)](
-            x, centroids, labels, distances, samples, clusters, width,
+            x, centroids, labels, squares if distances else None, samples, clusters, width,
             SPLIT=split, TYPE=operand_type(x), PRECISION=precision(),
             BLOCK_N=block, BLOCK_K=max(16, next_power_of_2(clusters)), BLOCK_D=block_d,
             num_warps=8, num_stages=3 if x.dtype == torch.float32 else 4, maxnreg=255,
         )  # fmt: skip
-    return labels, distances
+    return labels, squares

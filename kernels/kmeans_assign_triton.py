@@ -168,12 +168,12 @@ def rank(rows, centroids, middle=None, running=None) -> Ranked:
     return Ranked(scores, nearest)
 
 
-def assign(x, centroids) -> tuple[Tensor, Tensor]:
+def assign(x, centroids, distances: bool = True) -> tuple[Tensor, Tensor]:
     """See kmeans_assign.py."""
     x, centroids = x.contiguous(), centroids.contiguous()
     if centroids.shape[1] <= FEW:
-        return assign_few(x, centroids)
-    return nearest_of(x, centroids, rank(aligned(x), centroids))
+        return assign_few(x, centroids, distances)
+    return nearest_of(x, centroids, rank(aligned(x), centroids), distances)
 
 
 def assign_about(middle, x, centroids) -> tuple[Tensor, Tensor]:

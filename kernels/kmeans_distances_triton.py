@@ -53,7 +53,7 @@ def kmeans_distances_kernel(
 ):  # fmt: skip
     """One program takes the squared distances of BLOCK_N samples to the centroids that `labels` names.
 
-    With scores and nearest the labels are found first, see least_of_parts.
+    With scores and nearest the labels are found first, see least_of_parts; without `distances` that is all.
     """
     tiles = tl.cdiv(samples, BLOCK_N)
     problem = (tl.program_id(0) // tiles).to(tl.int64)
@@ -66,9 +66,10 @@ def kmeans_distances_kernel(
         tl.store(labels + at, label, mask=inside)
     else:
         label = tl.load(labels + at, mask=inside, other=0)
-    row = x + ((problem // restarts) * samples + sample)[:, None] * width
-    chosen = centroids + (problem * clusters + label)[:, None] * width
-    tl.store(distances + at, squared_distances(row, chosen, inside, width, BLOCK_N, BLOCK_D), mask=inside)
+    if distances is not None:
+        row = x + ((problem // restarts) * samples + sample)[:, None] * width
+        chosen = centroids + (problem * clusters + label)[:, None] * width
+        tl.store(distances + at, squared_distances(row, chosen, inside, width, BLOCK_N, BLOCK_D), mask=inside)
 
 
 @triton.jit
@@ -100,24 +101,25 @@ def kmeans_relabel_kernel(
 
 def distances_to(x, centroids, labels) -> Tensor:
     """Squared distances (P, N) float32 of x (B, N, D) to their centroids (P, K, D) by labels (P, N)."""
-    return _distances(x, centroids, None, labels)
+    return _distances(x, centroids, None, labels, True)
 
 
-def nearest_of(x, centroids, ranked: Ranked) -> tuple[Tensor, Tensor]:
-    """Labels (P, N) int64 and squared distances (P, N) float32 of x (B, N, D) to their centroids (P, K, D)."""
+def nearest_of(x, centroids, ranked: Ranked, distances: bool) -> tuple[Tensor, Tensor]:
+    """Labels (P, N) int64 and squared distances (P, N) float32, or (P, 0), of x (B, N, D) to centroids (P, K, D)."""
     labels = torch.empty(len(centroids), x.shape[1], dtype=torch.int64, device=x.device)
-    return labels, _distances(x, centroids, ranked, labels)
+    return labels, _distances(x, centroids, ranked, labels, distances)
 
 
-def _distances(x, centroids, ranked: Ranked | None, labels) -> Tensor:
+def _distances(x, centroids, ranked: Ranked | None, labels, wanted: bool) -> Tensor:
     (shared, samples, width), (problems, clusters, _) = x.shape, centroids.shape
-    distances = torch.empty(problems, samples, dtype=torch.float32, device=x.device)
-    if 0 not in distances.shape:
+    distances = torch.empty(problems, samples if wanted else 0, dtype=torch.float32, device=x.device)
+    if labels.numel():
         scores, nearest = ranked or (None, None)
-        kmeans_distances_kernel[(problems * cdiv(samples, 8),)](
-            x, centroids, scores, nearest, labels, distances, 0 if scores is None else len(scores), labels.numel(),
-            samples, clusters, width, problems // shared,
-            BLOCK_N=8, BLOCK_D=256, maxnreg=128,
+        block = 8 if wanted else 128
+        kmeans_distances_kernel[(problems * cdiv(samples, block),)](
+            x, centroids, scores, nearest, labels, distances if wanted else None,
+            0 if scores is None else len(scores), labels.numel(), samples, clusters, width, problems // shared,
+            BLOCK_N=block, BLOCK_D=256, maxnreg=128,
         )  # fmt: skip
     return distances
 

@@ -51,6 +51,8 @@ def test_labels_and_distances(size, dtype, backend, device):
         assert labels.shape == distances.shape == (samples,)
         # Half-precision samples against float32 centroids lose no more than float32 does.
         check(x, centroids, labels, distances, 1e-5)
+        alone, nothing = kmeans_assign(x, centroids, distances=False, backend=backend)
+        assert torch.equal(alone, labels) and nothing is None
 
 
 @pytest.mark.parametrize("backend, device", RUNS)
@@ -195,7 +197,8 @@ def test_reference_works_in_chunks(monkeypatch):
 def test_opcheck_and_compile(backend, device):
     x = make((2, 5, 3), dtype=torch.float32, device=device)
     centroids = make((2, 4, 3), dtype=torch.float32, device=device, seed=1)
-    torch.library.opcheck(torch.ops.vreid_fast.kmeans_assign.default, (x, centroids, backend))
+    for distances in (True, False):
+        torch.library.opcheck(torch.ops.vreid_fast.kmeans_assign.default, (x, centroids, distances, backend))
     compiled = torch.compile(kmeans_assign, fullgraph=True, backend="aot_eager")
     labels, _ = compiled(x.requires_grad_(), centroids, backend=backend)
     assert torch.equal(labels, kmeans_assign(x, centroids, backend=backend)[0])

@@ -199,6 +199,7 @@ def kmeans_assign():
                     assign(empty(1, 40000, width, dtype=dtype), empty(1, 1000, width, dtype=of_centroids))
         assign(empty(1, 2**20, 4096), empty(1, 4096, 4096))
         assign(empty(1, 70, 130), empty(1, 200, 130))
+        assign(empty(1, 40000, 2048), empty(1, 1000, 2048), False)
         torch.set_float32_matmul_precision("high")
         assign(empty(1, 40000, 2048), empty(1, 1000, 2048))
         torch.set_float32_matmul_precision("highest")
@@ -206,6 +207,7 @@ def kmeans_assign():
         for of_centroids in {dtype, torch.float32}:
             for samples, clusters, width in ((4096, 128, 2048), (4096, 128, 2047), (70, 20, 130)):
                 assign(empty(1, samples, width, dtype=dtype), empty(1, clusters, width, dtype=of_centroids))
+    assign(empty(1, 4096, 2048, dtype=torch.bfloat16), empty(1, 128, 2048, dtype=torch.bfloat16), False)
     torch.set_float32_matmul_precision("high")
     assign(empty(1, 4096, 2048), empty(1, 128, 2048))
     assign(empty(1, 1, 1), empty(1, 1, 1))

@@ -138,7 +138,7 @@ class FeatureMemory:
         features = F.normalize(wide(torch.cat([student, teacher])), dim=1)
         cameras = self.cameras[tracklets].repeat(2)
         standardised = _standardise(features, self.camera_mean[cameras], self.camera_scale[cameras])
-        labels, _ = kmeans_assign(standardised, self.centroids)
+        labels, _ = kmeans_assign(standardised, self.centroids, distances=False)
         of_student, of_teacher = labels.chunk(2)
         return Assignment(of_student, of_teacher, self.means)
 
