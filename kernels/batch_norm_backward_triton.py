@@ -140,6 +140,7 @@ def backward(grad, again, x, out, weight, bias, statistics, groups, eps, relu) -
     parts = cut(x, groups, several=True)
     sums = x.new_empty((parts.all_parts, 2, channels), dtype=torch.float32)
     means = x.new_empty((2, group_count, channels), dtype=torch.float32)
+    eps = float(eps)  # an int would be another type to the kernels
     sizes = channels, *parts.sizes, group_count, eps
     batch_norm_sums_kernel[parts.grid](
         grad, again, x, out, weight, bias, statistics, groups, masked, sums, *sizes, RELU=relu, **parts.tile

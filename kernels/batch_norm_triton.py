@@ -237,7 +237,7 @@ def forward(
     parts = cut(x, groups, several=residual is not None)
     batch_norm_kernel[parts.grid](
         x, residual, weight, bias, statistics, groups, batches, out,
-        channels, *parts.sizes, group_count, _tracked(running_mean), eps, RELU=relu, **parts.tile,
+        channels, *parts.sizes, group_count, _tracked(running_mean), float(eps), RELU=relu, **parts.tile,
     )  # fmt: skip
     return out, statistics
 
@@ -259,7 +259,7 @@ def statistics_of(x, groups, group_count, running=(None, None, None, 0.0)) -> Te
     batch_norm_union_kernel[(cdiv(channels, 8), group_count)](
         moments, groups, running_mean, running_var, batches, statistics,
         channels, *parts.sizes, parts.all_parts, group_count, _tracked(running_mean),
-        0.0 if momentum is None else momentum, CUMULATIVE=momentum is None, **parts.union,
+        0.0 if momentum is None else float(momentum), CUMULATIVE=momentum is None, **parts.union,
     )  # fmt: skip
     return statistics
 

@@ -66,7 +66,8 @@ def gather_clips(
             f"gather_clips: clips must be float32, bfloat16 or float16 on backend {backend!r}, got {out.dtype}; "
             "use backend='reference'"
         )
-    _op(out, frames, rows, augmentations, list(mean), list(std), parallel, backend)
+    mean, std = ([float(value) for value in values] for values in (mean, std))
+    _op(out, frames, rows, augmentations, mean, std, parallel, backend)
     return out
 
 

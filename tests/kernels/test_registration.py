@@ -202,3 +202,13 @@ def test_tensors_that_are_not_their_memory(backend, device):
     assert negative.is_neg() and torch.equal(pool(negative), pool(-maps))
     assert type(pool(FakeTensorMode().from_tensor(maps))).__name__ == "FakeTensor"
     assert torch.equal(torch.func.vmap(pool)(maps.expand(3, 4, 3, 2, 2)), pool(maps).expand(3, 2, 3))
+
+
+@pytest.mark.parametrize("backend, device", TRITON_RUNS)
+@pytest.mark.parametrize("grad", (True, False))
+def test_a_tangent_is_not_lost_without_a_word(grad, backend, device):
+    maps = make((4, 3, 2, 2), dtype=torch.float32, device=device)
+    with torch.autograd.forward_ad.dual_level(), torch.set_grad_enabled(grad):
+        dual = torch.autograd.forward_ad.make_dual(maps, torch.ones_like(maps))
+        with pytest.raises(RuntimeError, match="jvp"):
+            temporal_pool(dual, 2, backend=backend)
