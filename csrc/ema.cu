@@ -10,6 +10,13 @@ namespace vreid_fast {
 namespace {
 
 constexpr int kPairs = 736;
+// Of a multiprocessor. Without a bound the compiler would keep more in registers for the rare types; with 4
+// blocks, 64 a thread, it spills for Ampere.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr int kBlocks = 3;
+#else
+constexpr int kBlocks = 4;
+#endif
 
 // The pointers travel as kernel arguments (up to 32,764 bytes since CUDA 12.1): nothing to upload, to keep
 // in step with the tensors, or to keep alive for a graph replay.
@@ -35,9 +42,8 @@ __device__ void update_from(const EmaPair& pair, int64_t begin, double weight) {
   }
 }
 
-// `last`: no launch of this update follows, so that the schedule advances. 4 blocks fit a multiprocessor:
-// without the bound the compiler would keep more in registers for the rare types.
-__global__ void __launch_bounds__(kThreads, 4)
+// `last`: no launch of this update follows, so that the schedule advances.
+__global__ void __launch_bounds__(kThreads, kBlocks)
     ema_update_kernel(const __grid_constant__ Table table, const EmaSchedule schedule, const bool last) {
   const double ceiling = schedule.rates[0];
   const double decay = schedule.warmup ? min(1.0 - 1.0 / (schedule.counters[0] + 1), ceiling) : ceiling;
